@@ -1,0 +1,68 @@
+package httpx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+)
+
+// Error is a refusal that may be shown to the client.
+type Error struct {
+	Status  int    // HTTP status, 4xx or 5xx
+	Message string // safe to show: names what is wrong and the limit
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf returns a refusal with a formatted message.
+func Errorf(status int, format string, args ...any) *Error {
+	return &Error{Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+// ReadBody reads a request body of at most limit bytes. It refuses a longer one with 413, before
+// reading when Content-Length says so, a compressed one with 415, and a body that breaks off
+// with 400. The error is always an *Error.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, Errorf(http.StatusUnsupportedMediaType, "content encoding not supported: send the body as it is")
+	}
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		var max *http.MaxBytesError
+		if errors.As(err, &max) {
+			return nil, tooLarge(limit)
+		}
+		return nil, Errorf(http.StatusBadRequest, "request body could not be read to its end")
+	}
+	return body, nil
+}
+
+func tooLarge(limit int64) *Error {
+	return Errorf(http.StatusRequestEntityTooLarge, "Request Entity Too Large. Limit set to %d", limit)
+}
+
+// MediaType returns the request's media type in lower case without parameters, "" where the
+// header is missing or cannot be parsed.
+func MediaType(r *http.Request) string {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
+// Write answers with body and its Content-Length. An empty contentType leaves the header out.
+func Write(w http.ResponseWriter, status int, contentType string, body []byte) {
+	if contentType != "" {
+		w.Header().Set("Content-Type", contentType)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone; nothing is left to tell it
+}

@@ -1,0 +1,153 @@
+package httpx
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts requests by route pattern, so that unknown paths add no series.
+type Metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+// NewMetrics registers the request metrics with reg.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sigbox_http_requests_total", Help: "HTTP requests by route and status class.",
+		}, []string{"route", "class"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sigbox_http_request_seconds", Help: "Time to answer, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"route"}),
+	}
+	reg.MustRegister(m.requests, m.seconds)
+	return m
+}
+
+// Handler wraps next with what every request gets: a request id (answered as X-Request-Id), a
+// cleaned path, a panic barrier, one log line and one metric. Log lines name the route pattern,
+// never a header or a body.
+func Handler(next *http.ServeMux, log *slog.Logger, m *Metrics) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := requestID(r)
+		w.Header().Set("X-Request-Id", id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		r = r.WithContext(context.WithValue(r.Context(), idKey{}, id))
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				log.ErrorContext(r.Context(), "panic in handler", "request_id", id, "panic", v, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					WriteJSON(rec, http.StatusInternalServerError, map[string]any{"code": 500, "message": "internal error"})
+				}
+			}
+			observe(r, rec.status, time.Since(start), id, log, m)
+		}()
+		p, ok := cleanPath(r.URL.Path)
+		if !ok || strings.Contains(r.URL.RawPath, "%2f") || strings.Contains(r.URL.RawPath, "%2F") {
+			WriteJSON(rec, http.StatusNotFound, map[string]any{"code": 404, "message": "path " + http.StatusText(http.StatusNotFound)})
+			return
+		}
+		if p != r.URL.Path {
+			u := *r.URL
+			u.Path, u.RawPath = p, ""
+			r.URL = &u
+		}
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func observe(r *http.Request, status int, took time.Duration, id string, log *slog.Logger, m *Metrics) {
+	route := r.Pattern
+	if route == "" {
+		route = "unmatched"
+	}
+	if status == 0 {
+		status = http.StatusOK
+	}
+	m.requests.WithLabelValues(route, string('0'+byte(status/100))+"xx").Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	log.DebugContext(r.Context(), "request", "request_id", id, "method", r.Method, "route", route, "status", status, "ms", took.Milliseconds())
+}
+
+// cleanPath collapses repeated slashes, which clients with a base URL that ends in one send;
+// answering them with a redirect would lose a POST body. Dot segments are refused.
+func cleanPath(p string) (string, bool) {
+	if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "\x00\\") {
+		return "", false
+	}
+	for strings.Contains(p, "//") {
+		p = strings.ReplaceAll(p, "//", "/")
+	}
+	clean := path.Clean(p)
+	if clean != "/" && strings.HasSuffix(p, "/") {
+		clean += "/"
+	}
+	return p, clean == p
+}
+
+type idKey struct{}
+
+// RequestID returns the id of the request that ctx belongs to, "" outside one. It is for log
+// lines only; nothing decides by it.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(idKey{}).(string)
+	return id
+}
+
+// requestID takes over a client's id if it is short and plain, and makes one otherwise.
+func requestID(r *http.Request) string {
+	if v := r.Header.Values("X-Request-Id"); len(v) == 1 && len(v[0]) <= 64 && len(v[0]) > 0 {
+		if strings.Trim(v[0], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == "" {
+			return v[0]
+		}
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// recorder remembers the status for the log line. Unwrap keeps Flush and deadlines reachable
+// for gRPC.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Flush implements http.Flusher, which grpc.Server.ServeHTTP asks for by type.
+func (r *recorder) Flush() {
+	if f, ok := r.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}

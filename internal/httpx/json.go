@@ -1,0 +1,103 @@
+package httpx
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxDepth bounds the nesting of a JSON body; no Sigstore request comes near it.
+const maxDepth = 64
+
+// WriteJSON answers with v as JSON. HTML escaping is off: upstream clients compare bodies.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil { // our own types: a bug, not an input
+		panic(err)
+	}
+	Write(w, status, "application/json", buf.Bytes())
+}
+
+// CheckJSON says whether data is exactly one JSON value that all decoders read alike: valid
+// UTF-8 without a byte order mark, no key twice in an object (letter case aside), bounded depth,
+// nothing after the value. The error is always an *Error with status 400.
+func CheckJSON(data []byte) error {
+	if !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
+		return Errorf(http.StatusBadRequest, "body is not valid UTF-8 JSON")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err := checkValue(dec, 0); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Errorf(http.StatusBadRequest, "trailing data after the JSON body")
+	}
+	return nil
+}
+
+func checkValue(dec *json.Decoder, depth int) error {
+	tok, err := dec.Token()
+	if err != nil {
+		return malformed()
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth == maxDepth {
+		return Errorf(http.StatusBadRequest, "JSON nesting is deeper than %d", maxDepth)
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			key, err := dec.Token()
+			if err != nil {
+				return malformed()
+			}
+			name := strings.ToLower(key.(string))
+			if seen[name] {
+				return Errorf(http.StatusBadRequest, "duplicate field in JSON object")
+			}
+			seen[name] = true
+		}
+		if err := checkValue(dec, depth+1); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return malformed()
+	}
+	return nil
+}
+
+func malformed() *Error { return Errorf(http.StatusBadRequest, "body is not valid JSON") }
+
+// DecodeJSON checks data as CheckJSON does and decodes it into v. With strict an unknown field
+// is refused too. The error is always an *Error with status 400.
+func DecodeJSON(data []byte, v any, strict bool) error {
+	if err := CheckJSON(data); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if strict {
+		dec.DisallowUnknownFields()
+	}
+	if err := dec.Decode(v); err != nil {
+		var typ *json.UnmarshalTypeError
+		if errors.As(err, &typ) {
+			return Errorf(http.StatusBadRequest, "field %q has the wrong type: want %s", typ.Field, typ.Type)
+		}
+		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+			return Errorf(http.StatusBadRequest, "unknown field %.64s", field)
+		}
+		return malformed()
+	}
+	return nil
+}

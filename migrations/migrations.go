@@ -1,0 +1,49 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed sqlite/*/*.sql
+var files embed.FS
+
+// ApplySQLite brings one schema ("ca", "tlog" or "tuf") of an SQLite database to the newest
+// version this binary knows. It fails, changing nothing, if the database is newer than that.
+func ApplySQLite(ctx context.Context, db *sql.DB, schema string) error {
+	return apply(ctx, db, goose.DialectSQLite3, "sqlite/"+schema, schema)
+}
+
+func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema string) error {
+	sub, err := fs.Sub(files, dir)
+	if err != nil {
+		return fmt.Errorf("migrations of %s: %w", schema, err)
+	}
+	store, err := database.NewStore(dialect, "sigbox_"+schema+"_version")
+	if err != nil {
+		return fmt.Errorf("migrations of %s: %w", schema, err)
+	}
+	p, err := goose.NewProvider("", db, sub, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrations of %s: %w", schema, err)
+	}
+	sources := p.ListSources()
+	newest := sources[len(sources)-1].Version
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("schema version of %s: %w", schema, err)
+	}
+	if have > newest {
+		return fmt.Errorf("schema %s has version %d, made by a newer sigbox; this one knows %d: run the newer one", schema, have, newest)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate %s: %w", schema, err)
+	}
+	return nil
+}
