@@ -1,0 +1,79 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Limits of every listener. Sigstore clients wait 5 to 90 s for an answer; none sends headers
+// near 64 KiB.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	drainTimeout      = 20 * time.Second
+)
+
+// Listen opens a TCP listener on a loopback address. host is what URLs say: the host part of
+// addr as it was written.
+func Listen(addr string) (ln net.Listener, host string, err error) {
+	host, _, err = net.SplitHostPort(addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("listen address %q: want HOST:PORT, for example 127.0.0.1:8080", addr)
+	}
+	if !isLoopback(host) {
+		return nil, "", fmt.Errorf("listen address %s is reachable from other machines, and `up` runs a development issuer that signs in anybody: "+
+			"listen on 127.0.0.1, and put a tunnel (ssh -L) in front to reach it from elsewhere", addr)
+	}
+	ln, err = net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, "", fmt.Errorf("address %s is in use by another program: stop it, or choose another port with --listen", addr)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return ln, host, nil
+}
+
+// isLoopback says whether host can only be reached from this machine. A name other than
+// localhost is not looked up: what it resolves to may change.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// Serve answers HTTP/1.1 and cleartext HTTP/2 on ln until ctx ends, then lets requests under way
+// finish.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, Protocols: new(http.Protocols),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
+	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true) // gRPC shares the port: sigstore-java dials the CA URL's authority
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ln) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		return errors.Join(fmt.Errorf("some requests did not finish within %s", drainTimeout), srv.Close())
+	}
+	return nil
+}

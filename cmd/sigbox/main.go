@@ -1,0 +1,39 @@
+// Command sigbox is a private Sigstore in one binary. Run `sigbox help`.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := rootCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "sigbox: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sigbox",
+		Short: "A private Sigstore in one binary",
+		Long: `sigbox runs a complete private Sigstore: a certificate authority that turns
+identity tokens into short-lived signing certificates, transparency logs, a
+timestamp authority, and the TUF repository through which clients trust them.
+
+Start with "sigbox up": it runs everything on this machine and prints what to
+type next.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(upCommand(), tokenCommand(), trustCommand(), versionCommand())
+	return root
+}
