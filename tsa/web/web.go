@@ -1,0 +1,151 @@
+package web
+
+import (
+	"errors"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tsa"
+)
+
+const (
+	maxBody = 1 << 20 // upstream's default, bytes
+	maxJSON = 1 << 10 // upstream's limit for the JSON form: reading a decimal nonce is quadratic
+
+	typeQuery = "application/timestamp-query"
+	typeReply = "application/timestamp-reply"
+	typeJSON  = "application/json"
+	typeChain = "application/pem-certificate-chain"
+)
+
+// The texts that clients of upstream's server know.
+const (
+	textFailed    = "Error generating timestamp response"
+	textTooLarge  = "timestamp request is too large"
+	textWeakHash  = "Weak hash algorithm in timestamp request"
+	textDigest    = "Message digest has incorrect length for specified algorithm"
+	textOID       = "OID should be comprised of at most 128 components"
+	textPolicy    = "unaccepted policy: requested TSA policy is not supported by the TSA"
+	textExtension = "unaccepted extension: requested extensions are not supported by the TSA"
+	textTime      = "time source not trusted"
+	textMedia     = "unsupported media type, only [application/timestamp-query application/json] are allowed"
+)
+
+// Face answers timestamp requests from an authority.
+type Face struct {
+	authority *tsa.Authority
+	log       *slog.Logger
+	chain     []byte
+}
+
+// New returns a face over authority. A nil log writes nothing.
+func New(authority *tsa.Authority, log *slog.Logger) *Face {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Face{authority: authority, log: log, chain: authority.ChainPEM()}
+}
+
+// Register adds the face's routes to mux.
+func (f *Face) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST /api/v1/timestamp", f.stamp)
+	mux.HandleFunc("GET /api/v1/timestamp/certchain", f.certChain)
+}
+
+func (f *Face) certChain(w http.ResponseWriter, _ *http.Request) {
+	httpx.Write(w, http.StatusOK, typeChain, f.chain)
+}
+
+func (f *Face) stamp(w http.ResponseWriter, r *http.Request) {
+	media, ok := mediaType(r)
+	if !ok {
+		f.refuse(w, r, &refusal{http.StatusUnsupportedMediaType, textMedia, nil})
+		return
+	}
+	body, err := httpx.ReadBody(w, r, maxBody)
+	if err != nil {
+		var e *httpx.Error
+		errors.As(err, &e)
+		f.refuse(w, r, &refusal{e.Status, e.Message, err})
+		return
+	}
+	parse := parseQuery
+	if media == typeJSON {
+		parse = parseJSON
+	}
+	req, refused := parse(body)
+	if refused != nil {
+		f.refuse(w, r, refused)
+		return
+	}
+	resp, err := f.authority.Stamp(r.Context(), req)
+	if err != nil {
+		f.refuse(w, r, refusalOf(err))
+		return
+	}
+	httpx.Write(w, http.StatusCreated, typeReply, resp)
+}
+
+// mediaType takes the two types, in UTF-8 where a character set is named.
+func mediaType(r *http.Request) (string, bool) {
+	if len(r.Header.Values("Content-Type")) != 1 {
+		return "", false
+	}
+	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || t != typeQuery && t != typeJSON {
+		return "", false
+	}
+	if cs, ok := params["charset"]; ok && !strings.EqualFold(cs, "utf-8") {
+		return "", false
+	}
+	return t, true
+}
+
+// refusal is an answer that is not a timestamp: what the client reads and why.
+type refusal struct {
+	status int
+	text   string
+	cause  error
+}
+
+func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
+	level := slog.LevelWarn
+	if ref.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	f.log.Log(r.Context(), level, "timestamp refused", "request_id", httpx.RequestID(r.Context()),
+		"status", ref.status, "text", ref.text, "cause", ref.cause)
+	if ref.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	httpx.WriteJSON(w, ref.status, struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{ref.status, ref.text})
+}
+
+// refusalOf is the one table from the authority's errors to answers.
+func refusalOf(err error) *refusal {
+	for _, row := range []struct {
+		is     error
+		status int
+		text   string
+	}{
+		{tsa.ErrWeakHash, http.StatusBadRequest, textWeakHash},
+		{tsa.ErrDigestLength, http.StatusBadRequest, textDigest},
+		{tsa.ErrPolicy, http.StatusBadRequest, textPolicy},
+		{tsa.ErrExtension, http.StatusBadRequest, textExtension},
+		{tsa.ErrNonce, http.StatusBadRequest, textTooLarge},
+		{tsa.ErrMalformed, http.StatusBadRequest, textFailed},
+		{tsa.ErrUnsupportedHash, http.StatusBadRequest, textFailed},
+		{tsa.ErrTime, http.StatusServiceUnavailable, textTime},
+	} {
+		if errors.Is(err, row.is) {
+			return &refusal{row.status, row.text, err}
+		}
+	}
+	return &refusal{http.StatusInternalServerError, textFailed, err}
+}
