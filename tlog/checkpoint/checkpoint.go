@@ -1,5 +1,22 @@
 package checkpoint
 
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrInvalid says that bytes are not a checkpoint, or not one that the expected key has signed
+// for the expected log.
+var ErrInvalid = errors.New("checkpoint: not valid")
+
+// maxName bounds an origin and a signature name, in bytes.
+const maxName = 255
+
 // Checkpoint is the tree head that a note commits to (C2SP tlog-checkpoint).
 type Checkpoint struct {
 	Origin string   // first line of the note; no newline, not empty
@@ -11,4 +28,57 @@ type Checkpoint struct {
 type Signed struct {
 	Checkpoint
 	Note []byte // the whole signed note, as it is served; never changed
+}
+
+// Marshal returns the note text: origin, decimal size and base64 root, one line each.
+func (c Checkpoint) Marshal() []byte {
+	b := make([]byte, 0, len(c.Origin)+66)
+	b = append(b, c.Origin...)
+	b = append(b, '\n')
+	b = strconv.AppendInt(b, c.Size, 10)
+	b = append(b, '\n')
+	b = base64.StdEncoding.AppendEncode(b, c.Root[:])
+	return append(b, '\n')
+}
+
+// Parse reads a note text. It takes exactly what [Checkpoint.Marshal] writes: extension lines,
+// leading zeros, other encodings of the root are [ErrInvalid].
+func Parse(text []byte) (Checkpoint, error) {
+	lines := strings.Split(string(text), "\n")
+	if len(lines) != 4 || lines[3] != "" {
+		return Checkpoint{}, fmt.Errorf("%w: want three lines", ErrInvalid)
+	}
+	c := Checkpoint{Origin: lines[0]}
+	if err := checkOrigin(c.Origin); err != nil {
+		return Checkpoint{}, err
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
+		return Checkpoint{}, fmt.Errorf("%w: size %q", ErrInvalid, lines[1])
+	}
+	c.Size = size
+	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(root) != len(c.Root) {
+		return Checkpoint{}, fmt.Errorf("%w: root %q", ErrInvalid, lines[2])
+	}
+	copy(c.Root[:], root)
+	return c, nil
+}
+
+func checkOrigin(s string) error {
+	bad := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) && r != ' ' }
+	if s == "" || len(s) > maxName || !utf8.ValidString(s) || strings.ContainsFunc(s, bad) || strings.TrimSpace(s) != s {
+		return fmt.Errorf("%w: origin %q: want 1 to %d bytes of one line of UTF-8", ErrInvalid, s, maxName)
+	}
+	return nil
+}
+
+func checkName(s string) error {
+	if err := checkOrigin(s); err != nil {
+		return err
+	}
+	if strings.ContainsAny(s, " +") {
+		return fmt.Errorf("%w: signature name %q: spaces and '+' are not allowed", ErrInvalid, s)
+	}
+	return nil
 }
