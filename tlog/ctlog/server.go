@@ -1,0 +1,162 @@
+package ctlog
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	ct "github.com/google/certificate-transparency-go"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry/certificate"
+)
+
+// Config is what a Server needs. All fields are required.
+type Config struct {
+	Log    tlog.Log
+	Signer crypto.Signer       // the log's key: ECDSA P-256, the one kind that every client verifies
+	Roots  []*x509.Certificate // accepted roots
+	Clock  clock.Clock
+	Logger *slog.Logger
+}
+
+// Server answers the RFC 6962 API of one log. It is safe for concurrent use.
+type Server struct {
+	log    tlog.Log
+	signer signer
+	roots  roots
+	clock  clock.Clock
+	logger *slog.Logger
+
+	mu  sync.Mutex
+	sth ct.SignedTreeHead // of the head that was signed last; the zero value before the first
+}
+
+// New checks the configuration and returns the face of cfg.Log.
+func New(cfg Config) (*Server, error) {
+	if cfg.Log == nil || cfg.Signer == nil || cfg.Clock == nil || cfg.Logger == nil {
+		return nil, errors.New("ct log: log, signer, clock and logger are required")
+	}
+	pub, ok := cfg.Signer.Public().(*ecdsa.PublicKey)
+	if !ok || pub.Curve != elliptic.P256() {
+		return nil, errors.New("ct log: the key must be ECDSA P-256")
+	}
+	id, err := keys.ID(pub)
+	if err != nil {
+		return nil, fmt.Errorf("ct log: %w", err)
+	}
+	r, err := newRoots(cfg.Roots, pub)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		log: cfg.Log, signer: signer{key: cfg.Signer, pub: pub, id: id},
+		roots: r, clock: cfg.Clock, logger: cfg.Logger,
+	}, nil
+}
+
+// AddPreChain logs a precertificate, chain its DER certificates from the leaf up, and returns the
+// TLS encoding of its SignedCertificateTimestamp. It is the in-process way into the log and
+// checks what add-pre-chain checks.
+func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
+	sct, err := s.add(ctx, chain, true)
+	if err != nil {
+		return nil, err
+	}
+	return encodeSCT(sct)
+}
+
+// add checks a chain, appends its leaf and signs the promise over what the log then holds.
+func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.SignedCertificateTimestamp, error) {
+	chain, err := s.roots.verify(raw, precert, s.clock.Now())
+	if err != nil {
+		return ct.SignedCertificateTimestamp{}, err
+	}
+	var e *certificate.Entry
+	if precert {
+		e, err = certificate.NewPrecert(chain[0], chain[1:])
+	} else {
+		e, err = certificate.NewX509(chain[0], chain[1:])
+	}
+	if err != nil {
+		return ct.SignedCertificateTimestamp{}, refusef("%v", err)
+	}
+	receipt, err := s.log.Append(ctx, e)
+	if err != nil {
+		return ct.SignedCertificateTimestamp{}, fmt.Errorf("append to the log: %w", err)
+	}
+	entry, err := s.logged(e, receipt)
+	if err != nil {
+		return ct.SignedCertificateTimestamp{}, err
+	}
+	return s.signer.sct(entry)
+}
+
+// logged returns the entry as the log holds it, once it is sure that the log holds this very
+// certificate under the head that the receipt carries.
+func (s *Server) logged(e *certificate.Entry, r tlog.Receipt) (*ct.TimestampedEntry, error) {
+	leaf, _, err := certificate.Parse(r.Leaf.Data)
+	if err != nil {
+		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
+	}
+	want, _, err := e.Encode(r.Leaf.Index, r.Leaf.TimeMS)
+	if err != nil {
+		return nil, fmt.Errorf("encode entry: %w", err)
+	}
+	if string(leaf) != string(want) {
+		return nil, fmt.Errorf("logged entry %d is not the one submitted: %w", r.Leaf.Index, tlog.ErrCorrupt)
+	}
+	h := rfc6962.DefaultHasher
+	if err := proof.VerifyInclusion(h, uint64(r.Leaf.Index), uint64(r.Checkpoint.Size), h.HashLeaf(leaf), r.Proof, r.Checkpoint.Root[:]); err != nil {
+		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
+	}
+	entry, err := certificate.ParseLeaf(leaf)
+	if err != nil {
+		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
+	}
+	return entry, nil
+}
+
+// treeHead returns the signed head of the log, signed once per head.
+func (s *Server) treeHead(ctx context.Context) (ct.SignedTreeHead, error) {
+	cp, timeMS, err := s.log.Head(ctx)
+	if err != nil {
+		return ct.SignedTreeHead{}, fmt.Errorf("head of the log: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sth.TreeHeadSignature.Signature != nil && s.sth.TreeSize == uint64(cp.Size) &&
+		s.sth.Timestamp == uint64(timeMS) && s.sth.SHA256RootHash == ct.SHA256Hash(cp.Root) {
+		return s.sth, nil
+	}
+	sth, err := s.signer.treeHead(uint64(cp.Size), uint64(timeMS), cp.Root)
+	if err != nil {
+		return ct.SignedTreeHead{}, err
+	}
+	s.sth = sth
+	return sth, nil
+}
+
+// Seeds returns the first entries of a new log: the certificates of the authority that it will
+// serve, chain the intermediates from the issuing one up and the root.
+func Seeds(chain []*x509.Certificate) ([]tlog.Entry, error) {
+	var out []tlog.Entry
+	for i := len(chain) - 1; i >= 0; i-- {
+		e, err := certificate.NewX509(chain[i], chain[i+1:])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
