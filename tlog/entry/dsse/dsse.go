@@ -1,0 +1,202 @@
+package dsse
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+// Kind is "kind" and "apiVersion" of such an entry.
+var Kind = entry.Kind{Name: "dsse", Version: "0.0.1"}
+
+// Entry is a DSSE envelope all of whose signatures hold.
+type Entry struct {
+	entry.Base
+	lookup bool // from a canonical body: nothing was verified
+}
+
+// Insertable refuses an entry that was read from its canonical form, which lacks the envelope
+// that the signatures are over.
+func (e *Entry) Insertable() error {
+	if e.lookup {
+		return entry.Invalidf("entry not insertable into log: missing proposedContent")
+	}
+	return nil
+}
+
+// Parse reads the spec of a proposed dsse entry, or of a canonical one for a look-up; it is an
+// [entry.Parser].
+func Parse(spec any) (entry.Proposed, error) {
+	m, _ := spec.(map[string]any)
+	list, _ := m["signatures"].([]any)
+	canonical := len(list) > 0 || entry.Object(spec, "envelopeHash") != nil || entry.Object(spec, "payloadHash") != nil
+	proposed := entry.Object(spec, "proposedContent")
+	switch {
+	case proposed == nil && !canonical:
+		return nil, entry.Invalidf("missing proposedContent")
+	case proposed == nil:
+		return parseCanonical(spec)
+	case canonical:
+		return nil, entry.Invalidf("signatures, envelopeHash and payloadHash are the server's to set: send proposedContent only")
+	}
+	return parseProposed(proposed)
+}
+
+func parseProposed(proposed map[string]any) (*Entry, error) {
+	text, ok := proposed["envelope"].(string)
+	if !ok || text == "" {
+		return nil, entry.Invalidf("missing proposedContent.envelope")
+	}
+	env, err := parseEnvelope(text)
+	if err != nil {
+		return nil, err
+	}
+	verifiers, err := decodeVerifiers(proposed["verifiers"])
+	if err != nil {
+		return nil, err
+	}
+	matched, err := env.match(verifiers)
+	if err != nil {
+		return nil, err
+	}
+	digests, err := env.digests()
+	if err != nil {
+		return nil, err
+	}
+	c := canonical{envelope: hexSum([]byte(text)), payload: hexSum(env.payload)}
+	var keys []string
+	for sig, key := range matched {
+		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
+	}
+	c.sort()
+	for _, s := range c.signatures {
+		keys = append(keys, "sha256:"+matched[s.text].Fingerprint())
+		keys = append(keys, matched[s.text].Subjects()...)
+	}
+	keys = append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
+	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...))}, nil
+}
+
+func decodeVerifiers(v any) ([][]byte, error) {
+	list, _ := v.([]any)
+	if len(list) == 0 {
+		return nil, entry.Invalidf("missing proposedContent.verifiers")
+	}
+	if len(list) > maxSignatures {
+		return nil, entry.Invalidf("proposedContent.verifiers has more than %d items", maxSignatures)
+	}
+	var out [][]byte
+	for _, item := range list {
+		s, ok := item.(string)
+		if !ok || s == "" {
+			return nil, entry.Invalidf("proposedContent.verifiers has an item that is null, empty or no string")
+		}
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			return nil, entry.Invalidf("proposedContent.verifiers has an item that is not standard base64")
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// canonical is what the body holds.
+type canonical struct {
+	signatures        []signature
+	envelope, payload string // hex SHA-256
+}
+
+type signature struct {
+	text     string // base64, as in the envelope
+	verifier []byte // canonical PEM
+}
+
+func (c *canonical) sort() {
+	slices.SortStableFunc(c.signatures, func(a, b signature) int { return strings.Compare(a.text, b.text) })
+}
+
+func (c *canonical) body() []byte {
+	b := []byte(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"envelopeHash":{"algorithm":"sha256","value":`)
+	b = entry.AppendString(b, c.envelope)
+	b = append(b, `},"payloadHash":{"algorithm":"sha256","value":`...)
+	b = entry.AppendString(b, c.payload)
+	b = append(b, `},"signatures":[`...)
+	for i, s := range c.signatures {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"signature":`...)
+		b = entry.AppendString(b, s.text)
+		b = append(b, `,"verifier":`...)
+		b = entry.AppendBase64(b, s.verifier)
+		b = append(b, '}')
+	}
+	return append(b, `]}}`...)
+}
+
+// parseCanonical reads a body as the log keeps it. It is for looking an entry up by its body, so
+// that nothing in it needs to hold.
+func parseCanonical(spec any) (*Entry, error) {
+	var c canonical
+	var err error
+	if c.envelope, err = hashValue(entry.Object(spec, "envelopeHash"), "envelopeHash"); err != nil {
+		return nil, err
+	}
+	if c.payload, err = hashValue(entry.Object(spec, "payloadHash"), "payloadHash"); err != nil {
+		return nil, err
+	}
+	m, _ := spec.(map[string]any)
+	list, _ := m["signatures"].([]any)
+	if len(list) == 0 || len(list) > maxSignatures {
+		return nil, entry.Invalidf("signatures should have 1 to %d items", maxSignatures)
+	}
+	for _, item := range list {
+		o, _ := item.(map[string]any)
+		s := signature{text: entry.Text(o, "signature")}
+		if _, err := base64.StdEncoding.DecodeString(s.text); err != nil || s.text == "" || strings.ContainsAny(s.text, "\r\n") {
+			return nil, entry.Invalidf("signatures has an item whose signature is not standard base64")
+		}
+		if s.verifier, err = entry.Bytes(o, "verifier", "signatures.verifier"); err != nil {
+			return nil, err
+		}
+		if len(s.verifier) == 0 {
+			return nil, entry.Invalidf("signatures has an item without verifier")
+		}
+		c.signatures = append(c.signatures, s)
+	}
+	c.sort()
+	return &Entry{Base: entry.NewBase(c.body(), nil), lookup: true}, nil
+}
+
+func hashValue(o map[string]any, field string) (string, error) {
+	value, ok := o["value"].(string)
+	if !ok || entry.Text(o, "algorithm") != "sha256" {
+		return "", entry.Invalidf("%s should have the algorithm sha256 and a value", field)
+	}
+	return value, nil
+}
+
+func hexSum(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// statement is the part of an in-toto statement that becomes search keys.
+type statement struct {
+	Subject []struct {
+		Digest map[string]string `json:"digest"`
+	} `json:"subject"`
+	Predicate json.RawMessage `json:"predicate"`
+}
+
+// provenance is the part of a SLSA 0.1 or 0.2 predicate that becomes search keys.
+type provenance struct {
+	Materials []struct {
+		Digest map[string]string `json:"digest"`
+	} `json:"materials"`
+}

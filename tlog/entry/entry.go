@@ -1,0 +1,150 @@
+package entry
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sigbox/sigbox/tlog"
+)
+
+// ErrInvalid is what every refusal of an entry wraps. The message of such an error may be shown
+// to the client: it names the field and what is wrong with it.
+var ErrInvalid = errors.New("invalid entry")
+
+// ErrUnknownKind is wrapped when a log takes no entry of a kind or version.
+var ErrUnknownKind = fmt.Errorf("%w: unknown kind", ErrInvalid)
+
+// invalid is a refusal with a message for the client and a cause for the log.
+type invalid struct {
+	msg   string
+	cause error // nil where the message says all
+	is    error // ErrInvalid or what wraps it
+}
+
+func (e *invalid) Error() string { return e.msg }
+
+func (e *invalid) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.is}
+	}
+	return []error{e.is, e.cause}
+}
+
+// Invalidf returns a refusal with a message for the client.
+func Invalidf(format string, args ...any) error {
+	return &invalid{msg: fmt.Sprintf(format, args...), is: ErrInvalid}
+}
+
+// Invalid returns a refusal with a message for the client. The cause, which may quote what the
+// client sent, is for our own log: find it with [Cause].
+func Invalid(msg string, cause error) error {
+	return &invalid{msg: msg, cause: cause, is: ErrInvalid}
+}
+
+// Cause returns what lies behind a refusal and is not shown to the client, nil if nothing does.
+func Cause(err error) error {
+	var e *invalid
+	if errors.As(err, &e) {
+		return e.cause
+	}
+	return nil
+}
+
+// Proposed is an entry that was parsed and whose signatures hold.
+type Proposed interface {
+	tlog.Entry
+	// Body returns the canonical body, which is both Merkle leaf and stored bytes.
+	Body() []byte
+	// Insertable says why the entry may be looked up but not appended, nil if it may. The error
+	// wraps ErrInvalid.
+	Insertable() error
+}
+
+// Kind names a kind of entry and its version: "kind" and "apiVersion" of a body.
+type Kind struct{ Name, Version string }
+
+// Parser reads the "spec" of a proposed entry, decoded with json.Decoder.UseNumber into maps,
+// slices, strings, json.Numbers and booleans, checks it and verifies its signatures. Its errors
+// wrap ErrInvalid.
+type Parser func(spec any) (Proposed, error)
+
+// Kinds are the kinds of entries that a log takes.
+type Kinds map[Kind]Parser
+
+// Parse finds the parser of a kind and runs it. Errors: ErrUnknownKind where there is none, and
+// the parser's.
+func (k Kinds) Parse(kind Kind, spec any) (Proposed, error) {
+	if parse, ok := k[kind]; ok {
+		return parse(spec)
+	}
+	for known := range k {
+		if known.Name == kind.Name {
+			return nil, &invalid{
+				msg: fmt.Sprintf("%s implementation for version %.32q not found", kind.Name, kind.Version), is: ErrUnknownKind,
+			}
+		}
+	}
+	return nil, &invalid{
+		msg: fmt.Sprintf("entry kind %.32q is not enabled for submission on this server", kind.Name), is: ErrUnknownKind,
+	}
+}
+
+// Limits of the search keys of one entry, as package tlog takes them.
+const (
+	maxKeys   = 100
+	maxKeyLen = 512 // bytes
+)
+
+// Base is the canonical body of an entry with what follows from it. Kinds embed it.
+type Base struct {
+	body []byte
+	id   [32]byte
+	keys [][]byte
+}
+
+// NewBase returns the base of an entry with that canonical body. Search keys are lower-cased, as
+// queries are; a key that repeats or is longer than 512 bytes is left out, and so is what comes
+// after the first 100.
+func NewBase(body []byte, keys []string) Base {
+	return Base{body: body, id: LeafHash(body), keys: searchKeys(keys)}
+}
+
+// Identity returns the leaf hash of the body: what Rekor calls the entry's UUID.
+func (b *Base) Identity() [32]byte { return b.id }
+
+// Body returns the canonical body.
+func (b *Base) Body() []byte { return b.body }
+
+// Encode returns the body twice: the leaf of an entry does not depend on its place or time.
+func (b *Base) Encode(_, _ int64) (leaf, stored []byte, err error) { return b.body, b.body, nil }
+
+// Keys returns the search keys.
+func (b *Base) Keys() [][]byte { return b.keys }
+
+func searchKeys(keys []string) [][]byte {
+	out := make([][]byte, 0, min(len(keys), maxKeys))
+	seen := make([]string, 0, cap(out))
+	for _, k := range keys {
+		k = strings.ToLower(k)
+		if k == "" || len(k) > maxKeyLen || slices.Contains(seen, k) {
+			continue
+		}
+		if len(out) == maxKeys {
+			break
+		}
+		seen = append(seen, k)
+		out = append(out, []byte(k))
+	}
+	return out
+}
+
+// LeafHash returns the RFC 6962 leaf hash of data.
+func LeafHash(data []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte{0})
+	h.Write(data)
+	return [32]byte(h.Sum(nil))
+}

@@ -1,0 +1,120 @@
+package entry
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
+	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
+)
+
+// Object returns v[name] where v is an object and the member is one too, nil otherwise. Names
+// match exactly, letter case included, as upstream's do below "spec".
+func Object(v any, name string) map[string]any {
+	m, _ := v.(map[string]any)
+	o, _ := m[name].(map[string]any)
+	return o
+}
+
+// Text returns m[name] where it is a string, "" otherwise.
+func Text(m map[string]any, name string) string {
+	s, _ := m[name].(string)
+	return s
+}
+
+// Bytes decodes m[name] from standard base64 with padding; nil where it is missing or no string.
+// field names it in the error, which wraps ErrInvalid.
+func Bytes(m map[string]any, name, field string) ([]byte, error) {
+	s := Text(m, name)
+	if s == "" {
+		return nil, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil, Invalidf("%s is not standard base64", field)
+	}
+	return b, nil
+}
+
+// RefuseURL refuses an object that names something to fetch: the log fetches nothing.
+func RefuseURL(m map[string]any, field string) error {
+	if v, ok := m["url"]; ok && v != nil && v != "" {
+		return Invalidf("%s.url: fetching by URL is not supported", field)
+	}
+	return nil
+}
+
+// AppendString appends s as a JSON string in the canonical form of RFC 8785. s must be UTF-8.
+func AppendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return append(dst, escape(s)...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// AppendBase64 appends b as a JSON string of standard base64.
+func AppendBase64(dst, b []byte) []byte {
+	dst = append(dst, '"')
+	dst = base64.StdEncoding.AppendEncode(dst, b)
+	return append(dst, '"')
+}
+
+// escape is the slow way, by the library that defines the form for all of Rekor.
+func escape(s string) []byte {
+	raw, err := json.Marshal([]string{s})
+	if err == nil {
+		raw, err = jsoncanonicalizer.Transform(raw)
+	}
+	if err != nil { // a string that json.Marshal wrote is always one that it reads
+		panic(err)
+	}
+	return raw[1 : len(raw)-1]
+}
+
+// UniqueKeys says whether no object in data has a key twice (letter case aside, as encoding/json
+// reads keys) and nothing nests deeper than 64: otherwise two readers may see two documents. data must be
+// valid JSON; the error wraps ErrInvalid.
+func UniqueKeys(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	type level struct {
+		object, value bool // value: the next token of an object is a value, not a key
+		seen          map[string]bool
+	}
+	var stack []level
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil //nolint:nilerr // the end, or a syntax error that json.Unmarshal names better
+		}
+		var top *level
+		if len(stack) > 0 {
+			top = &stack[len(stack)-1]
+		}
+		if key, ok := tok.(string); ok && top != nil && top.object && !top.value {
+			name := strings.ToLower(strings.ToUpper(key)) // both ways: some letters fold only in one
+			if top.seen[name] {
+				return Invalidf("duplicate field in JSON object")
+			}
+			top.seen[name], top.value = true, true
+			continue
+		}
+		if top != nil {
+			top.value = false
+		}
+		switch tok {
+		case json.Delim('{'), json.Delim('['):
+			if len(stack) == 64 {
+				return Invalidf("JSON nesting is deeper than 64")
+			}
+			stack = append(stack, level{object: tok == json.Delim('{'), seen: map[string]bool{}})
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:len(stack)-1]
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package entry
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+)
+
+const (
+	pemKey   = "PUBLIC KEY"
+	pemCert  = "CERTIFICATE"
+	maxChain = 10   // certificates in one PEM bundle
+	maxRSA   = 8192 // bits; a larger key only costs time
+)
+
+// Key is a public key, a certificate, or a certificate chain with the leaf first.
+type Key struct {
+	pub   crypto.PublicKey
+	certs []*x509.Certificate // nil for a bare key
+	pem   []byte
+}
+
+// ParseKey reads PEM: one "PUBLIC KEY" (SPKI), one "CERTIFICATE", or up to ten certificates.
+// Text before the first block is skipped, as upstream does. Errors wrap ErrInvalid.
+func ParseKey(data []byte) (*Key, error) {
+	data = bytes.TrimSpace(data)
+	block, rest := pem.Decode(data)
+	if block == nil {
+		return nil, Invalidf("public key is not PEM")
+	}
+	var k *Key
+	var err error
+	switch {
+	case len(rest) > 0:
+		k, err = parseChain(data)
+	case block.Type == pemKey:
+		k, err = parsePublic(block.Bytes)
+	case block.Type == pemCert:
+		k, err = parseCerts([][]byte{block.Bytes})
+	default:
+		return nil, Invalidf("public key has PEM type %.32q: want PUBLIC KEY or CERTIFICATE", block.Type)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(k.pub); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func parsePublic(der []byte) (*Key, error) {
+	pub, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, Invalid("public key cannot be parsed", err)
+	}
+	// Encoded anew, not copied: SPKI has optional parts and the body must not depend on them.
+	out, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, Invalid("public key is of an unsupported type", err)
+	}
+	return &Key{pub: pub, pem: pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: out})}, nil
+}
+
+func parseChain(data []byte) (*Key, error) {
+	var ders [][]byte
+	for len(data) > 0 {
+		if len(ders) == maxChain {
+			return nil, Invalidf("more than %d certificates in one PEM bundle", maxChain)
+		}
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return nil, Invalidf("data after a PEM block is not PEM")
+		}
+		ders = append(ders, block.Bytes)
+	}
+	return parseCerts(ders)
+}
+
+func parseCerts(ders [][]byte) (*Key, error) {
+	k := &Key{}
+	for _, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, Invalid("certificate cannot be parsed", err)
+		}
+		k.certs = append(k.certs, c)
+		k.pem = append(k.pem, pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: c.Raw})...)
+	}
+	k.pub = k.certs[0].PublicKey
+	return k, nil
+}
+
+// ParseKeyDER reads a DER SubjectPublicKeyInfo. Errors wrap ErrInvalid.
+func ParseKeyDER(der []byte) (crypto.PublicKey, error) {
+	k, err := parsePublic(der)
+	if err != nil {
+		return nil, err
+	}
+	return k.pub, checkSize(k.pub)
+}
+
+// ParseCertDER reads a DER certificate and returns its public key. Errors wrap ErrInvalid.
+func ParseCertDER(der []byte) (crypto.PublicKey, error) {
+	k, err := parseCerts([][]byte{der})
+	if err != nil {
+		return nil, err
+	}
+	return k.pub, checkSize(k.pub)
+}
+
+func checkSize(pub crypto.PublicKey) error {
+	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSA {
+		return Invalidf("RSA key of %d bits: at most %d are taken", k.N.BitLen(), maxRSA)
+	}
+	return nil
+}
+
+// Public returns the key, or that of the first certificate.
+func (k *Key) Public() crypto.PublicKey { return k.pub }
+
+// PEM returns the canonical form: every block encoded anew, 64 columns, a final newline. This is
+// what a body holds and what search keys hash.
+func (k *Key) PEM() []byte { return k.pem }
+
+// Fingerprint returns the hex SHA-256 of the canonical PEM, the search key of a key.
+func (k *Key) Fingerprint() string {
+	sum := sha256.Sum256(k.pem)
+	return hex.EncodeToString(sum[:])
+}
+
+// Subjects returns the alternative names of the first certificate as search keys: DNS names,
+// email addresses, IP addresses, URIs and Fulcio's otherName; none for a bare key.
+func (k *Key) Subjects() []string {
+	if len(k.certs) == 0 {
+		return nil
+	}
+	return subjects(k.certs[0])
+}
+
+// CheckChain says whether each certificate of a chain leads to the last one. Expiry does not
+// matter: the log is no judge of time.
+func (k *Key) CheckChain() error {
+	if len(k.certs) < 2 {
+		return nil
+	}
+	roots, middle := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(k.certs[len(k.certs)-1])
+	for _, c := range k.certs[1 : len(k.certs)-1] {
+		middle.AddCert(c)
+	}
+	_, err := k.certs[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: middle, CurrentTime: k.certs[0].NotBefore,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return Invalid("certificates do not form a chain", err)
+	}
+	return nil
+}
