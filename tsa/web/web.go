@@ -91,9 +91,6 @@ func (f *Face) stamp(w http.ResponseWriter, r *http.Request) {
 
 // mediaType takes the two types, in UTF-8 where a character set is named.
 func mediaType(r *http.Request) (string, bool) {
-	if len(r.Header.Values("Content-Type")) != 1 {
-		return "", false
-	}
 	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || t != typeQuery && t != typeJSON {
 		return "", false
