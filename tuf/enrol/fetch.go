@@ -1,0 +1,80 @@
+package enrol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+const (
+	requestTimeout = 15 * time.Second
+	maxRoot        = 512 << 10 // as TUF clients limit it
+)
+
+// MirrorURL returns the base URL of an instance's TUF repository. It takes the URL of the
+// instance, to which "/tuf" is added, or of the repository itself.
+func MirrorURL(raw string) (string, error) {
+	u, err := url.Parse(strings.TrimRight(raw, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is not the URL of an instance: want one like https://sigstore.example.com", raw)
+	}
+	if !strings.HasSuffix(u.Path, "/tuf") {
+		u.Path += "/tuf"
+	}
+	return u.String(), nil
+}
+
+// fetcher downloads for TUF clients, within ctx, a time limit and a length.
+type fetcher struct {
+	ctx    context.Context // of the one call it lives in: the interface it implements has none
+	client *http.Client
+}
+
+func newFetcher(ctx context.Context) *fetcher {
+	return &fetcher{ctx: ctx, client: &http.Client{Timeout: requestTimeout}}
+}
+
+// DownloadFile implements go-tuf's fetcher.Fetcher.
+func (f *fetcher) DownloadFile(url string, maxLength int64, _ time.Duration) ([]byte, error) {
+	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "sigbox")
+	res, err := f.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, &metadata.ErrDownloadHTTP{StatusCode: res.StatusCode, URL: url}
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxLength+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > maxLength {
+		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s has more than %d bytes", url, maxLength)}
+	}
+	return data, nil
+}
+
+// firstRoot fetches the root.json that the instance shows to those who know none.
+func (f *fetcher) firstRoot(mirror string) ([]byte, error) {
+	root, err := f.DownloadFile(mirror+"/root.json", maxRoot, 0)
+	if err == nil {
+		return root, nil
+	}
+	var status *metadata.ErrDownloadHTTP
+	if errors.As(err, &status) {
+		return nil, fmt.Errorf("fetch %s/root.json: the server answers %d: is this the URL of a sigbox instance?", mirror, status.StatusCode)
+	}
+	return nil, fmt.Errorf("fetch %s/root.json: %w: is the instance running, and the URL right?", mirror, err)
+}

@@ -1,0 +1,191 @@
+package tuf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sigbox/sigbox/internal/clock"
+)
+
+// Mirror is a second place that the published files are written to.
+type Mirror interface {
+	// Write brings the mirror to p. Called again with the same p it does little.
+	Write(ctx context.Context, p *Published) error
+}
+
+// Config is what a Repository needs.
+type Config struct {
+	Store     Store
+	Keys      Keys
+	Lifetimes Lifetimes
+	Clock     clock.Clock
+	Log       *slog.Logger
+	Mirror    Mirror // nil: none
+
+	// MaxGap refuses to renew when the clock is further than this past the last publication,
+	// which a service that signs daily cannot be. 0 accepts any gap, for an instance that its user
+	// starts now and then.
+	MaxGap time.Duration
+
+	// AcceptClock signs although the clock contradicts the last publication. It is for the one
+	// start after a wrong clock was put right.
+	AcceptClock bool
+}
+
+// Repository publishes the sets of one store. It is safe for concurrent use.
+type Repository struct {
+	cfg       Config
+	mu        sync.Mutex // one publication at a time; replicas are held apart by the store
+	published atomic.Pointer[Published]
+	health    atomic.Pointer[Health]
+}
+
+// Health is what the last check of Run found.
+type Health struct {
+	Err     error     // nil: all is well
+	Since   time.Time // of the first check that failed, if Err is set
+	Checked time.Time
+}
+
+// New returns a repository that shows nothing until Open, Create or Publish succeeds.
+func New(cfg Config) *Repository { return &Repository{cfg: cfg} }
+
+// Published returns what readers are to see, nil before there is anything. It never blocks.
+func (r *Repository) Published() *Published { return r.published.Load() }
+
+// Health returns what the last check of Run found, the zero value before the first.
+func (r *Repository) Health() Health {
+	if h := r.health.Load(); h != nil {
+		return *h
+	}
+	return Health{}
+}
+
+// Open shows what the store holds. It fails with ErrNotCreated if that is nothing.
+func (r *Repository) Open(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.show(ctx)
+}
+
+// Create makes the repository with these targets; all four keys must be here. It fails with
+// ErrExists if there is one.
+func (r *Repository) Create(ctx context.Context, targets []Target) error {
+	if err := checkTargets(targets); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+		if cur.Created() {
+			return Set{}, ErrExists
+		}
+		return first(targets, r.cfg.Keys, r.cfg.Lifetimes, now)
+	})
+	if err != nil {
+		return fmt.Errorf("create the TUF repository: %w", err)
+	}
+	return r.show(ctx)
+}
+
+// Publish makes these the targets, all of them: what is not among them is no target any more. It
+// reports whether anything had to be signed. The targets key must be here if so.
+func (r *Repository) Publish(ctx context.Context, targets []Target) (changed bool, err error) {
+	if err := checkTargets(targets); err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+		changed = false
+		if !cur.Created() {
+			return Set{}, ErrNotCreated
+		}
+		same, err := sameTargets(cur, targets)
+		if err != nil {
+			return Set{}, err
+		}
+		if same && !r.targetsDue(cur, now) {
+			return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
+		}
+		changed = true
+		return withTargets(cur, targets, r.cfg.Keys, r.cfg.Lifetimes, now)
+	})
+	if err != nil {
+		return false, fmt.Errorf("publish TUF targets: %w", err)
+	}
+	return changed, r.show(ctx)
+}
+
+// targetsDue asks for new targets metadata only where the key to sign it is at hand.
+func (r *Repository) targetsDue(cur Set, now time.Time) bool {
+	return r.cfg.Keys.Targets != nil && remaining(cur.Targets, now) < r.cfg.Lifetimes.RenewTargets
+}
+
+// Refresh signs snapshot and timestamp again if they are due, and shows what other replicas have
+// published.
+func (r *Repository) Refresh(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+		if !cur.Created() {
+			return Set{}, ErrNotCreated
+		}
+		return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("renew TUF metadata: %w", err), r.show(ctx))
+	}
+	return r.show(ctx)
+}
+
+// update runs f under the store's lock and stores what it returns only if a client accepts it.
+func (r *Repository) update(ctx context.Context, f func(cur Set, now time.Time) (Set, error)) error {
+	return r.cfg.Store.Update(ctx, func(cur Set) (Set, error) {
+		now := r.cfg.Clock.Now().UTC().Truncate(time.Second)
+		next, err := f(cur, now)
+		if err != nil {
+			return Set{}, err
+		}
+		if next.Versions() == cur.Versions() {
+			return cur, nil
+		}
+		if err := checkClock(cur, now, r.cfg.MaxGap); err != nil && !r.cfg.AcceptClock {
+			return Set{}, err
+		}
+		return next, accept(cur, next, r.cfg.Lifetimes, now)
+	})
+}
+
+// show swaps in what the store holds, if that is not what is shown already.
+func (r *Repository) show(ctx context.Context) error {
+	p := r.published.Load()
+	v, err := r.cfg.Store.Versions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the TUF repository: %w", err)
+	}
+	if p == nil || p.Versions() != v {
+		a, err := r.cfg.Store.Load(ctx)
+		if err != nil {
+			return fmt.Errorf("read the TUF repository: %w", err)
+		}
+		if p, err = newPublished(a); err != nil {
+			return err
+		}
+		r.published.Store(p)
+		r.cfg.Log.InfoContext(ctx, "TUF set published", "root", v.Root, "targets", v.Targets,
+			"snapshot", v.Snapshot, "timestamp", v.Timestamp, "timestamp_expires", p.Expires(Timestamp))
+	}
+	if r.cfg.Mirror == nil {
+		return nil
+	}
+	if err := r.cfg.Mirror.Write(ctx, p); err != nil {
+		return fmt.Errorf("write the TUF mirror: %w", err)
+	}
+	return nil
+}

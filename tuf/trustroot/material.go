@@ -1,0 +1,76 @@
+package trustroot
+
+import (
+	"cmp"
+	"crypto"
+	"crypto/x509"
+	"slices"
+	"time"
+)
+
+// Window is the time in which a key is believed. A zero End means that the key is in use.
+type Window struct {
+	Start, End time.Time
+}
+
+func (w Window) open() bool { return w.End.IsZero() }
+
+func (w Window) overlaps(o Window) bool {
+	return (w.open() || o.Start.Before(w.End)) && (o.open() || w.Start.Before(o.End))
+}
+
+// Authority is a certificate authority or a timestamp authority.
+type Authority struct {
+	URL   string              // CA: base URL; TSA: the full URL that requests are posted to
+	Chain []*x509.Certificate // CA: intermediates, then the root; TSA: the leaf first, then the same
+	Valid Window
+}
+
+// Log is a transparency log.
+type Log struct {
+	URL   string           // base URL; its host is the log's origin
+	Key   crypto.PublicKey // ECDSA P-256
+	Valid Window
+}
+
+// Issuer is an OpenID Connect issuer that clients may ask for identity tokens.
+type Issuer struct {
+	URL   string
+	Valid Window
+}
+
+// Material is everything public that clients of one instance need.
+type Material struct {
+	Operator string // who runs it, for example the host name; clients take one service per operator
+
+	CAs     []Authority
+	TSAs    []Authority // may be empty
+	RekorV1 []Log
+	RekorV2 []Log // may be empty
+	CTLogs  []Log
+	Issuers []Issuer
+}
+
+// oldestFirst returns a sorted copy, so that the order of the input does not matter. Clients that
+// take "the last" entry then take the newest.
+func oldestFirst(as []Authority) []Authority {
+	out := slices.Clone(as)
+	slices.SortStableFunc(out, func(a, b Authority) int {
+		return cmp.Or(a.Valid.Start.Compare(b.Valid.Start), cmp.Compare(a.URL, b.URL))
+	})
+	return out
+}
+
+func oldestLogFirst(ls []Log) []Log {
+	out := slices.Clone(ls)
+	slices.SortStableFunc(out, func(a, b Log) int {
+		return cmp.Or(a.Valid.Start.Compare(b.Valid.Start), cmp.Compare(a.URL, b.URL))
+	})
+	return out
+}
+
+func newestFirst[T any](list []T, oldestFirst func([]T) []T) []T {
+	out := oldestFirst(list)
+	slices.Reverse(out)
+	return out
+}
