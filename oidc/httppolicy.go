@@ -1,0 +1,138 @@
+package oidc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// HTTPPolicy bounds how issuers' documents are fetched. Always so: 1 MiB a document, at most three
+// redirects and only to the same scheme and host, TLS 1.2 or later, no proxy.
+type HTTPPolicy struct {
+	// Timeout bounds discovery and key set together; 10 s if zero.
+	Timeout time.Duration
+	// AllowPrivate are private networks that issuers known by pattern only may live in. A host that
+	// the configuration writes out may always be private; what a pattern or a discovery document
+	// names may not, so that a token cannot make us call our own network.
+	AllowPrivate []netip.Prefix
+	// Roots replaces the system's certificate roots, for tests.
+	Roots *x509.CertPool
+}
+
+// errPolicy marks what the policy refused; trying again does not help.
+var errPolicy = errors.New("refused by policy")
+
+func (p HTTPPolicy) timeout() time.Duration {
+	if p.Timeout > 0 {
+		return p.Timeout
+	}
+	return 10 * time.Second
+}
+
+// client returns an HTTP client for one fetch of one issuer's documents.
+func (p HTTPPolicy) client(issuer *Issuer) (*http.Client, error) {
+	roots := p.Roots
+	if issuer.CACert != "" {
+		if roots == nil {
+			roots, _ = x509.SystemCertPool() // nil on failure: then only the issuer's own root counts
+		}
+		if roots == nil {
+			roots = x509.NewCertPool()
+		}
+		roots = roots.Clone()
+		if !roots.AppendCertsFromPEM([]byte(issuer.CACert)) {
+			return nil, errors.New("ca-cert holds no PEM certificate")
+		}
+	}
+	return &http.Client{
+		Transport: bounded1MiB{&http.Transport{
+			DialContext:         p.dial(issuer.fixedHost()),
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			DisableKeepAlives:   true, // fetches are rare
+			TLSHandshakeTimeout: p.timeout(), MaxResponseHeaderBytes: 64 << 10,
+		}},
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			switch {
+			case len(via) > 3:
+				return fmt.Errorf("%w: more than 3 redirects", errPolicy)
+			case req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme:
+				return fmt.Errorf("%w: redirect to another host or scheme", errPolicy)
+			}
+			return nil
+		},
+	}, nil
+}
+
+// dial connects to the written-out host without conditions, and elsewhere only to public addresses.
+// The address is checked after resolution, so a name that changes its answer gains nothing.
+func (p HTTPPolicy) dial(fixed string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := &net.Dialer{}
+		if host, _, err := net.SplitHostPort(address); err != nil || fixed == "" || host != fixed {
+			d.Control = func(_, addr string, _ syscall.RawConn) error {
+				ap, err := netip.ParseAddrPort(addr)
+				if err != nil {
+					return err
+				}
+				ip := ap.Addr().Unmap().WithZone("")
+				if public(ip) || slices.ContainsFunc(p.AllowPrivate, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+					return nil
+				}
+				return fmt.Errorf("%w: %s is not a public address", errPolicy, ip)
+			}
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}
+
+// reserved are the blocks that netip's own predicates do not cover (RFC 6890 and successors).
+func reserved() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+		netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
+	}
+}
+
+func public(ip netip.Addr) bool {
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() &&
+		!slices.ContainsFunc(reserved(), func(n netip.Prefix) bool { return n.Contains(ip) })
+}
+
+// bounded1MiB cuts every answer off with an error at maxDocument.
+type bounded1MiB struct{ next http.RoundTripper }
+
+func (b bounded1MiB) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxDocument}
+	return resp, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: larger than %d bytes", errPolicy, maxDocument)
+	}
+	if len(p) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= n
+	return n, err
+}

@@ -1,0 +1,254 @@
+package oidc
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sigbox/sigbox/internal/clock"
+)
+
+// Options configures a Verifier. The zero value is usable: system clock, no log, no static keys,
+// the default HTTP policy.
+type Options struct {
+	Clock  clock.Clock
+	Logger *slog.Logger
+	// Keys are the key sets of issuers, by exact issuer URL, that need no network: the in-process
+	// development issuer, or a JWKS file for the air gap.
+	Keys map[string]KeySet
+	// HTTP bounds how the keys of all other issuers are fetched.
+	HTTP HTTPPolicy
+	// Leeway is how far in the future nbf and iat may lie; 60 s if zero. exp has none, as upstream.
+	Leeway time.Duration
+	// MaxLifetime bounds how far in the future exp may lie; 24 h if zero.
+	MaxLifetime time.Duration
+	// MaxAge, if not zero, refuses tokens whose iat is older, or missing.
+	MaxAge time.Duration
+}
+
+// Verifier checks tokens against a Config. It is safe for concurrent use.
+type Verifier struct {
+	cfg    *Config
+	opts   Options
+	remote *remote
+}
+
+// NewVerifier returns a Verifier of the issuers of cfg, which must not change any more.
+func NewVerifier(cfg *Config, opts Options) *Verifier {
+	if opts.Clock == nil {
+		opts.Clock = clock.System{}
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Leeway == 0 {
+		opts.Leeway = time.Minute
+	}
+	if opts.MaxLifetime == 0 {
+		opts.MaxLifetime = 24 * time.Hour
+	}
+	return &Verifier{cfg: cfg, opts: opts, remote: newRemote(opts.HTTP, opts.Clock, opts.Logger)}
+}
+
+// Verify checks a raw token (compact JWS, without "Bearer"). The error is always a *TokenError; it
+// is an ErrUnavailable too where the issuer's keys could not be fetched.
+func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+	alg, claims, err := dissect(raw)
+	if err != nil {
+		return nil, err
+	}
+	iss, ok := claims["iss"].(string)
+	if !ok {
+		return nil, Refuse(ReasonIssuer, "iss is missing or not a string")
+	}
+	issuer := v.cfg.find(iss)
+	if issuer == nil {
+		return nil, Refuse(ReasonIssuer, "issuer %q is not configured", clip(iss))
+	}
+	now := v.opts.Clock.Now()
+	if err := v.checkClaims(claims, issuer, now); err != nil {
+		return nil, err
+	}
+	keys, algs, err := v.keys(ctx, issuer, iss)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(algs, alg) {
+		return nil, Refuse(ReasonAlgorithm, "issuer %q does not advertise %s", clip(iss), alg)
+	}
+	seen := &witness{KeySet: keys}
+	idToken, err := gooidc.NewVerifier(iss, seen, &gooidc.Config{
+		ClientID: issuer.Audience, SupportedSigningAlgs: algs, Now: func() time.Time { return now },
+	}).Verify(ctx, raw)
+	if err != nil {
+		if errors.Is(seen.err, errNoKey) {
+			return nil, &TokenError{ReasonKey, err}
+		}
+		return nil, &TokenError{ReasonSignature, err}
+	}
+	return finish(idToken, issuer)
+}
+
+// witness keeps a key set's error, which go-oidc flattens to text.
+type witness struct {
+	KeySet
+	err error
+}
+
+func (w *witness) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
+	payload, err := w.KeySet.VerifySignature(ctx, raw)
+	w.err = err
+	return payload, err
+}
+
+// finish decodes the claims again, from the bytes that were verified.
+func finish(idToken *gooidc.IDToken, issuer *Issuer) (*Token, error) {
+	var payload json.RawMessage
+	if err := idToken.Claims(&payload); err != nil {
+		return nil, Refuse(ReasonMalformed, "read verified claims: %w", err)
+	}
+	claims, err := decodeObject(payload)
+	if err != nil {
+		return nil, Refuse(ReasonMalformed, "verified payload: %w", err)
+	}
+	return &Token{Issuer: issuer, IssuerURL: idToken.Issuer, Subject: idToken.Subject, Claims: claims}, nil
+}
+
+func (v *Verifier) keys(ctx context.Context, issuer *Issuer, url string) (KeySet, []string, error) {
+	if k, ok := v.opts.Keys[url]; ok {
+		algs := make([]string, 0, len(algorithms()))
+		for _, a := range algorithms() {
+			algs = append(algs, string(a))
+		}
+		return k, algs, nil
+	}
+	return v.remote.keys(ctx, issuer, url)
+}
+
+// dissect takes a token apart without trusting it: size, three parts of plain base64url, a header
+// that asks for nothing special, a payload that is one unambiguous object.
+func dissect(raw string) (alg string, claims map[string]any, err error) {
+	if raw == "" || len(raw) > MaxTokenBytes {
+		return "", nil, Refuse(ReasonSize, "token has %d bytes: want 1 to %d", len(raw), MaxTokenBytes)
+	}
+	if n := strings.Count(raw, "."); n != 2 {
+		return "", nil, Refuse(ReasonMalformed, "token has %d parts: want 3", n+1)
+	}
+	parts := strings.Split(raw, ".")
+	var decoded [3][]byte
+	for i, p := range parts {
+		// Strict, and by hand: Go's decoder skips line breaks.
+		if strings.ContainsAny(p, "\r\n") {
+			return "", nil, Refuse(ReasonMalformed, "part %d of the token holds a line break", i+1)
+		}
+		decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(p)
+		if err != nil {
+			return "", nil, Refuse(ReasonMalformed, "part %d of the token is not canonical base64url", i+1)
+		}
+	}
+	if alg, err = checkHeader(decoded[0]); err != nil {
+		return "", nil, err
+	}
+	if len(decoded[2]) == 0 {
+		return "", nil, Refuse(ReasonMalformed, "token has no signature")
+	}
+	claims, err = decodeObject(decoded[1])
+	if err != nil {
+		return "", nil, Refuse(ReasonMalformed, "payload: %w", err)
+	}
+	return alg, claims, nil
+}
+
+// checkHeader returns the algorithm. Headers that point at keys (jku, jwk, x5u, x5c) are ignored.
+func checkHeader(raw []byte) (string, error) {
+	h, err := decodeObject(raw)
+	if err != nil {
+		return "", Refuse(ReasonMalformed, "header: %w", err)
+	}
+	alg, _ := h["alg"].(string)
+	if !slices.Contains(algorithms(), jose.SignatureAlgorithm(alg)) {
+		return "", Refuse(ReasonAlgorithm, "algorithm %q is not accepted", clip(alg))
+	}
+	for _, name := range []string{"crit", "b64", "zip", "enc"} {
+		if _, ok := h[name]; ok {
+			return "", Refuse(ReasonHeader, "header %s is not supported", name)
+		}
+	}
+	if kid, ok := h["kid"]; ok {
+		if s, isText := kid.(string); !isText || len(s) > maxIssuerBytes {
+			return "", Refuse(ReasonHeader, "kid is not a string of at most %d bytes", maxIssuerBytes)
+		}
+	}
+	return alg, nil
+}
+
+// checkClaims applies every rule that needs no key, so that a token that must be refused anyway
+// causes no outbound call.
+func (v *Verifier) checkClaims(claims map[string]any, issuer *Issuer, now time.Time) error {
+	if sub, ok := claims["sub"].(string); !ok || sub == "" || len(sub) > MaxClaimBytes {
+		return Refuse(ReasonSubject, "sub is not a string of 1 to %d bytes", MaxClaimBytes)
+	}
+	aud := claims["aud"]
+	if list, ok := aud.([]any); ok && len(list) == 1 { // several audiences could replay it elsewhere
+		aud = list[0]
+	}
+	if s, ok := aud.(string); !ok || s != issuer.Audience {
+		return Refuse(ReasonAudience, "aud is not exactly %q", issuer.Audience)
+	}
+	return v.checkTimes(claims, now)
+}
+
+func (v *Verifier) checkTimes(claims map[string]any, now time.Time) error {
+	exp, ok := numericDate(claims["exp"])
+	if !ok {
+		return Refuse(ReasonTime, "exp is missing or not a plain number of seconds")
+	}
+	if exp.Before(now) {
+		return Refuse(ReasonExpired, "expired at %s", exp.Format(time.RFC3339))
+	}
+	if exp.Sub(now) > v.opts.MaxLifetime {
+		return Refuse(ReasonTime, "exp lies more than %s ahead", v.opts.MaxLifetime)
+	}
+	for _, name := range []string{"nbf", "iat"} {
+		c, given := claims[name]
+		if !given {
+			continue
+		}
+		t, ok := numericDate(c)
+		if !ok {
+			return Refuse(ReasonTime, "%s is not a plain number of seconds", name)
+		}
+		if t.Sub(now) > v.opts.Leeway {
+			return Refuse(ReasonNotYet, "%s lies in the future: %s", name, t.Format(time.RFC3339))
+		}
+	}
+	if v.opts.MaxAge > 0 {
+		if iat, ok := numericDate(claims["iat"]); !ok || now.Sub(iat) > v.opts.MaxAge {
+			return Refuse(ReasonTime, "iat is missing or older than %s", v.opts.MaxAge)
+		}
+	}
+	return nil
+}
+
+// numericDate reads a NumericDate (RFC 7519 section 2): seconds between 1970 and 9999, fractions
+// cut off.
+func numericDate(v any) (time.Time, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return time.Time{}, false
+	}
+	f, err := strconv.ParseFloat(n.String(), 64)
+	if err != nil || f < 0 || f > 253402300799 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(f), 0).UTC(), true
+}
