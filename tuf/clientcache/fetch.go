@@ -1,4 +1,4 @@
-package enrol
+package clientcache
 
 import (
 	"context"
@@ -77,4 +77,34 @@ func (f *fetcher) firstRoot(mirror string) ([]byte, error) {
 		return nil, fmt.Errorf("fetch %s/root.json: the server answers %d: is this the URL of a sigbox instance?", mirror, status.StatusCode)
 	}
 	return nil, fmt.Errorf("fetch %s/root.json: %w: is the instance running, and the URL right?", mirror, err)
+}
+
+// rootRecorder remembers the bytes of the newest root: the TUF client keeps them to itself.
+type rootRecorder struct {
+	*fetcher
+	newest []byte
+}
+
+func (r *rootRecorder) DownloadFile(url string, maxLength int64, timeout time.Duration) ([]byte, error) {
+	data, err := r.fetcher.DownloadFile(url, maxLength, timeout)
+	if err == nil && strings.HasSuffix(url, ".root.json") {
+		r.newest = data // a root that does not verify ends the update with an error
+	}
+	return data, err
+}
+
+// explain says what an error of a TUF update means for the one who asked for it.
+func explain(mirror string, err error) error {
+	var expired *metadata.ErrExpiredMetadata
+	var status *metadata.ErrDownloadHTTP
+	hint := "is the instance running, and the URL right?"
+	switch {
+	case errors.As(err, &expired):
+		hint = "the instance does not renew its metadata, or a clock is wrong: look at its log and at both clocks"
+	case errors.As(err, &status):
+		hint = "the server does not serve a TUF repository there: the URL of an instance's ends in /tuf"
+	case errors.Is(err, &metadata.ErrUnsignedMetadata{}), errors.Is(err, &metadata.ErrRepository{}):
+		hint = "what is served is not signed by the root given: is that the root.json of this instance, and not of one that ran there before?"
+	}
+	return fmt.Errorf("TUF repository %s: %w: %s", mirror, err, hint)
 }

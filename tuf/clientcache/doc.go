@@ -1,5 +1,5 @@
-// Package enrol makes a machine a client of an instance: it fetches the trust material through
-// verified TUF updates and leaves it where clients look for it.
+// Package clientcache makes a machine a client of an instance: it fetches the trust material
+// through verified TUF updates and leaves it where clients look for it.
 //
 // [Export] writes files: root.json, trusted_root.json, the signing configurations, every key and
 // chain as PEM, and one environment file per client family. [Init] fills a client's TUF cache for
@@ -8,5 +8,6 @@
 //
 // Nothing is written that a TUF client would not have accepted, starting from the given root, or,
 // where none is given, from the root.json the instance serves now (trust on first use, whose
-// digest is reported). Both can be repeated. The package talks to the instance only.
-package enrol
+// digest is reported). Both can be repeated, and neither leaves half of its work behind when it
+// fails to fetch. The formats on disk are written by the clients' own libraries.
+package clientcache

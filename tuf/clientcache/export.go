@@ -1,0 +1,162 @@
+package clientcache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/trustroot"
+)
+
+// ExportOptions say what to fetch and where to put it.
+type ExportOptions struct {
+	URL  string // of the instance or of its TUF repository
+	Dir  string // made if it is not there
+	Root []byte // root.json to start from; nil: trust the one the instance serves
+}
+
+// Exported says what was written.
+type Exported struct {
+	Dir         string // absolute
+	Mirror      string
+	RootVersion int64
+	RootSHA256  string   // of root.json as written, in hex: what `cosign initialize --root-checksum` takes
+	FirstUse    bool     // root.json was taken from the instance itself
+	Files       []string // names in Dir, sorted
+}
+
+// Export fetches the current trust material and writes it to a directory, with one environment
+// file for each family of clients.
+func Export(ctx context.Context, o ExportOptions) (Exported, error) {
+	mirror, err := MirrorURL(o.URL)
+	if err != nil {
+		return Exported{}, err
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return Exported{}, fmt.Errorf("export trust to %s: %w", o.Dir, err)
+	}
+	f := newFetcher(ctx)
+	start := o.Root
+	if start == nil {
+		if start, err = f.firstRoot(mirror); err != nil {
+			return Exported{}, err
+		}
+	}
+	m, err := f.update(mirror, start)
+	if err != nil {
+		return Exported{}, err
+	}
+	files, err := m.files(dir)
+	if err != nil {
+		return Exported{}, err
+	}
+	if err := writeAll(dir, files); err != nil {
+		return Exported{}, fmt.Errorf("export trust to %s: %w", dir, err)
+	}
+	sum := sha256.Sum256(m.root)
+	return Exported{
+		Dir: dir, Mirror: mirror, RootVersion: m.rootVersion, RootSHA256: hex.EncodeToString(sum[:]),
+		FirstUse: o.Root == nil, Files: slices.Sorted(maps.Keys(files)),
+	}, nil
+}
+
+// material is what one verified update brought.
+type material struct {
+	mirror      string
+	root        []byte // the newest
+	rootVersion int64
+	targets     map[string][]byte
+}
+
+// update runs a TUF client from the root start and fetches all targets.
+func (f *fetcher) update(mirror string, start []byte) (*material, error) {
+	cfg, err := config.New(mirror, start)
+	if err != nil {
+		return nil, fmt.Errorf("TUF repository %s: %w", mirror, err)
+	}
+	rec := &rootRecorder{fetcher: f, newest: start}
+	cfg.DisableLocalCache, cfg.Fetcher = true, rec
+	cfg.TargetsMaxLength = tuf.MaxTargetSize * 4
+	up, err := updater.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("root.json to start from is not usable: %w", err)
+	}
+	if err := up.Refresh(); err != nil {
+		return nil, explain(mirror, err)
+	}
+	trusted := up.GetTrustedMetadataSet()
+	m := &material{mirror: mirror, root: rec.newest, rootVersion: trusted.Root.Signed.Version, targets: map[string][]byte{}}
+	infos := up.GetTopLevelTargets()
+	if len(infos) > tuf.MaxTargets {
+		return nil, fmt.Errorf("TUF repository %s names %d targets, want at most %d", mirror, len(infos), tuf.MaxTargets)
+	}
+	for name, info := range infos {
+		if !tuf.ValidTargetName(name) || info.Length > tuf.MaxTargetSize {
+			return nil, fmt.Errorf("TUF repository %s names the target %.80q of %d bytes, which is not one of ours", mirror, name, info.Length)
+		}
+		info.Path = name
+		if _, m.targets[name], err = up.DownloadTarget(info, name, ""); err != nil {
+			return nil, fmt.Errorf("fetch target %s of %s: %w", name, mirror, err)
+		}
+	}
+	return m, nil
+}
+
+// files are the targets, the root and the environment files, by name.
+func (m *material) files(dir string) (map[string][]byte, error) {
+	files := maps.Clone(m.targets)
+	if _, err := root.NewTrustedRootFromJSON(files[trustroot.TrustedRootName]); err != nil {
+		return nil, fmt.Errorf("TUF repository %s: target %s: %w", m.mirror, trustroot.TrustedRootName, err)
+	}
+	sc, err := root.NewSigningConfigFromJSON(files[trustroot.SigningConfigName])
+	if err != nil {
+		return nil, fmt.Errorf("TUF repository %s: target %s: %w", m.mirror, trustroot.SigningConfigName, err)
+	}
+	if files[trustroot.FulcioName] == nil || files[trustroot.RekorName] == nil || files[trustroot.CTName] == nil {
+		return nil, fmt.Errorf("TUF repository %s lacks one of %s, %s, %s: is it of a sigbox instance?",
+			m.mirror, trustroot.FulcioName, trustroot.RekorName, trustroot.CTName)
+	}
+	files["root.json"] = m.root
+	env := trustroot.Environment{Dir: dir, Mirror: m.mirror, TSA: files[trustroot.TSAName] != nil}
+	for _, u := range []struct {
+		to       *string
+		services []root.Service
+	}{{&env.FulcioURL, sc.FulcioCertificateAuthorityURLs()}, {&env.RekorURL, sc.RekorLogURLs()}, {&env.IssuerURL, sc.OIDCProviderURLs()}} {
+		if len(u.services) == 0 {
+			return nil, fmt.Errorf("TUF repository %s: target %s names no CA, no log or no issuer", m.mirror, trustroot.SigningConfigName)
+		}
+		*u.to = u.services[0].URL
+	}
+	maps.Copy(files, env.Files())
+	return files, nil
+}
+
+// writeAll writes root.json last: with it there, the directory is complete.
+func writeAll(dir string, files map[string][]byte) error {
+	if isInstance(dir) {
+		return errors.New("it is the data directory of an instance: name a directory of its own with --out")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(files))
+	names = append(slices.DeleteFunc(names, func(n string) bool { return n == "root.json" }), "root.json")
+	for _, name := range names {
+		if err := writeFile(filepath.Join(dir, name), files[name], 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
