@@ -1,13 +1,13 @@
 package entry
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/tile"
 )
 
 // ErrInvalid is what every refusal of an entry wraps. The message of such an error may be shown
@@ -109,7 +109,7 @@ type Base struct {
 // queries are; a key that repeats or is longer than 512 bytes is left out, and so is what comes
 // after the first 100.
 func NewBase(body []byte, keys []string) Base {
-	return Base{body: body, id: LeafHash(body), keys: searchKeys(keys)}
+	return Base{body: body, id: tile.LeafHash(body), keys: searchKeys(keys)}
 }
 
 // Identity returns the leaf hash of the body: what Rekor calls the entry's UUID.
@@ -139,12 +139,4 @@ func searchKeys(keys []string) [][]byte {
 		out = append(out, []byte(k))
 	}
 	return out
-}
-
-// LeafHash returns the RFC 6962 leaf hash of data.
-func LeafHash(data []byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte{0})
-	h.Write(data)
-	return [32]byte(h.Sum(nil))
 }

@@ -1,0 +1,135 @@
+package rekorv1
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+// create appends an entry and answers 201 with it, or 409 where the log holds it already.
+func (s *Server) create(w http.ResponseWriter, r *http.Request) {
+	e, err := s.readProposed(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	receipt, err := s.log.Append(r.Context(), e)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	id := s.entryID(receipt.Leaf.Hash)
+	w.Header().Set("Location", entriesPath+"/"+id)
+	if receipt.Duplicate && !s.duplicates {
+		s.fail(w, r, refuse(http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID %s", id))
+		return
+	}
+	answer, err := s.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
+	if err != nil {
+		w.Header().Del("Location")
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("ETag", id) // unquoted: sigstore-go looks the entry up by it
+	httpx.WriteJSON(w, http.StatusCreated, answer)
+}
+
+func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {
+	body, err := s.readJSON(w, r, "proposedEntry")
+	if err != nil {
+		return nil, err
+	}
+	kind, spec, err := decodeProposed(body, "proposedEntry", "")
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.kinds.Parse(kind, spec)
+	if err == nil {
+		err = e.Insertable()
+	}
+	if err != nil {
+		return nil, &problem{http.StatusBadRequest, http.StatusBadRequest, "error processing entry: " + err.Error(), err}
+	}
+	return e, nil
+}
+
+// readJSON reads a body that is exactly one JSON value. name is what the schema calls it.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) ([]byte, error) {
+	if !jsonType(r) {
+		return nil, refuse(http.StatusUnsupportedMediaType, "unsupported media type %.64q, only [application/json] are allowed", r.Header.Get("Content-Type"))
+	}
+	body, err := httpx.ReadBody(w, r, s.maxBody)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, schema(codeRequired, "%s in body is required", name)
+	}
+	if err := httpx.CheckJSON(body); err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+// jsonType says whether the body is declared as JSON in UTF-8.
+func jsonType(r *http.Request) bool {
+	if httpx.MediaType(r) != "application/json" {
+		return false
+	}
+	_, params, _ := strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), "charset=")
+	return params == "" || strings.Trim(params, `" `) == "utf-8"
+}
+
+// known are the kinds of upstream's schema: others are a schema error, these an error of the
+// entry where the log does not take them.
+var known = map[string]bool{
+	"alpine": true, "cose": true, "dsse": true, "hashedrekord": true, "helm": true, "intoto": true,
+	"jar": true, "rekord": true, "rfc3161": true, "rpm": true, "tuf": true,
+}
+
+// versionPattern is that of semver.org, as the schema and its error message have it.
+const versionPattern = `^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$`
+
+var version = regexp.MustCompile(versionPattern)
+
+// decodeProposed reads kind, apiVersion and spec of a proposed entry; other fields are ignored,
+// as upstream does. name and prefix say where in the body it stands.
+func decodeProposed(raw []byte, name, prefix string) (entry.Kind, any, error) {
+	var none entry.Kind
+	var p struct {
+		Kind       any `json:"kind"`
+		APIVersion any `json:"apiVersion"`
+		Spec       any `json:"spec"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&p); err != nil {
+		return none, nil, schema(codeType, "%s in body must be of type object", name)
+	}
+	kind, ok := p.Kind.(string)
+	switch {
+	case p.Kind == nil || p.Kind == "":
+		return none, nil, schema(codeRequired, "kind in body is required")
+	case !ok:
+		return none, nil, schema(codeType, "kind in body must be of type string")
+	case !known[kind]:
+		return none, nil, schema(http.StatusUnprocessableEntity, "invalid kind value: %.64q", kind)
+	}
+	v, ok := p.APIVersion.(string)
+	switch {
+	case p.APIVersion == nil:
+		return none, nil, schema(codeRequired, "%sapiVersion in body is required", prefix)
+	case !ok:
+		return none, nil, schema(codeType, "%sapiVersion in body must be of type string", prefix)
+	case !version.MatchString(v):
+		return none, nil, schema(codePattern, "%sapiVersion in body should match '%s'", prefix, versionPattern)
+	case p.Spec == nil:
+		return none, nil, schema(codeRequired, "%sspec in body is required", prefix)
+	}
+	return entry.Kind{Name: kind, Version: v}, p.Spec, nil
+}

@@ -1,0 +1,121 @@
+package rekorv1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+// statusClientClosed is what upstream answers when the client has gone.
+const statusClientClosed = 499
+
+// Codes of schema errors (go-openapi/errors); the status is 422 for all of them.
+const (
+	codeType     = 601
+	codeRequired = 602
+	codeTooLong  = 603
+	codePattern  = 605
+	codeEnum     = 606
+	codeMinimum  = 609
+	codeMaxItems = 611
+	codeMinItems = 612
+)
+
+// problem is a refusal: a status, the code of its body, and a message for the client. The cause
+// is for our log.
+type problem struct {
+	status, code int
+	message      string
+	cause        error
+}
+
+func (p *problem) Error() string { return p.message }
+func (p *problem) Unwrap() error { return p.cause }
+
+func refuse(status int, format string, args ...any) *problem {
+	return &problem{status: status, code: status, message: fmt.Sprintf(format, args...)}
+}
+
+func schema(code int, format string, args ...any) *problem {
+	return &problem{status: http.StatusUnprocessableEntity, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// asProblem turns any error into what the client is told.
+func asProblem(err error) *problem {
+	var p *problem
+	var h *httpx.Error
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &h):
+		return &problem{h.Status, h.Status, h.Message, err}
+	case errors.Is(err, tlog.ErrTooLarge):
+		return &problem{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "entry is larger than the log takes", err}
+	case errors.Is(err, tlog.ErrFrozen):
+		return &problem{http.StatusMethodNotAllowed, http.StatusMethodNotAllowed, "This log has been frozen, please switch to the latest log.", err}
+	case errors.Is(err, tlog.ErrBusy):
+		return &problem{http.StatusServiceUnavailable, http.StatusServiceUnavailable, "too many entries are waiting; retry", err}
+	case errors.Is(err, tlog.ErrUnavailable):
+		return &problem{http.StatusServiceUnavailable, http.StatusServiceUnavailable, "the log cannot be reached now; retry", err}
+	case errors.Is(err, context.Canceled):
+		return &problem{statusClientClosed, statusClientClosed, "client disconnected during request", err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &problem{http.StatusGatewayTimeout, http.StatusGatewayTimeout, http.StatusText(http.StatusGatewayTimeout), err}
+	case errors.Is(err, tlog.ErrCorrupt):
+		return &problem{http.StatusInternalServerError, http.StatusInternalServerError, "integrity check failed", err}
+	}
+	return &problem{http.StatusInternalServerError, http.StatusInternalServerError, "unexpected result from transparency log", err}
+}
+
+// fail answers with an error. The cause goes to our log, under the request's id.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := asProblem(err)
+	cause := p.cause
+	if c := entry.Cause(err); c != nil {
+		cause = c
+	}
+	attrs := []any{"request_id", httpx.RequestID(r.Context()), "path", r.Pattern, "status", p.status, "message", p.message, "cause", cause}
+	if p.status >= 500 {
+		s.logger.ErrorContext(r.Context(), "rekor v1: request failed", attrs...)
+	} else {
+		s.logger.InfoContext(r.Context(), "rekor v1: request refused", attrs...)
+	}
+	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
+		// Spread out, so that clients that were turned away together do not return together.
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // not a secret
+	}
+	if p.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, HEAD")
+	}
+	httpx.WriteJSON(w, p.status, struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{p.code, p.message})
+}
+
+// notFound answers 404 without a body, as upstream does for entries.
+func notFound(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }
+
+func (s *Server) methodNotAllowed(allowed map[string]http.HandlerFunc) http.HandlerFunc {
+	var names []string
+	for name := range allowed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(names, ","))
+		httpx.WriteJSON(w, http.StatusMethodNotAllowed, struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		}{http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not allowed, but [%s] are", r.Method, strings.Join(names, ","))})
+	}
+}

@@ -1,0 +1,111 @@
+package rekorv1
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// logEntry is an entry as it is answered (openapi.yaml, LogEntry).
+type logEntry struct {
+	Attestation    *attestation `json:"attestation,omitempty"`
+	Body           []byte       `json:"body"`
+	IntegratedTime int64        `json:"integratedTime"`
+	LogID          string       `json:"logID"`
+	LogIndex       int64        `json:"logIndex"`
+	Verification   verification `json:"verification"`
+}
+
+type attestation struct {
+	Data []byte `json:"data"`
+}
+
+type verification struct {
+	InclusionProof       inclusionProof `json:"inclusionProof"`
+	SignedEntryTimestamp []byte         `json:"signedEntryTimestamp"`
+}
+
+type inclusionProof struct {
+	Checkpoint string   `json:"checkpoint"`
+	Hashes     []string `json:"hashes"`
+	LogIndex   int64    `json:"logIndex"`
+	RootHash   string   `json:"rootHash"`
+	TreeSize   int64    `json:"treeSize"`
+}
+
+// entryID returns the id under which an entry is answered: the tree id and the UUID in hex.
+func (s *Server) entryID(hash [32]byte) string {
+	return fmt.Sprintf("%016x%x", uint64(s.treeID), hash[:]) //nolint:gosec // the tree id is positive
+}
+
+// load reads the entry at an index with its proof against the published head.
+func (s *Server) load(ctx context.Context, index int64) (map[string]logEntry, error) {
+	leaf, err := s.log.Leaf(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := s.log.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := s.log.Inclusion(ctx, index, cp.Size)
+	if err != nil {
+		return nil, err
+	}
+	return s.render(leaf, hashes, cp)
+}
+
+// find reads the entry of a UUID.
+func (s *Server) find(ctx context.Context, uuid [32]byte) (map[string]logEntry, error) {
+	index, err := s.log.Find(ctx, uuid)
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, index)
+}
+
+// render makes the answer for a leaf, after checking that it proves what it says: a row that
+// was changed in the database is an error, never an answer.
+func (s *Server) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (map[string]logEntry, error) {
+	if tile.LeafHash(leaf.Data) != leaf.Hash {
+		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
+	}
+	//nolint:gosec // indexes and sizes of a log are never negative
+	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf.Index), uint64(cp.Size), leaf.Hash[:], hashes, cp.Root[:]); err != nil {
+		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", tlog.ErrCorrupt, leaf.Index, cp.Size, err)
+	}
+	set, err := s.sets.sign(leaf)
+	if err != nil {
+		return nil, err
+	}
+	e := logEntry{
+		Body: leaf.Data, IntegratedTime: integratedTime(leaf), LogID: s.logID, LogIndex: leaf.Index,
+		Verification: verification{
+			SignedEntryTimestamp: set,
+			InclusionProof: inclusionProof{
+				Checkpoint: string(cp.Note), Hashes: hexAll(hashes), LogIndex: leaf.Index,
+				RootHash: hex.EncodeToString(cp.Root[:]), TreeSize: cp.Size,
+			},
+		},
+	}
+	if leaf.Attestation != nil {
+		e.Attestation = &attestation{leaf.Attestation}
+	}
+	return map[string]logEntry{s.entryID(leaf.Hash): e}, nil
+}
+
+// hexAll never returns nil: clients want an empty list, not null.
+func hexAll(hashes [][]byte) []string {
+	out := make([]string, 0, len(hashes))
+	for _, h := range hashes {
+		out = append(out, hex.EncodeToString(h))
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+package rekorv1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
+)
+
+// maxQueries is how many entries one retrieve may ask for.
+const maxQueries = 10
+
+// logQuery asks for entries by what identifies them (openapi.yaml, SearchLogQuery).
+type logQuery struct {
+	EntryUUIDs []string          `json:"entryUUIDs"`
+	LogIndexes []*int64          `json:"logIndexes"`
+	Entries    []json.RawMessage `json:"entries"`
+}
+
+// retrieve answers the entries of a query that the log holds; others are left out.
+func (s *Server) retrieve(w http.ResponseWriter, r *http.Request) {
+	found, err := s.retrieveAll(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	httpx.WriteJSON(w, http.StatusOK, found)
+}
+
+func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[string]logEntry, error) {
+	body, err := s.readJSON(w, r, "entry")
+	if err != nil {
+		return nil, err
+	}
+	var q logQuery
+	if err := decode(body, &q, "entry"); err != nil {
+		return nil, err
+	}
+	if err := q.validate(); err != nil {
+		return nil, err
+	}
+	uuids, err := s.queriedIDs(&q)
+	if err != nil {
+		return nil, err
+	}
+	found := []map[string]logEntry{}
+	keep := func(e map[string]logEntry, err error) error {
+		if err == nil {
+			found = append(found, e)
+		} else if !errors.Is(err, tlog.ErrNotFound) {
+			return err
+		}
+		return nil
+	}
+	for _, id := range uuids {
+		if err := keep(s.find(r.Context(), id)); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range q.LogIndexes {
+		if err := keep(s.load(r.Context(), *i)); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// queriedIDs returns the UUIDs that a query names or whose entries it proposes.
+func (s *Server) queriedIDs(q *logQuery) ([][32]byte, error) {
+	var uuids [][32]byte
+	for i, id := range q.EntryUUIDs {
+		uuid, ours, err := s.parseID(id)
+		if err != nil {
+			return nil, schema(codePattern, "entryUUIDs.%d in body should match '%s'", i, idPattern)
+		}
+		if ours {
+			uuids = append(uuids, uuid)
+		}
+	}
+	for i, raw := range q.Entries {
+		kind, spec, err := decodeProposed(raw, "entries", fmt.Sprintf("entries.%d.", i))
+		if err != nil {
+			return nil, err
+		}
+		e, err := s.kinds.Parse(kind, spec)
+		if err != nil {
+			return nil, &problem{http.StatusBadRequest, http.StatusBadRequest, err.Error(), err}
+		}
+		uuids = append(uuids, e.Identity())
+	}
+	return uuids, nil
+}
+
+func (q *logQuery) validate() error {
+	for _, l := range []struct {
+		name  string
+		n     int
+		empty bool
+	}{
+		{"entries", len(q.Entries), q.Entries != nil && len(q.Entries) == 0},
+		{"entryUUIDs", len(q.EntryUUIDs), q.EntryUUIDs != nil && len(q.EntryUUIDs) == 0},
+		{"logIndexes", len(q.LogIndexes), q.LogIndexes != nil && len(q.LogIndexes) == 0},
+	} {
+		if l.empty {
+			return schema(codeMinItems, "%s in body should have at least 1 items", l.name)
+		}
+		if l.n > maxQueries {
+			return schema(codeMaxItems, "%s in body should have at most %d items", l.name, maxQueries)
+		}
+	}
+	for i, index := range q.LogIndexes {
+		switch {
+		case index == nil:
+			return schema(codeRequired, "logIndexes.%d in body is required", i)
+		case *index < 0:
+			return schema(codeMinimum, "logIndexes.%d in body should be greater than or equal to 0", i)
+		}
+	}
+	switch n := len(q.Entries) + len(q.EntryUUIDs) + len(q.LogIndexes); {
+	case n == 0:
+		return schema(codeRequired, "entry in body is required: one of entryUUIDs, logIndexes, entries")
+	case n > maxQueries:
+		return refuse(http.StatusUnprocessableEntity, "more than max allowed %d entries in request", maxQueries)
+	}
+	return nil
+}
+
+// decode reads checked JSON into v; a field of the wrong type is a schema error.
+func decode(body []byte, v any, name string) error {
+	err := json.Unmarshal(body, v)
+	var typ *json.UnmarshalTypeError
+	if errors.As(err, &typ) {
+		field := typ.Field
+		if field == "" {
+			field = name
+		}
+		return schema(codeType, "%s in body must be of type %s", field, typ.Type)
+	}
+	if err != nil {
+		return refuse(http.StatusBadRequest, "body is not valid JSON")
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package rekorv1
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/mail"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+const hashPattern = `^(sha512:)?[0-9a-fA-F]{128}$|^(sha256:)?[0-9a-fA-F]{64}$|^(sha1:)?[0-9a-fA-F]{40}$`
+
+var hashForm = regexp.MustCompile(hashPattern)
+
+// indexQuery is a search of the index (openapi.yaml, SearchIndex).
+type indexQuery struct {
+	Email     string `json:"email"`
+	Subject   string `json:"subject"`
+	Hash      string `json:"hash"`
+	Operator  string `json:"operator"`
+	PublicKey *struct {
+		Format  *string `json:"format"`
+		Content string  `json:"content"`
+		URL     string  `json:"url"`
+	} `json:"publicKey"`
+}
+
+// search answers the ids of entries that carry any or all of the keys of a query.
+func (s *Server) search(w http.ResponseWriter, r *http.Request) {
+	ids, err := s.searchIDs(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	httpx.WriteJSON(w, http.StatusOK, ids)
+}
+
+func (s *Server) searchIDs(w http.ResponseWriter, r *http.Request) ([]string, error) {
+	body, err := s.readJSON(w, r, "query")
+	if err != nil {
+		return nil, err
+	}
+	var q indexQuery
+	if err := decode(body, &q, "query"); err != nil {
+		return nil, err
+	}
+	keys, err := q.keys()
+	if err != nil {
+		return nil, err
+	}
+	indexes, _, err := s.log.Search(r.Context(), keys, q.Operator == "and")
+	if err != nil {
+		return nil, err
+	}
+	if extra := len(indexes) - s.maxResults; extra > 0 {
+		indexes = indexes[extra:]
+	}
+	return s.entryIDs(r.Context(), indexes)
+}
+
+func (s *Server) entryIDs(ctx context.Context, indexes []int64) ([]string, error) {
+	ids := make([]string, 0, len(indexes))
+	for _, i := range indexes {
+		leaf, err := s.log.Leaf(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, s.entryID(leaf.Hash))
+	}
+	return ids, nil
+}
+
+// keys checks a query and returns its search keys, lower-cased as those of entries are.
+func (q *indexQuery) keys() ([][]byte, error) {
+	if err := q.validate(); err != nil {
+		return nil, err
+	}
+	var keys [][]byte
+	add := func(k string) { keys = append(keys, []byte(strings.ToLower(k))) }
+	if q.Hash != "" {
+		add(prefixHash(q.Hash))
+	}
+	if q.PublicKey != nil {
+		k, err := q.keyHash()
+		if err != nil {
+			return nil, err
+		}
+		add(k)
+	}
+	if q.Email != "" {
+		add(q.Email)
+	}
+	if q.Subject != "" {
+		add(q.Subject)
+	}
+	if len(keys) == 0 {
+		return nil, schema(codeRequired, "query in body is required: one of email, hash, publicKey, subject")
+	}
+	return keys, nil
+}
+
+func (q *indexQuery) validate() error {
+	if q.Email != "" {
+		if _, err := mail.ParseAddress(q.Email); err != nil || len(q.Email) > 512 {
+			return schema(codeType, "email in body must be of type email: %.64q", q.Email)
+		}
+	}
+	if q.Hash != "" && !hashForm.MatchString(q.Hash) {
+		return schema(codePattern, "hash in body should match '%s'", hashPattern)
+	}
+	if q.Operator != "" && q.Operator != "and" && q.Operator != "or" {
+		return schema(codeEnum, "operator in body should be one of [and or]")
+	}
+	if q.PublicKey != nil {
+		switch f := q.PublicKey.Format; {
+		case f == nil:
+			return schema(codeRequired, "publicKey.format in body is required")
+		case *f != "pgp" && *f != "x509" && *f != "minisign" && *f != "ssh" && *f != "tuf":
+			return schema(codeEnum, "publicKey.format in body should be one of [pgp x509 minisign ssh tuf]")
+		}
+	}
+	if utf8.RuneCountInString(q.Subject) > 512 {
+		return schema(codeTooLong, "subject in body should be at most 512 chars long")
+	}
+	return nil
+}
+
+// keyHash returns the search key of a public key: hex SHA-256 of its canonical PEM, without the
+// name of the hash.
+func (q *indexQuery) keyHash() (string, error) {
+	if q.PublicKey.URL != "" {
+		return "", refuse(http.StatusBadRequest, "publicKey.url: fetching by URL is not supported")
+	}
+	if *q.PublicKey.Format != "x509" {
+		return "", refuse(http.StatusBadRequest, "the PKI format requested is not supported by this server")
+	}
+	content, err := base64.StdEncoding.DecodeString(q.PublicKey.Content)
+	if err != nil {
+		return "", schema(codeType, "publicKey.content in body must be of type byte")
+	}
+	key, err := entry.ParseKey(content)
+	if err != nil {
+		return "", &problem{http.StatusBadRequest, http.StatusBadRequest, "public key provided could not be parsed", err}
+	}
+	return key.Fingerprint(), nil
+}
+
+// prefixHash names the hash of a bare digest by its length.
+func prefixHash(h string) string {
+	if strings.Contains(h, ":") {
+		return h
+	}
+	return map[int]string{40: "sha1:", 64: "sha256:", 128: "sha512:"}[len(h)] + h
+}

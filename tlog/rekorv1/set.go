@@ -1,0 +1,99 @@
+package rekorv1
+
+import (
+	"container/list"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/sigbox/sigbox/tlog"
+)
+
+// cachedSETs is how many signatures are kept: about 1 MB.
+const cachedSETs = 4096
+
+// setSigner makes signed entry timestamps. A SET is not stored: it is made when asked for and
+// kept for a while, so that an entry that is read often costs one signature.
+type setSigner struct {
+	key   crypto.Signer
+	pub   *ecdsa.PublicKey
+	logID string
+
+	mu    sync.Mutex
+	order *list.List // of *setEntry, the latest used first
+	byKey map[[32]byte]*list.Element
+}
+
+type setEntry struct {
+	payload [32]byte // SHA-256 of what is signed
+	sig     []byte
+}
+
+func newSETSigner(key crypto.Signer, pub *ecdsa.PublicKey, logID string) *setSigner {
+	return &setSigner{key: key, pub: pub, logID: logID, order: list.New(), byKey: map[[32]byte]*list.Element{}}
+}
+
+// integratedTime is the time of an entry as Rekor states it, in Unix seconds.
+func integratedTime(leaf tlog.Leaf) int64 { return leaf.TimeMS / 1000 }
+
+// payload is what a SET signs: the canonical JSON (RFC 8785) of body, time, log and index.
+func (s *setSigner) payload(leaf tlog.Leaf) []byte {
+	b := make([]byte, 0, 256+4*len(leaf.Data)/3)
+	b = append(b, `{"body":"`...)
+	b = base64.StdEncoding.AppendEncode(b, leaf.Data)
+	b = append(b, `","integratedTime":`...)
+	b = strconv.AppendInt(b, integratedTime(leaf), 10)
+	b = append(b, `,"logID":"`...)
+	b = append(b, s.logID...)
+	b = append(b, `","logIndex":`...)
+	b = strconv.AppendInt(b, leaf.Index, 10)
+	return append(b, '}')
+}
+
+// sign returns the SET of a leaf: ECDSA over SHA-256, ASN.1 DER, verified with the public key.
+func (s *setSigner) sign(leaf tlog.Leaf) ([]byte, error) {
+	digest := sha256.Sum256(s.payload(leaf))
+	if sig := s.cached(digest); sig != nil {
+		return sig, nil
+	}
+	sig, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("sign entry timestamp of index %d: %w", leaf.Index, err)
+	}
+	if !ecdsa.VerifyASN1(s.pub, digest[:], sig) {
+		return nil, errors.New("sign entry timestamp: the new signature does not verify with the log's key")
+	}
+	s.keep(digest, sig)
+	return sig, nil
+}
+
+func (s *setSigner) cached(digest [32]byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	el := s.byKey[digest]
+	if el == nil {
+		return nil
+	}
+	s.order.MoveToFront(el)
+	return el.Value.(*setEntry).sig
+}
+
+func (s *setSigner) keep(digest [32]byte, sig []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byKey[digest] != nil {
+		return
+	}
+	s.byKey[digest] = s.order.PushFront(&setEntry{digest, sig})
+	if s.order.Len() > cachedSETs {
+		oldest := s.order.Back()
+		s.order.Remove(oldest)
+		delete(s.byKey, oldest.Value.(*setEntry).payload)
+	}
+}

@@ -1,0 +1,104 @@
+package rekorv2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	rekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	pb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
+	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// CreateEntry appends an entry (gRPC).
+func (s *Server) CreateEntry(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
+	tle, err := s.create(ctx, req)
+	if err != nil {
+		return nil, s.refuse(ctx, err).Err()
+	}
+	return tle, nil
+}
+
+// GetTile returns the hashes of a tile (gRPC). N is as in C2SP tlog-tiles, "x001/234.p/5".
+func (s *Server) GetTile(ctx context.Context, req *pb.TileRequest) (*httpbody.HttpBody, error) {
+	return s.readPath(ctx, fmt.Sprintf("tile/%d/%s", req.GetL(), req.GetN()))
+}
+
+// GetEntryBundle returns a bundle of entries (gRPC).
+func (s *Server) GetEntryBundle(ctx context.Context, req *pb.EntryBundleRequest) (*httpbody.HttpBody, error) {
+	return s.readPath(ctx, "tile/entries/"+req.GetN())
+}
+
+// GetCheckpoint returns the published checkpoint (gRPC).
+func (s *Server) GetCheckpoint(ctx context.Context, _ *emptypb.Empty) (*httpbody.HttpBody, error) {
+	cp, err := s.log.Checkpoint(ctx)
+	if err != nil {
+		return nil, s.refuse(ctx, err).Err()
+	}
+	return &httpbody.HttpBody{ContentType: "text/plain; charset=utf-8", Data: cp.Note}, nil
+}
+
+func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody, error) {
+	p, err := tile.ParsePath(path)
+	if err != nil {
+		return nil, status.Error(codes.NotFound, "no such tile")
+	}
+	data, err := tlog.ReadPath(ctx, s.log, p)
+	if err != nil {
+		return nil, s.refuse(ctx, err).Err()
+	}
+	return &httpbody.HttpBody{ContentType: "application/octet-stream", Data: data}, nil
+}
+
+// refuse turns an error into the status that the client is told and logs the cause.
+func (s *Server) refuse(ctx context.Context, err error) *status.Status {
+	st := statusOf(err)
+	cause := err
+	if c := entry.Cause(err); c != nil {
+		cause = c
+	}
+	level := slog.LevelInfo
+	switch st.Code() {
+	case codes.Unknown, codes.DataLoss, codes.Unavailable:
+		level = slog.LevelError
+	}
+	s.logger.Log(ctx, level, "rekor v2: request refused",
+		"request_id", httpx.RequestID(ctx), "code", st.Code().String(), "message", st.Message(), "cause", cause)
+	return st
+}
+
+// statusOf is the table from our errors to gRPC's.
+func statusOf(err error) *status.Status {
+	switch {
+	case errors.Is(err, errKind):
+		return status.New(codes.InvalidArgument, "invalid type, must be hashedrekord")
+	case errors.Is(err, entry.ErrInvalid):
+		return status.New(codes.InvalidArgument, "invalid hashedrekord request: "+err.Error())
+	case errors.Is(err, tlog.ErrTooLarge):
+		return status.New(codes.InvalidArgument, "entry too large for tile bundle")
+	case errors.Is(err, tlog.ErrFrozen):
+		return status.New(codes.Unimplemented, "log frozen")
+	case errors.Is(err, tlog.ErrBusy):
+		return status.New(codes.Unavailable, "reached max pushback; retry")
+	case errors.Is(err, tlog.ErrUnavailable):
+		return status.New(codes.Unavailable, "the log cannot be reached now; retry")
+	case errors.Is(err, tlog.ErrNotFound), errors.Is(err, tlog.ErrRange):
+		return status.New(codes.NotFound, "no such tile")
+	case errors.Is(err, context.Canceled):
+		return status.New(codes.Canceled, "client disconnected during request")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.New(codes.DeadlineExceeded, "deadline exceeded")
+	case errors.Is(err, tlog.ErrCorrupt):
+		return status.New(codes.DataLoss, "integrity check failed")
+	}
+	return status.New(codes.Unknown, "failed to integrate entry")
+}

@@ -1,0 +1,139 @@
+package rekorv2
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+
+	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	rekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	pb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"google.golang.org/grpc"
+
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// DefaultMaxBody bounds a request over HTTP, in bytes.
+const DefaultMaxBody = 4 << 20
+
+// Config is what a Server is made of.
+type Config struct {
+	Log       tlog.Log         // its checkpoints have the origin Origin and are signed by the key
+	Origin    string           // the host name of the log's URL, without port
+	PublicKey crypto.PublicKey // ECDSA
+
+	MaxBody int64        // bytes of an HTTP body; 0 is DefaultMaxBody
+	Logger  *slog.Logger // nil is slog.Default()
+}
+
+// Server answers the Rekor v2 API for one log. It is safe for concurrent use.
+type Server struct {
+	pb.UnimplementedRekorServer
+	log     tlog.Log
+	origin  string
+	logID   []byte
+	maxBody int64
+	logger  *slog.Logger
+}
+
+// v1Origin is the form by which sigstore-go takes a log for a v1 log.
+var v1Origin = regexp.MustCompile(` - [0-9]+$`)
+
+// New returns a Server. It refuses a configuration that clients could not verify.
+func New(c Config) (*Server, error) {
+	if c.Log == nil || c.PublicKey == nil {
+		return nil, errors.New("rekor v2: Log and PublicKey are needed")
+	}
+	bad := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == '+' || r == unicode.ReplacementChar
+	}
+	if c.Origin == "" || len(c.Origin) > 255 || strings.ContainsFunc(c.Origin, bad) || v1Origin.MatchString(c.Origin) {
+		return nil, fmt.Errorf("rekor v2: origin %q: want a host name", c.Origin)
+	}
+	if _, ok := c.PublicKey.(*ecdsa.PublicKey); !ok {
+		return nil, fmt.Errorf("rekor v2: the log key is a %T, policy-controller takes ECDSA only", c.PublicKey)
+	}
+	id, err := keys.ID(c.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("rekor v2: %w", err)
+	}
+	s := &Server{log: c.Log, origin: c.Origin, logID: id[:], maxBody: c.MaxBody, logger: c.Logger}
+	if s.maxBody <= 0 {
+		s.maxBody = DefaultMaxBody
+	}
+	if s.logger == nil {
+		s.logger = slog.Default()
+	}
+	return s, nil
+}
+
+// Register adds the HTTP API to mux: POST /api/v2/log/entries.
+func (s *Server) Register(mux *http.ServeMux) {
+	const path = "/api/v2/log/entries"
+	mux.HandleFunc("POST "+path, s.createHTTP)
+	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		mux.HandleFunc(method+" "+path, methodNotAllowed)
+	}
+}
+
+// RegisterGRPC adds the service dev.sigstore.rekor.v2.Rekor.
+func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) { pb.RegisterRekorServer(r, s) }
+
+// errKind refuses everything but a hashedrekord, with the words that clients may look for.
+var errKind = fmt.Errorf("%w: invalid type, must be hashedrekord", entry.ErrInvalid)
+
+// create appends an entry and returns it with its proof, or the stored one where the log holds
+// it already. Errors are tlog's and entry's.
+func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
+	spec, ok := req.GetSpec().(*pb.CreateEntryRequest_HashedRekordRequestV002)
+	if !ok {
+		return nil, errKind
+	}
+	e, err := hashedrekord2.Parse(spec.HashedRekordRequestV002)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := s.log.Append(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return s.render(receipt)
+}
+
+// render makes the answer, after checking that it proves what it says.
+func (s *Server) render(r tlog.Receipt) (*rekor.TransparencyLogEntry, error) {
+	leaf, cp := r.Leaf, r.Checkpoint
+	if cp.Origin != s.origin {
+		return nil, fmt.Errorf("%w: checkpoint of %q, this is %q", tlog.ErrCorrupt, cp.Origin, s.origin)
+	}
+	if tile.LeafHash(leaf.Data) != leaf.Hash {
+		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
+	}
+	//nolint:gosec // indexes and sizes of a log are never negative
+	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf.Index), uint64(cp.Size), leaf.Hash[:], r.Proof, cp.Root[:]); err != nil {
+		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", tlog.ErrCorrupt, leaf.Index, cp.Size, err)
+	}
+	return &rekor.TransparencyLogEntry{
+		LogIndex:    leaf.Index,
+		LogId:       &common.LogId{KeyId: s.logID},
+		KindVersion: &rekor.KindVersion{Kind: hashedrekord2.Kind.Name, Version: hashedrekord2.Kind.Version},
+		InclusionProof: &rekor.InclusionProof{
+			LogIndex: leaf.Index, TreeSize: cp.Size, RootHash: cp.Root[:], Hashes: r.Proof,
+			Checkpoint: &rekor.Checkpoint{Envelope: string(cp.Note)},
+		},
+		CanonicalizedBody: leaf.Data,
+	}, nil
+}

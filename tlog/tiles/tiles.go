@@ -1,0 +1,91 @@
+package tiles
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// Server serves one log. It is safe for concurrent use.
+type Server struct {
+	log    tlog.Log
+	prefix string
+	logger *slog.Logger
+}
+
+// New returns a Server of the paths prefix/checkpoint and prefix/tile/. prefix is like
+// "/api/v2": no slash at its end. logger may be nil.
+func New(l tlog.Log, prefix string, logger *slog.Logger) (*Server, error) {
+	if l == nil {
+		return nil, errors.New("tiles: a log is needed")
+	}
+	if prefix != "" && (!strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/")) {
+		return nil, fmt.Errorf("tiles: prefix %q: want a path like /api/v2", prefix)
+	}
+	if logger == nil {
+		logger = slog.Default()
+	}
+	return &Server{log: l, prefix: prefix, logger: logger}, nil
+}
+
+// Register adds the paths to mux. Methods but GET and HEAD are answered 405 by the mux.
+func (s *Server) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+s.prefix+"/checkpoint", s.checkpoint)
+	mux.HandleFunc("GET "+s.prefix+"/tile/{path...}", s.tile)
+}
+
+func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request) {
+	cp, err := s.log.Checkpoint(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Cache-Control", "no-cache")
+	httpx.Write(w, http.StatusOK, "text/plain; charset=utf-8", cp.Note)
+}
+
+func (s *Server) tile(w http.ResponseWriter, r *http.Request) {
+	p, err := tile.ParsePath("tile/" + r.PathValue("path"))
+	if err != nil || r.URL.RawPath != "" { // a path that needs decoding is not one we write
+		http.NotFound(w, r)
+		return
+	}
+	data, err := tlog.ReadPath(r.Context(), s.log, p)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	if p.Width == tile.Width {
+		w.Header().Set("Cache-Control", "public, max-age=604800, immutable")
+	} else {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	httpx.Write(w, http.StatusOK, "application/octet-stream", data)
+}
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, tlog.ErrNotFound), errors.Is(err, tlog.ErrRange):
+		http.NotFound(w, r)
+		return
+	case r.Context().Err() != nil:
+		status = 499
+	case errors.Is(err, tlog.ErrUnavailable), errors.Is(err, tlog.ErrBusy):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // not a secret
+	}
+	s.logger.ErrorContext(r.Context(), "tiles: read failed",
+		"request_id", httpx.RequestID(r.Context()), "path", r.URL.Path, "status", status, "cause", err)
+	http.Error(w, http.StatusText(status), status)
+}
