@@ -26,7 +26,9 @@ type Entry interface {
 	// Encode returns the Merkle leaf input (without the 0x00 prefix) and the bytes to keep,
 	// which are what Leaf returns as Data. The engine may call it more than once, with another
 	// index or time, when a batch is tried again; the last call counts. timeMS is Unix
-	// milliseconds. Where leaf and stored are the same bytes, return the same slice twice.
+	// milliseconds. Where leaf and stored are the same bytes, return the same slice twice;
+	// where they differ, Config.LeafInput must give leaf back from stored. Append itself calls
+	// Encode first, with a likely index and time, to see that the entry can be logged.
 	Encode(index, timeMS int64) (leaf, stored []byte, err error)
 	// Keys returns the search keys of the entry, at most 100, each at most 512 bytes. The engine calls it
 	// after Encode, in the same goroutine, so that a key may depend on the leaf.

@@ -1,0 +1,127 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sigbox/sigbox/tlog/checkpoint"
+)
+
+func (e *Engine) tree(v *view) tree {
+	return tree{store: e.store, edge: v.edge, cache: e.cache, leaf: e.cfg.LeafInput}
+}
+
+// now is the tree that readers see.
+func (e *Engine) now() tree { return e.tree(e.published.Load()) }
+
+// Checkpoint implements [Log].
+func (e *Engine) Checkpoint(context.Context) (checkpoint.Signed, error) {
+	return e.published.Load().signed, nil
+}
+
+// Head implements [Log].
+func (e *Engine) Head(context.Context) (checkpoint.Signed, int64, error) {
+	v := e.published.Load()
+	return v.signed, v.timeMS, nil
+}
+
+// Inclusion implements [Log].
+func (e *Engine) Inclusion(ctx context.Context, index, size int64) ([][]byte, error) {
+	return e.now().inclusion(ctx, index, size)
+}
+
+// Consistency implements [Log].
+func (e *Engine) Consistency(ctx context.Context, old, size int64) ([][]byte, error) {
+	return e.now().consistency(ctx, old, size)
+}
+
+// Root implements [Log].
+func (e *Engine) Root(ctx context.Context, size int64) ([32]byte, error) {
+	return e.now().root(ctx, size)
+}
+
+// Tile implements [Log].
+func (e *Engine) Tile(ctx context.Context, level int, n int64, width int) ([]byte, error) {
+	return e.now().tile(ctx, level, n, width)
+}
+
+// Leaf implements [Log].
+func (e *Engine) Leaf(ctx context.Context, index int64) (Leaf, error) {
+	return e.leaf(ctx, e.now(), index)
+}
+
+func (e *Engine) leaf(ctx context.Context, t tree, index int64) (Leaf, error) {
+	if index < 0 || index >= t.edge.size {
+		return Leaf{}, fmt.Errorf("leaf %d of %d: %w", index, t.edge.size, ErrNotFound)
+	}
+	l, err := t.store.Leaf(ctx, index)
+	if errors.Is(err, ErrNotFound) {
+		return Leaf{}, fmt.Errorf("%w: leaf %d of %d is missing", ErrCorrupt, index, t.edge.size)
+	}
+	if err != nil {
+		return Leaf{}, fmt.Errorf("read leaf %d: %w", index, err)
+	}
+	if err := t.checkLeaf(ctx, l); err != nil {
+		return Leaf{}, err
+	}
+	return l, nil
+}
+
+// Leaves implements [Log].
+func (e *Engine) Leaves(ctx context.Context, from, to int64) ([]Leaf, error) {
+	t := e.now()
+	if from < 0 || from > to {
+		return nil, fmt.Errorf("%w: leaves [%d, %d)", ErrRange, from, to)
+	}
+	if to = min(to, t.edge.size); from >= to {
+		return nil, nil
+	}
+	leaves, err := t.store.Leaves(ctx, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("read leaves [%d, %d): %w", from, to, err)
+	}
+	for i, l := range leaves {
+		if l.Index != from+int64(i) {
+			return nil, fmt.Errorf("%w: leaf %d of %d is missing", ErrCorrupt, from+int64(i), t.edge.size)
+		}
+		if err := t.checkLeaf(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	if int64(len(leaves)) != to-from {
+		return nil, fmt.Errorf("%w: leaf %d of %d is missing", ErrCorrupt, from+int64(len(leaves)), t.edge.size)
+	}
+	return leaves, nil
+}
+
+// Find implements [Log].
+func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
+	size := e.published.Load().edge.size
+	found, err := e.store.Find(ctx, [][32]byte{identity})
+	if err != nil {
+		return 0, fmt.Errorf("find an entry: %w", err)
+	}
+	at, ok := found[identity]
+	if !ok || at.Index >= size {
+		return 0, fmt.Errorf("entry with identity %x: %w", identity, ErrNotFound)
+	}
+	return at.Index, nil
+}
+
+// Search implements [Log]. Where more than Config.MaxResults entries match, it returns the first
+// of them, and as size the index after the last that it returns.
+func (e *Engine) Search(ctx context.Context, keys [][]byte, and bool) ([]int64, int64, error) {
+	size := e.published.Load().edge.size
+	if len(keys) == 0 {
+		return nil, size, nil
+	}
+	indexes, err := e.store.Search(ctx, keys, and, size, e.cfg.MaxResults)
+	if err != nil {
+		return nil, 0, fmt.Errorf("search: %w", err)
+	}
+	if len(indexes) == e.cfg.MaxResults {
+		size = indexes[len(indexes)-1] + 1
+	}
+	return indexes, size, nil
+}
