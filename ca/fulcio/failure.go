@@ -1,0 +1,69 @@
+package fulcio
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/oidc"
+)
+
+// What clients read: upstream's sentences, which some of them match.
+const (
+	badToken     = "There was an error processing the identity token"
+	badKey       = "The public key supplied in the request could not be parsed"
+	insecureKey  = "The public key supplied in the request is insecure"
+	badCSR       = "The certificate signing request could not be parsed"
+	badSignature = "The signature supplied in the request could not be verified"
+	badCTL       = "Error entering certificate in CTL"
+	badBackend   = "error communicating with CA backend"
+	bothKeys     = "exactly one of publicKeyRequest and certificateSigningRequest must be set"
+)
+
+var errBothKeys = errors.New("request holds a public key and a CSR")
+
+// failure is an error as the client reads it.
+type failure struct {
+	code    codes.Code
+	http    int
+	message string
+}
+
+func (f *failure) Error() string { return f.message }
+
+// GRPCStatus lets grpc-go answer with the same code and message.
+func (f *failure) GRPCStatus() *status.Status { return status.New(f.code, f.message) }
+
+func invalid(format string, args ...any) *failure {
+	return &failure{codes.InvalidArgument, http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// failureOf is the table from errors to answers. A refused token is 400, not 401: so upstream.
+func failureOf(err error) *failure {
+	var algorithm *ca.AlgorithmError
+	switch {
+	case errors.Is(err, oidc.ErrUnavailable):
+		return &failure{codes.Unavailable, http.StatusServiceUnavailable, badToken}
+	case errors.Is(err, oidc.ErrToken), errors.Is(err, ca.ErrIdentity):
+		return invalid(badToken)
+	case errors.Is(err, errBothKeys):
+		return invalid(bothKeys)
+	case errors.Is(err, ca.ErrPublicKey):
+		return invalid(badKey)
+	case errors.Is(err, ca.ErrInsecureKey):
+		return invalid(insecureKey)
+	case errors.Is(err, ca.ErrCSR):
+		return invalid(badCSR)
+	case errors.Is(err, ca.ErrPossession):
+		return invalid(badSignature)
+	case errors.As(err, &algorithm):
+		return invalid("%s", algorithm.Error())
+	case errors.Is(err, ca.ErrTransparency):
+		return &failure{codes.Internal, http.StatusInternalServerError, badCTL}
+	}
+	return &failure{codes.Internal, http.StatusInternalServerError, badBackend}
+}

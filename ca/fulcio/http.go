@@ -1,0 +1,143 @@
+package fulcio
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sigbox/sigbox/internal/httpx"
+)
+
+// maxBody is upstream's message limit.
+const maxBody = 4 << 20
+
+// pemChain is the media type of v1 answers.
+const pemChain = "application/pem-certificate-chain"
+
+// Register adds the routes of both API versions to mux.
+func (s *Server) Register(mux *http.ServeMux) {
+	handle(mux, http.MethodPost, "/api/v2/signingCert", s.signV2)
+	handle(mux, http.MethodGet, "/api/v2/trustBundle", func(w http.ResponseWriter, _ *http.Request) error {
+		return writeProto(w, s.trustBundle())
+	})
+	handle(mux, http.MethodGet, "/api/v2/configuration", func(w http.ResponseWriter, _ *http.Request) error {
+		return writeProto(w, s.configuration())
+	})
+	handle(mux, http.MethodPost, "/api/v1/signingCert", s.signV1)
+	handle(mux, http.MethodGet, "/api/v1/rootCert", func(w http.ResponseWriter, _ *http.Request) error {
+		httpx.Write(w, http.StatusOK, pemChain, []byte(strings.Join(pems(s.authority.Chain()), "\n")))
+		return nil
+	})
+}
+
+// handle registers a route that browsers of any origin may use, without credentials of theirs, and
+// that writes the error of f in the shape of upstream's gateway.
+func handle(mux *http.ServeMux, method, path string, f func(http.ResponseWriter, *http.Request) error) {
+	mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := f(w, r); err != nil {
+			writeError(w, err)
+		}
+	})
+	mux.HandleFunc("OPTIONS "+path, func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Allow-Methods", method)
+		h.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, X-Requested-With")
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+func (s *Server) signV2(w http.ResponseWriter, r *http.Request) error {
+	var body requestV2
+	req, err := read(w, r, &body)
+	if err != nil {
+		return err
+	}
+	chain, err := s.issue(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	return writeProto(w, signingCertificate(chain))
+}
+
+// signV1 answers 201 with the chain as PEM; older clients compare the status.
+func (s *Server) signV1(w http.ResponseWriter, r *http.Request) error {
+	var body requestV1
+	req, err := read(w, r, &body)
+	if err != nil {
+		return err
+	}
+	chain, err := s.issue(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	httpx.Write(w, http.StatusCreated, pemChain, []byte(strings.Join(pems(chain), "\n")))
+	return nil
+}
+
+// read reads a signing request: the JSON body, and the token from the Authorization header where
+// the body holds none.
+func read(w http.ResponseWriter, r *http.Request, body interface{ request() (request, error) }) (request, error) {
+	if httpx.MediaType(r) != "application/json" {
+		return request{}, httpx.Errorf(http.StatusUnsupportedMediaType, "content type must be application/json")
+	}
+	raw, err := httpx.ReadBody(w, r, maxBody)
+	if err != nil {
+		return request{}, err
+	}
+	if err := httpx.DecodeJSON(raw, body, false); err != nil {
+		return request{}, err
+	}
+	req, err := body.request()
+	if err != nil {
+		return request{}, err
+	}
+	values := r.Header.Values("Authorization")
+	switch {
+	case len(values) > 1: // of two, one proxy believes the first and the next the last
+		return request{}, invalid(badToken)
+	case req.token == "" && len(values) == 1:
+		req.token, _ = strings.CutPrefix(values[0], "Bearer ")
+	}
+	return req, nil
+}
+
+// writeProto answers as upstream's gateway does: camelCase, unpopulated fields written out.
+func writeProto(w http.ResponseWriter, m proto.Message) error {
+	b, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, b); err != nil { // protojson varies its spaces on purpose
+		return err
+	}
+	httpx.Write(w, http.StatusOK, "application/json", buf.Bytes())
+	return nil
+}
+
+// writeError answers in the shape of upstream's gateway.
+func writeError(w http.ResponseWriter, err error) {
+	f := &failure{codes.Internal, http.StatusInternalServerError, badBackend}
+	var known *failure
+	var bad *httpx.Error
+	switch {
+	case errors.As(err, &known):
+		f = known
+	case errors.As(err, &bad):
+		f = &failure{codes.InvalidArgument, bad.Status, bad.Message}
+	}
+	if f.http == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	httpx.WriteJSON(w, f.http, map[string]any{"code": int(f.code), "message": f.message, "details": []any{}})
+}

@@ -1,0 +1,144 @@
+package fulcio
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"strings"
+
+	pb "github.com/sigstore/fulcio/pkg/generated/protobuf"
+	"google.golang.org/grpc/codes"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/profile"
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/oidc"
+)
+
+// Issuer issues certificates. *ca.Authority is one.
+type Issuer interface {
+	Issue(ctx context.Context, id profile.Identity, key ca.Key) ([]*x509.Certificate, error)
+	Chain() []*x509.Certificate
+}
+
+// Verifier verifies identity tokens. *oidc.Verifier is one.
+type Verifier interface {
+	Verify(ctx context.Context, raw string) (*oidc.Token, error)
+}
+
+// Config is what a Server needs. All fields are required.
+type Config struct {
+	Authority Issuer
+	Verifier  Verifier
+	Issuers   []oidc.PublicIssuer // what GET /api/v2/configuration shows: (*oidc.Config).PublicConfiguration
+	Logger    *slog.Logger
+}
+
+// Server answers Fulcio's API. It is safe for concurrent use.
+type Server struct {
+	authority Issuer
+	verifier  Verifier
+	issuers   []*pb.OIDCIssuer
+	logger    *slog.Logger
+}
+
+// New returns the face of an authority.
+func New(cfg Config) (*Server, error) {
+	if cfg.Authority == nil || cfg.Verifier == nil || cfg.Logger == nil {
+		return nil, errors.New("fulcio: authority, verifier and logger are required")
+	}
+	return &Server{authority: cfg.Authority, verifier: cfg.Verifier, issuers: publicIssuers(cfg.Issuers), logger: cfg.Logger}, nil
+}
+
+func publicIssuers(in []oidc.PublicIssuer) []*pb.OIDCIssuer {
+	out := make([]*pb.OIDCIssuer, len(in))
+	for i, p := range in {
+		o := &pb.OIDCIssuer{
+			Audience: p.Audience, ChallengeClaim: p.ChallengeClaim, SpiffeTrustDomain: p.SPIFFETrustDomain,
+			IssuerType: p.IssuerType, SubjectDomain: p.SubjectDomain, SkipEmailVerification: p.SkipEmailVerification,
+		}
+		if p.WildcardIssuerURL != "" {
+			o.Issuer = &pb.OIDCIssuer_WildcardIssuerUrl{WildcardIssuerUrl: p.WildcardIssuerURL}
+		} else {
+			o.Issuer = &pb.OIDCIssuer_IssuerUrl{IssuerUrl: p.IssuerURL}
+		}
+		out[i] = o
+	}
+	return out
+}
+
+// request is a signing request of any version and transport.
+type request struct {
+	token string
+	key   []byte // PEM or DER
+	proof []byte
+	csr   []byte // PEM; instead of key and proof
+}
+
+// issue answers a request with the chain, leaf first, root last. Its error is a *failure.
+func (s *Server) issue(ctx context.Context, r request) ([]*x509.Certificate, error) {
+	token, err := s.verifier.Verify(ctx, r.token)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	id, err := profile.FromToken(token)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	key, err := s.key(r, id.Challenge)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	chain, err := s.authority.Issue(ctx, id, key)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return chain, nil
+}
+
+func (s *Server) key(r request, challenge string) (ca.Key, error) {
+	switch {
+	case len(r.csr) > 0 && len(r.key) > 0:
+		return ca.Key{}, errBothKeys
+	case len(r.csr) > 0:
+		return ca.KeyFromCSR(r.csr)
+	default:
+		return ca.KeyFromProof(r.key, r.proof, challenge)
+	}
+}
+
+// fail logs the true reason and returns what the client may read.
+func (s *Server) fail(ctx context.Context, reason error) error {
+	f := failureOf(reason)
+	level := slog.LevelWarn
+	if f.code == codes.Internal {
+		level = slog.LevelError
+	}
+	s.logger.LogAttrs(ctx, level, "signing request refused",
+		slog.String("code", f.code.String()), slog.String("answer", f.message),
+		slog.Any("reason", reason), slog.String("request_id", httpx.RequestID(ctx)))
+	return f
+}
+
+// pems encodes certificates, each without a final newline.
+func pems(chain []*x509.Certificate) []string {
+	out := make([]string, len(chain))
+	for i, c := range chain {
+		out[i] = strings.TrimSuffix(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), "\n")
+	}
+	return out
+}
+
+func (s *Server) trustBundle() *pb.TrustBundle {
+	return &pb.TrustBundle{Chains: []*pb.CertificateChain{{Certificates: pems(s.authority.Chain())}}}
+}
+
+func (s *Server) configuration() *pb.Configuration { return &pb.Configuration{Issuers: s.issuers} }
+
+func signingCertificate(chain []*x509.Certificate) *pb.SigningCertificate {
+	return &pb.SigningCertificate{Certificate: &pb.SigningCertificate_SignedCertificateEmbeddedSct{
+		SignedCertificateEmbeddedSct: &pb.SigningCertificateEmbeddedSCT{Chain: &pb.CertificateChain{Certificates: pems(chain)}},
+	}}
+}
