@@ -23,7 +23,7 @@ import (
 
 // Config is what a Server needs. All fields are required.
 type Config struct {
-	Log    tlog.Log
+	Log    tlog.Log            // opened with certificate.LeafInput
 	Signer crypto.Signer       // the log's key: ECDSA P-256, the one kind that every client verifies
 	Roots  []*x509.Certificate // accepted roots
 	Clock  clock.Clock
@@ -109,7 +109,7 @@ func (s *Server) logged(e *certificate.Entry, r tlog.Receipt) (*ct.TimestampedEn
 	if err != nil {
 		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
 	}
-	want, _, err := e.Encode(r.Leaf.Index, r.Leaf.TimeMS)
+	want, err := e.MerkleLeaf(r.Leaf.TimeMS)
 	if err != nil {
 		return nil, fmt.Errorf("encode entry: %w", err)
 	}

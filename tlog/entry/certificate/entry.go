@@ -57,7 +57,7 @@ func NewPrecert(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, er
 
 func newEntry(content ct.TimestampedEntry, extra []byte) (*Entry, error) {
 	e := &Entry{content: content, extra: extra}
-	leaf, err := e.leaf(0) // a full and unambiguous encoding of the type and what is promised
+	leaf, err := e.MerkleLeaf(0) // a full and unambiguous encoding of the type and what is promised
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (e *Entry) Identity() [32]byte { return e.identity }
 
 // Encode returns the MerkleTreeLeaf and what Parse takes apart again.
 func (e *Entry) Encode(_, timeMS int64) (leaf, stored []byte, err error) {
-	if leaf, err = e.leaf(timeMS); err != nil {
+	if leaf, err = e.MerkleLeaf(timeMS); err != nil {
 		return nil, nil, err
 	}
 	e.key = rfc6962.DefaultHasher.HashLeaf(leaf)
@@ -89,7 +89,8 @@ func (e *Entry) Encode(_, timeMS int64) (leaf, stored []byte, err error) {
 	return leaf, stored, nil
 }
 
-func (e *Entry) leaf(timeMS int64) ([]byte, error) {
+// MerkleLeaf returns the MerkleTreeLeaf of the entry at a time in Unix milliseconds.
+func (e *Entry) MerkleLeaf(timeMS int64) ([]byte, error) {
 	content := e.content
 	content.Timestamp = uint64(timeMS)
 	leaf, err := tls.Marshal(ct.MerkleTreeLeaf{Version: ct.V1, LeafType: ct.TimestampedEntryLeafType, TimestampedEntry: &content})
@@ -120,6 +121,12 @@ func Parse(stored []byte) (leafInput, extraData []byte, err error) {
 		return nil, nil, fmt.Errorf("decode stored entry: %d bytes too many", len(rest))
 	}
 	return s.LeafInput, s.ExtraData, nil
+}
+
+// LeafInput is the first half of Parse, for tlog.Config.
+func LeafInput(stored []byte) ([]byte, error) {
+	leaf, _, err := Parse(stored)
+	return leaf, err
 }
 
 // ParseLeaf decodes a MerkleTreeLeaf.

@@ -33,8 +33,8 @@ func (e *Entry) Insertable() error {
 // [entry.Parser].
 func Parse(spec any) (entry.Proposed, error) {
 	m, _ := spec.(map[string]any)
-	list, _ := m["signatures"].([]any)
-	canonical := len(list) > 0 || entry.Object(spec, "envelopeHash") != nil || entry.Object(spec, "payloadHash") != nil
+	_, listed := m["signatures"].([]any)
+	canonical := listed || entry.Object(spec, "envelopeHash") != nil || entry.Object(spec, "payloadHash") != nil
 	proposed := entry.Object(spec, "proposedContent")
 	switch {
 	case proposed == nil && !canonical:
@@ -152,11 +152,11 @@ func parseCanonical(spec any) (*Entry, error) {
 	}
 	m, _ := spec.(map[string]any)
 	list, _ := m["signatures"].([]any)
-	if len(list) == 0 || len(list) > maxSignatures {
-		return nil, entry.Invalidf("signatures should have 1 to %d items", maxSignatures)
-	}
 	for _, item := range list {
-		o, _ := item.(map[string]any)
+		o, ok := item.(map[string]any)
+		if !ok {
+			continue
+		}
 		s := signature{text: entry.Text(o, "signature")}
 		if _, err := base64.StdEncoding.DecodeString(s.text); err != nil || s.text == "" || strings.ContainsAny(s.text, "\r\n") {
 			return nil, entry.Invalidf("signatures has an item whose signature is not standard base64")
@@ -168,6 +168,9 @@ func parseCanonical(spec any) (*Entry, error) {
 			return nil, entry.Invalidf("signatures has an item without verifier")
 		}
 		c.signatures = append(c.signatures, s)
+	}
+	if n := len(c.signatures); n == 0 || n > maxSignatures {
+		return nil, entry.Invalidf("signatures should have 1 to %d items", maxSignatures)
 	}
 	c.sort()
 	return &Entry{Base: entry.NewBase(c.body(), nil), lookup: true}, nil
