@@ -1,0 +1,159 @@
+package stack
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/internal/sqlite"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry/certificate"
+	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
+	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
+	"github.com/sigbox/sigbox/tlog/sqlitestore"
+)
+
+// The logs of an instance. A log's name is also its name in the database.
+const (
+	logRekorV1 = "rekor-v1"
+	logRekorV2 = "rekor-v2"
+	logCT      = "ct"
+)
+
+// maxV2Entry is what a C2SP entry bundle can hold, in bytes.
+const maxV2Entry = 1<<16 - 1
+
+// logConfigs returns the engine configuration of each log, without guard, metrics and logger.
+// The origins' forms tell clients what a log is: see docs/design/0001.
+func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error) {
+	out := map[string]tlog.Config{}
+	for _, l := range []struct {
+		name, role, origin string
+		config             tlog.Config
+	}{
+		{logRekorV1, roleRekorV1, fmt.Sprintf("%s - %d", info.Host, info.TreeID), tlog.Config{}},
+		{logRekorV2, roleRekorV2, info.Host, tlog.Config{MaxEntry: maxV2Entry}},
+		{logCT, roleCT, info.Host + "/ct", tlog.Config{LeafInput: ctLeafInput}},
+	} {
+		name := l.origin
+		if l.name == logRekorV1 {
+			name = info.Host
+		}
+		signer, err := checkpoint.NewSigner(name, l.origin, m.keys[l.role])
+		if err != nil {
+			return nil, fmt.Errorf("log %s: %w", l.name, err)
+		}
+		l.config.Name, l.config.Face, l.config.Signer = l.name, l.name, signer
+		out[l.name] = l.config
+	}
+	return out, nil
+}
+
+func ctLeafInput(stored []byte) ([]byte, error) {
+	leaf, _, err := certificate.Parse(stored)
+	return leaf, err
+}
+
+// seeds returns the first entries of each log. Each Rekor log begins with two of its own, so that
+// no user entry has index 0 or an empty proof, which protobuf JSON leaves out and sigstore-python
+// then misses; the CT log begins with the CA's own chain.
+func seeds(m *material) (map[string][]tlog.Entry, error) {
+	out := map[string][]tlog.Entry{}
+	for i := range 2 {
+		text := fmt.Appendf(nil, "sigbox: first entries of this log, %d of 2", i+1)
+		v1, err := seedV1(m.keys[roleRekorV1], text)
+		if err != nil {
+			return nil, fmt.Errorf("seed log %s: %w", logRekorV1, err)
+		}
+		v2, err := seedV2(m.keys[roleRekorV2], text)
+		if err != nil {
+			return nil, fmt.Errorf("seed log %s: %w", logRekorV2, err)
+		}
+		out[logRekorV1] = append(out[logRekorV1], v1)
+		out[logRekorV2] = append(out[logRekorV2], v2)
+	}
+	ct, err := ctlog.Seeds(m.caChain)
+	if err != nil {
+		return nil, fmt.Errorf("seed log %s: %w", logCT, err)
+	}
+	out[logCT] = ct
+	return out, nil
+}
+
+func seedV1(key crypto.Signer, text []byte) (tlog.Entry, error) {
+	digest, sig, err := sign(key, text)
+	if err != nil {
+		return nil, err
+	}
+	pub, err := keys.PublicPEM(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return hashedrekord.Parse(map[string]any{
+		"data": map[string]any{"hash": map[string]any{"algorithm": "sha256", "value": fmt.Sprintf("%x", digest)}},
+		"signature": map[string]any{
+			"content":   base64Of(sig),
+			"publicKey": map[string]any{"content": base64Of(pub)},
+		},
+	})
+}
+
+func seedV2(key crypto.Signer, text []byte) (tlog.Entry, error) {
+	digest, sig, err := sign(key, text)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encode public key: %w", err)
+	}
+	return hashedrekord2.Parse(&rekorpb.HashedRekordRequestV002{
+		Digest: digest,
+		Signature: &rekorpb.Signature{Content: sig, Verifier: &rekorpb.Verifier{
+			Verifier:   &rekorpb.Verifier_PublicKey{PublicKey: &rekorpb.PublicKey{RawBytes: der}},
+			KeyDetails: common.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256,
+		}},
+	})
+}
+
+func sign(key crypto.Signer, text []byte) (digest, sig []byte, err error) {
+	sum := sha256.Sum256(text)
+	if sig, err = key.Sign(rand.Reader, sum[:], crypto.SHA256); err != nil {
+		return nil, nil, fmt.Errorf("sign: %w", err)
+	}
+	return sum[:], sig, nil
+}
+
+// createLogs makes the three logs with their seeds.
+func createLogs(ctx context.Context, db *sqlite.DB, info instance.Info, m *material, complete func(tlog.Config) tlog.Config) error {
+	configs, err := logConfigs(info, m)
+	if err != nil {
+		return err
+	}
+	entries, err := seeds(m)
+	if err != nil {
+		return err
+	}
+	for name, cfg := range configs {
+		store, err := sqlitestore.Open(ctx, db, name)
+		if err != nil {
+			return err
+		}
+		err = tlog.Create(ctx, store, complete(cfg), entries[name])
+		if err := errors.Join(err, store.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package stack
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/fulcio"
+	casqlstore "github.com/sigbox/sigbox/ca/sqlstore"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/sqlite"
+	"github.com/sigbox/sigbox/oidc"
+	"github.com/sigbox/sigbox/oidc/devidp"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/dsse"
+	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
+	"github.com/sigbox/sigbox/tlog/rekorv1"
+	"github.com/sigbox/sigbox/tlog/rekorv2"
+	"github.com/sigbox/sigbox/tlog/sqlitestore"
+	"github.com/sigbox/sigbox/tlog/tiles"
+	"github.com/sigbox/sigbox/tsa"
+	tsaweb "github.com/sigbox/sigbox/tsa/web"
+	"github.com/sigbox/sigbox/tuf"
+	tufweb "github.com/sigbox/sigbox/tuf/web"
+)
+
+// Options say how an instance is run.
+type Options struct {
+	Dir     *instance.Dir
+	URL     string       // origin that all published URLs begin with
+	Issuers *oidc.Config // trusted beside the development issuer; nil for none
+	Clock   clock.Clock
+	Log     *slog.Logger
+}
+
+// Stack is the services of one instance, opened and ready to run.
+type Stack struct {
+	opts     Options
+	m        *material
+	db       *sqlite.DB
+	closers  []io.Closer // before db
+	logs     map[string]*tlog.Engine
+	repo     *tuf.Repository
+	registry *prometheus.Registry
+	mux      *http.ServeMux
+	grpc     *grpc.Server
+}
+
+// Open builds the services over an existing instance and publishes the trust root if its URLs
+// changed. Close gives the database back.
+func Open(ctx context.Context, o Options) (_ *Stack, err error) {
+	s := &Stack{opts: o, logs: map[string]*tlog.Engine{}, registry: prometheus.NewRegistry(), mux: http.NewServeMux()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(250))
+	if s.m, err = loadMaterial(o.Dir); err != nil {
+		return nil, err
+	}
+	if s.db, err = openDatabase(ctx, o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.addOperations()
+	return s, nil
+}
+
+// Close gives the database back. Run must have returned.
+func (s *Stack) Close() error {
+	var errs []error
+	for _, c := range append(s.closers, s.db) {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// FirstRoot is the root.json that clients start from.
+func (s *Stack) FirstRoot() []byte {
+	f, _ := s.repo.Published().File("1.root.json") // Open has published it
+	return f.Bytes
+}
+
+// Run serves ln until ctx ends. Requests under way are answered first, then the logs commit what
+// they still hold.
+func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	services, work := errgroup.WithContext(work)
+	for _, l := range s.logs {
+		services.Go(func() error { return l.Run(work) })
+	}
+	services.Go(func() error { return s.repo.Run(work) })
+	services.Go(func() error {
+		defer stop()
+		return Serve(ctx, ln, s.handler())
+	})
+	return services.Wait()
+}
+
+// handler sends gRPC to its server and everything else through the common outer handler.
+func (s *Stack) handler() http.Handler {
+	web := httpx.Handler(s.mux, s.opts.Log, httpx.NewMetrics(s.registry))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && httpx.MediaType(r) == "application/grpc" {
+			s.grpc.ServeHTTP(w, r)
+			return
+		}
+		web.ServeHTTP(w, r)
+	})
+}
+
+func guard(d *instance.Dir) tlog.Guard { return nil }
+
+func (s *Stack) openLogs(ctx context.Context) error {
+	configs, err := logConfigs(s.opts.Dir.Info, s.m)
+	if err != nil {
+		return err
+	}
+	for name, cfg := range configs {
+		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard(s.opts.Dir)
+		store, err := sqlitestore.Open(ctx, s.db, name)
+		if err != nil {
+			return err
+		}
+		s.closers = append(s.closers, store)
+		if s.logs[name], err = tlog.Open(ctx, store, cfg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stack) openTrust(ctx context.Context) error {
+	targets, err := trustTargets(s.opts.Dir.Info, s.opts.URL, s.m)
+	if err != nil {
+		return err
+	}
+	s.repo = newRepository(s.db, s.m, s.opts.Clock, s.opts.Log)
+	if err := s.repo.Open(ctx); err != nil {
+		return err
+	}
+	if err := s.repo.Refresh(ctx); err != nil {
+		return err
+	}
+	changed, err := s.repo.Publish(ctx, targets)
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.opts.Log.InfoContext(ctx, "trust root published", "url", s.opts.URL)
+	}
+	tufweb.New(tufPrefix, s.repo.Published).Register(s.mux)
+	return nil
+}
+
+func (s *Stack) addIssuerAndCA(context.Context) error {
+	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log})
+	if err != nil {
+		return err
+	}
+	idp.Register(s.mux)
+	own, err := idp.Keys()
+	if err != nil {
+		return fmt.Errorf("development issuer: %w", err)
+	}
+	issuers := s.opts.Issuers
+	if issuers == nil {
+		issuers = &oidc.Config{}
+	}
+	if err := issuers.Add(idp.Issuer()); err != nil {
+		return fmt.Errorf("development issuer: %w", err)
+	}
+	verifier := oidc.NewVerifier(issuers, oidc.Options{
+		Clock: s.opts.Clock, Logger: s.opts.Log, Keys: map[string]oidc.KeySet{s.opts.URL: own},
+	})
+	ct, err := ctlog.New(ctlog.Config{
+		Log: s.logs[logCT], Signer: s.m.keys[roleCT], Roots: s.m.caChain[len(s.m.caChain)-1:],
+		Clock: s.opts.Clock, Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	ct.Register(s.mux)
+	authority, err := ca.New(ca.Config{
+		Key: s.m.keys[roleCAIntermediate], Chain: s.m.caChain, SCTs: ct, SCTKey: s.m.keys[roleCT].Public(),
+		Records: casqlstore.NewSQLite(s.db), Clock: s.opts.Clock, Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	face, err := fulcio.New(fulcio.Config{
+		Authority: authority, Verifier: verifier, Issuers: issuers.PublicConfiguration(), Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	face.Register(s.mux)
+	face.RegisterGRPC(s.grpc)
+	return nil
+}
+
+func (s *Stack) addRekor(context.Context) error {
+	v1, err := rekorv1.New(rekorv1.Config{
+		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
+		Kinds:  entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse},
+		Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	v1.Register(s.mux)
+	v2, err := rekorv2.New(rekorv2.Config{
+		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: s.m.keys[roleRekorV2].Public(), Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	v2.Register(s.mux)
+	v2.RegisterGRPC(s.grpc)
+	t, err := tiles.New(s.logs[logRekorV2], "/api/v2", s.opts.Log)
+	if err != nil {
+		return err
+	}
+	t.Register(s.mux)
+	return nil
+}
+
+func (s *Stack) addTSA(context.Context) error {
+	authority, err := tsa.New(tsa.Config{Key: s.m.keys[roleTSA], Chain: s.m.tsaChain, Clock: s.opts.Clock, Logger: s.opts.Log})
+	if err != nil {
+		return err
+	}
+	tsaweb.New(authority, s.opts.Log).Register(s.mux)
+	return nil
+}
+
+func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
