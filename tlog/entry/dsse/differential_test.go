@@ -325,6 +325,26 @@ func FuzzAgainstUpstream(f *testing.F) {
 	})
 }
 
+// FuzzStatement signs whatever payload the fuzzer makes, so that the fuzzer reaches what lies
+// behind the signature: payload hash, payload type and search keys.
+func FuzzStatement(f *testing.F) {
+	key := entrytest.Ed25519(f)
+	pub := entrytest.PEM(f, key.Public())
+	f.Add(inToto, statement(2, materials))
+	f.Add(inToto, []byte(`{"Subject":[{"digest":{"A":"b"}}],"predicate":{"Materials":null}}`))
+	f.Add("text/plain", []byte{0xff, 0})
+	f.Fuzz(func(t *testing.T, payloadType string, payload []byte) {
+		payloadType = strings.ToValidUTF8(payloadType, "?")
+		proposed := entrytest.DSSE(t, entrytest.Envelope(t, payloadType, payload, key), pub)
+		want, wantErr := upstream(proposed)
+		got, err := ours(entrytest.Spec(t, proposed))
+		if err != nil || wantErr != nil {
+			t.Fatalf("error = %v, upstream says %v", err, wantErr)
+		}
+		compare(t, got, want)
+	})
+}
+
 func BenchmarkParse(b *testing.B) {
 	p := pki{b}
 	spec := entrytest.Spec(b, p.one(inToto, statement(1, materials), entrytest.P256(b)))

@@ -1,0 +1,180 @@
+package entry_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
+	"pgregory.net/rapid"
+
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
+)
+
+func TestAppendStringIsCanonical(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.String().Draw(t, "s")
+		raw, err := json.Marshal([]string{s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := jsoncanonicalizer.Transform(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := append(entry.AppendString([]byte("["), s), ']'); !bytes.Equal(got, want) {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	})
+}
+
+func TestSearchKeys(t *testing.T) {
+	var many []string
+	for i := range 150 {
+		many = append(many, fmt.Sprint(i))
+	}
+	for name, row := range map[string]struct {
+		in   []string
+		want int
+		none string // a key that must not be there
+	}{
+		"lower-cased, then unique": {[]string{"A@B.c", "a@b.C", "x"}, 2, "A@B.c"},
+		"empty":                    {[]string{"", "x"}, 1, ""},
+		"longer than 512 bytes":    {[]string{strings.Repeat("a", 513), strings.Repeat("b", 512)}, 1, strings.Repeat("a", 513)},
+		"more than 100":            {many, 100, "100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := entry.NewBase([]byte("{}"), row.in)
+			if got := b.Keys(); len(got) != row.want {
+				t.Errorf("%d keys, want %d", len(got), row.want)
+			}
+			for _, k := range b.Keys() {
+				if string(k) == row.none {
+					t.Errorf("%.20q is a key", k)
+				}
+			}
+		})
+	}
+}
+
+func TestKindsRefuse(t *testing.T) {
+	kinds := entry.Kinds{{Name: "a", Version: "1.0.0"}: func(any) (entry.Proposed, error) { return nil, nil }}
+	if _, err := kinds.Parse(entry.Kind{Name: "a", Version: "1.0.0"}, nil); err != nil {
+		t.Errorf("known kind: %v", err)
+	}
+	for _, k := range []entry.Kind{{Name: "a", Version: "1.0.1"}, {Name: "b", Version: "1.0.0"}} {
+		if _, err := kinds.Parse(k, nil); !errors.Is(err, entry.ErrUnknownKind) || !errors.Is(err, entry.ErrInvalid) {
+			t.Errorf("%v: error = %v", k, err)
+		}
+	}
+}
+
+func TestCauseIsNotInTheMessage(t *testing.T) {
+	_, err := entry.ParseKey(entrytest.CertPEM([]byte("not DER")))
+	if entry.Cause(err) == nil || strings.Contains(err.Error(), entry.Cause(err).Error()) {
+		t.Errorf("error %q, cause %v", err, entry.Cause(err))
+	}
+}
+
+// TestLargeRSA: a key that costs seconds to use is refused before it is used.
+func TestLargeRSA(t *testing.T) {
+	for bits, ok := range map[int]bool{8192: true, 8193: false, 16384: false} {
+		n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+		pub := &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}
+		if _, err := entry.ParseKey(entrytest.PEM(t, pub)); (err == nil) != ok {
+			t.Errorf("PEM, %d bits: %v", bits, err)
+		}
+		if _, err := entry.ParseKeyDER(entrytest.SPKI(t, pub)); (err == nil) != ok {
+			t.Errorf("DER, %d bits: %v", bits, err)
+		}
+	}
+}
+
+func TestUniqueKeys(t *testing.T) {
+	for in, ok := range map[string]bool{
+		`{"a":1,"b":{"a":2},"c":["a","a",{"a":"a"}]}`:               true,
+		`{"a":"x","b":"a"}`:                                         true,
+		`{"a":1,"a":1}`:                                             false,
+		`{"a":1,"A":1}`:                                             false,
+		`{"s":1,"\u017f":1}`:                                        false, // encoding/json reads it as s
+		`[{"x":{"a":[],"a":{}}}]`:                                   false,
+		strings.Repeat("[", 64) + strings.Repeat("]", 64):           true,
+		strings.Repeat("[", 65) + strings.Repeat("]", 65):           false,
+		strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65): false,
+	} {
+		if err := entry.UniqueKeys([]byte(in)); (err == nil) != ok {
+			t.Errorf("%.60s: %v", in, err)
+		}
+	}
+}
+
+func TestPermitted(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		pub  crypto.PublicKey
+		hash crypto.Hash // the only one that is permitted, 0 for none
+	}{
+		{"P-224", entrytest.ECDSA(t, elliptic.P224()).Public(), 0},
+		{"P-256", entrytest.P256(t).Public(), crypto.SHA256},
+		{"P-384", entrytest.ECDSA(t, elliptic.P384()).Public(), crypto.SHA384},
+		{"P-521", entrytest.ECDSA(t, elliptic.P521()).Public(), crypto.SHA512},
+		{"Ed25519", entrytest.Ed25519(t).Public(), crypto.SHA512},
+		{"RSA 1024", &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}, 0},
+		{"RSA 2048", &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 65537}, crypto.SHA256},
+		{"RSA 2049", &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2048), E: 65537}, 0},
+		{"RSA 4096", &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 4095), E: 65537}, crypto.SHA256},
+		{"no key", nil, 0},
+	} {
+		for _, h := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+			if got := entry.Permitted(row.pub, h); got != (h == row.hash) {
+				t.Errorf("%s with %v: %v", row.name, h, got)
+			}
+		}
+	}
+}
+
+func TestVerifyDigestRefusesOddInput(t *testing.T) {
+	key := entrytest.P256(t)
+	digest := entrytest.Digest(crypto.SHA256, nil)
+	sig := entrytest.SignDigest(t, key, crypto.SHA256, digest)
+	if err := entry.VerifyDigest(key.Public(), crypto.SHA256, digest, sig); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"no hash":           entry.VerifyDigest(key.Public(), 0, digest, sig),
+		"short digest":      entry.VerifyDigest(key.Public(), crypto.SHA256, digest[:31], sig),
+		"empty signature":   entry.VerifyDigest(key.Public(), crypto.SHA256, digest, nil),
+		"signature and one": entry.VerifyDigest(key.Public(), crypto.SHA256, digest, append(sig, 0)),
+		"no key":            entry.VerifyDigest(nil, crypto.SHA256, digest, sig),
+		"odd P1363":         entry.VerifyDigest(key.Public(), crypto.SHA256, digest, bytes.Repeat([]byte{1}, 65)),
+		"long P1363":        entry.VerifyDigest(key.Public(), crypto.SHA256, digest, bytes.Repeat([]byte{1}, 134)),
+	} {
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	key := entrytest.P256(f)
+	f.Add(entrytest.PEM(f, key.Public()))
+	f.Add(entrytest.CertPEM(entrytest.Chain(f, key, entrytest.SAN{OtherName: "a!b"})...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k, err := entry.ParseKey(data)
+		if err != nil {
+			return
+		}
+		again, err := entry.ParseKey(k.PEM())
+		if err != nil || !bytes.Equal(again.PEM(), k.PEM()) {
+			t.Fatalf("canonical PEM is not stable: %v\n%s\n%s", err, k.PEM(), again.PEM())
+		}
+	})
+}
