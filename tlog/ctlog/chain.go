@@ -61,6 +61,9 @@ func (r roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certif
 			return nil, err
 		}
 	}
+	if err := checkPathLengths(chain); err != nil {
+		return nil, err
+	}
 	if err := checkKind(chain, precert); err != nil {
 		return nil, err
 	}
@@ -108,17 +111,24 @@ func (r roots) complete(chain []*x509.Certificate) ([]*x509.Certificate, error) 
 	return nil, refusef("chain does not end in an accepted root")
 }
 
-// issued says whether parent issued child, with below intermediates between child's leaf and
-// parent.
-func issued(parent, child *x509.Certificate, below int) error {
+// issued says whether parent issued child, the certificate at place i of the chain.
+func issued(parent, child *x509.Certificate, i int) error {
 	if bytes.Equal(parent.Raw, child.Raw) {
 		return refusef("chain holds a certificate twice")
 	}
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || child.CheckSignatureFrom(parent) != nil {
-		return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", below+1, below)
+		return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", i+1, i)
 	}
-	if parent.MaxPathLen >= 0 && (parent.MaxPathLen > 0 || parent.MaxPathLenZero) && below > parent.MaxPathLen {
-		return refusef("chain[%d] may not have %d intermediates below it", below+1, below)
+	return nil
+}
+
+// checkPathLengths holds every CA to how many CAs it may have between it and the leaf (RFC 5280
+// 4.2.1.9).
+func checkPathLengths(chain []*x509.Certificate) error {
+	for i, c := range chain[1:] {
+		if limited := c.MaxPathLen > 0 || c.MaxPathLenZero; limited && i > c.MaxPathLen {
+			return refusef("chain[%d] may not have %d intermediates below it", i+1, i)
+		}
 	}
 	return nil
 }
