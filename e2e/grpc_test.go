@@ -1,0 +1,239 @@
+package e2e
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	fulcio "github.com/sigstore/fulcio/pkg/generated/protobuf"
+	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	rekor "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
+	"github.com/sigstore/rekor-tiles/v2/pkg/note"
+	"github.com/sigstore/rekor-tiles/v2/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+// TestGRPC: Fulcio v2 and Rekor v2 through upstream's generated clients, on the port that serves
+// HTTP too; in clear text (h2c) and behind a TLS terminator that speaks h2, as in production.
+func TestGRPC(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	front, pool := terminate(t, r.Addr)
+	for name, target := range map[string]struct {
+		addr  string
+		creds credentials.TransportCredentials
+	}{
+		"h2c": {r.Addr, insecure.NewCredentials()},
+		"TLS": {front, credentials.NewTLS(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := grpc.NewClient(target.addr, grpc.WithTransportCredentials(target.creds))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			key, cert := certificate(t, ctx, r, fulcio.NewCAClient(conn))
+			logEntry(t, ctx, r, rekor.NewRekorClient(conn), key, cert)
+		})
+	}
+}
+
+// certificate asks for a certificate and returns the key and the leaf.
+func certificate(t *testing.T, ctx context.Context, r *rig, ca fulcio.CAClient) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge := sha256.Sum256([]byte("dev@example.com"))
+	proof, err := ecdsa.SignASN1(rand.Reader, key, challenge[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &fulcio.CreateSigningCertificateRequest{
+		Credentials: &fulcio.Credentials{Credentials: &fulcio.Credentials_OidcIdentityToken{OidcIdentityToken: r.token(t, "dev@example.com")}},
+		Key: &fulcio.CreateSigningCertificateRequest_PublicKeyRequest{PublicKeyRequest: &fulcio.PublicKeyRequest{
+			PublicKey:         &fulcio.PublicKey{Content: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}))},
+			ProofOfPossession: proof,
+		}},
+	}
+	resp, err := ca.CreateSigningCertificate(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := resp.GetSignedCertificateEmbeddedSct().GetChain().GetCertificates()
+	if len(chain) < 2 {
+		t.Fatalf("chain of %d certificates: %v", len(chain), resp)
+	}
+	block, _ := pem.Decode([]byte(chain[0]))
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := ca.GetTrustBundle(ctx, &fulcio.GetTrustBundleRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := bundle.GetChains(); len(got) != 1 || strings.TrimSpace(got[0].GetCertificates()[len(got[0].GetCertificates())-1]) != strings.TrimSpace(chain[len(chain)-1]) {
+		t.Errorf("the trust bundle does not end in the root of the chain: %v", got)
+	}
+	conf, err := ca.GetConfiguration(ctx, &fulcio.GetConfigurationRequest{})
+	if err != nil || len(conf.GetIssuers()) == 0 {
+		t.Errorf("configuration %v: %v", conf, err)
+	}
+	proof[len(proof)-1] ^= 1
+	if _, err := ca.CreateSigningCertificate(ctx, req); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a wrong proof of possession: %v", err)
+	}
+	return key, leaf
+}
+
+// logEntry logs a hashedrekord and verifies the answer with upstream's verifier and the log's key.
+func logEntry(t *testing.T, ctx context.Context, r *rig, log rekor.RekorClient, key *ecdsa.PrivateKey, cert *x509.Certificate) {
+	t.Helper()
+	digest := sha256.Sum256([]byte("an artifact"))
+	sig, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &rekor.CreateEntryRequest{Spec: &rekor.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: &rekor.HashedRekordRequestV002{
+		Digest: digest[:],
+		Signature: &rekor.Signature{Content: sig, Verifier: &rekor.Verifier{
+			Verifier:   &rekor.Verifier_X509Certificate{X509Certificate: &common.X509Certificate{RawBytes: cert.Raw}},
+			KeyDetails: common.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256,
+		}},
+	}}}
+	entry, err := log.CreateEntry(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verify.VerifyLogEntry(entry, v2Verifier(t, r)); err != nil {
+		t.Errorf("rekor-tiles does not verify the entry: %v\n%v", err, entry)
+	}
+	sig[len(sig)-1] ^= 1
+	if _, err := log.CreateEntry(ctx, req); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a wrong signature: %v", err)
+	}
+}
+
+// v2Verifier verifies checkpoints of the Rekor v2 log by the key that `trust export` wrote.
+func v2Verifier(t *testing.T, r *rig) interface {
+	Name() string
+	KeyHash() uint32
+	Verify(msg, sig []byte) bool
+} {
+	t.Helper()
+	key, err := signature.LoadVerifier(readPublicKey(t, filepath.Join(r.trust, "rekor_v2.pub")), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := note.NewNoteVerifier(u.Hostname(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func readPublicKey(t *testing.T, path string) any {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		t.Fatalf("%s is not PEM", path)
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// terminate puts a TLS terminator in front of addr: h2 outside, the same bytes inside.
+func terminate(t *testing.T, addr string) (front string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "e2e"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool = x509.NewCertPool()
+	pool.AddCert(cert)
+	ln, err := tls.Listen("tcp", freeAddr(t), &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			outer, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go splicePipes(outer, addr)
+		}
+	}()
+	return ln.Addr().String(), pool
+}
+
+func splicePipes(outer net.Conn, addr string) {
+	defer outer.Close()
+	inner, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer inner.Close()
+	done := make(chan struct{}, 2)
+	pipe := func(to io.Writer, from io.Reader) {
+		_, _ = io.Copy(to, from) // either end may close first
+		done <- struct{}{}
+	}
+	go pipe(inner, outer)
+	go pipe(outer, inner)
+	<-done
+}

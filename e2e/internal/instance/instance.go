@@ -1,0 +1,193 @@
+// Package instance runs the real sigbox binary, as a user does, and ends it.
+package instance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startLimit is how long `sigbox up` may take on a machine busy with other scenarios.
+const startLimit = 60 * time.Second
+
+// Options say how an instance runs.
+type Options struct {
+	Binary string   // path of sigbox
+	Data   string   // data directory
+	Args   []string // further arguments of `sigbox up`
+	Env    []string // the whole environment
+	Addr   string   // "" picks a free port of 127.0.0.1
+}
+
+// Instance is a running sigbox.
+type Instance struct {
+	URL    string
+	Addr   string
+	Stdout string        // all lines up to and with the ready line
+	Ready  time.Duration // from process start to the ready line
+
+	opts   Options
+	cmd    *exec.Cmd
+	stderr *buffer
+	done   chan struct{}
+	err    error // of Wait; set before done is closed
+}
+
+// Start runs `sigbox up` and waits for its ready line.
+func Start(ctx context.Context, o Options) (*Instance, error) {
+	if o.Addr == "" {
+		port, err := FreePort()
+		if err != nil {
+			return nil, err
+		}
+		o.Addr = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	i := &Instance{Addr: o.Addr, opts: o, stderr: &buffer{}, done: make(chan struct{})}
+	i.cmd = exec.CommandContext(ctx, o.Binary, append([]string{"up", "--listen", o.Addr, "--data", o.Data}, o.Args...)...)
+	i.cmd.Env, i.cmd.Stderr = o.Env, i.stderr
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := i.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	if err := i.cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1)
+	go i.read(stdout, ready)
+	select {
+	case url := <-ready:
+		i.URL, i.Ready = url, time.Since(started)
+	case <-i.done:
+	case <-time.After(startLimit):
+		i.Kill()
+	}
+	if i.URL == "" {
+		return nil, fmt.Errorf("sigbox up gave no ready line: %w\n%s", i.err, i.stderr)
+	}
+	return i, nil
+}
+
+// read passes the ready line on, drains the rest, and reaps the process.
+func (i *Instance) read(stdout io.Reader, ready chan<- string) {
+	var lines strings.Builder
+	for sc := bufio.NewScanner(stdout); sc.Scan(); {
+		lines.WriteString(sc.Text() + "\n")
+		if url, ok := strings.CutPrefix(sc.Text(), "ready "); ok {
+			i.Stdout = lines.String()
+			ready <- url
+		}
+	}
+	i.err = i.cmd.Wait()
+	close(i.done)
+}
+
+// Stop sends SIGTERM and wants exit code 0.
+func (i *Instance) Stop() error {
+	_ = i.cmd.Process.Signal(syscall.SIGTERM) // if it is gone, Wait says why
+	select {
+	case <-i.done:
+	case <-time.After(30 * time.Second):
+		i.Kill()
+		return errors.New("sigbox did not end within 30 s of SIGTERM")
+	}
+	if i.err != nil {
+		return fmt.Errorf("sigbox after SIGTERM: %w\n%s", i.err, i.stderr)
+	}
+	return nil
+}
+
+// Kill ends the process with SIGKILL.
+func (i *Instance) Kill() {
+	_ = i.cmd.Process.Kill()
+	<-i.done
+}
+
+// Again starts sigbox on the same address and data, after Stop or Kill.
+func (i *Instance) Again(ctx context.Context) (*Instance, error) {
+	o := i.opts
+	o.Addr = i.Addr
+	return Start(ctx, o)
+}
+
+// Log returns what the process wrote to stderr so far.
+func (i *Instance) Log() string { return i.stderr.String() }
+
+// Pid returns the process id.
+func (i *Instance) Pid() int { return i.cmd.Process.Pid }
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// FreePort returns a port of 127.0.0.1 on which nobody listens, never the same one twice.
+func FreePort() (int, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = map[int]bool{}
+	}
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		_ = ln.Close()
+		if !ports.given[port] {
+			ports.given[port] = true
+			return port, nil
+		}
+	}
+	return 0, errors.New("no free port")
+}
+
+// Ports returns the ports that FreePort gave out: what is the harness's own.
+func Ports() []int {
+	ports.Lock()
+	defer ports.Unlock()
+	var out []int
+	for p := range ports.given {
+		out = append(out, p)
+	}
+	return out
+}
+
+// buffer is a bytes.Buffer for one writer and other readers.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// BaseEnv is an environment with nothing of this machine's in it but the program path: no proxy,
+// no cloud credentials, no home.
+func BaseEnv(home string) []string {
+	return []string{
+		"HOME=" + home, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8", "TMPDIR=" + os.TempDir(),
+	}
+}

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/images"
+	"github.com/sigbox/sigbox/e2e/internal/instance"
+	"github.com/sigbox/sigbox/e2e/internal/matrix"
+	"github.com/sigbox/sigbox/e2e/internal/outside"
+)
+
+var update = flag.Bool("update", false, "write the table of clients into ../README.md")
+
+// insideVar is set in the copy of this program that runs in the namespace of TestNothingLeaves.
+const insideVar = "SIGBOX_E2E_INSIDE"
+
+// world is what all scenarios share.
+var world struct {
+	tmp      string // removed at the end
+	sigbox   string // the binary
+	self     string // this program, which doubles as `tool` in scripts
+	registry string // HOST:PORT of docker-registry; "" where it is not installed
+	table    matrix.Table
+	recorder *outside.Recorder // inside the namespace only
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("SIGBOX_E2E_TOOL") != "" {
+		if err := tool(context.Background(), os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	ctx := context.Background()
+	started := time.Now()
+	var err error
+	if world.tmp, err = os.MkdirTemp("", "sigbox-e2e-"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(world.tmp)
+	if world.self, err = os.Executable(); err != nil {
+		return 1, err
+	}
+	if err := build(ctx); err != nil {
+		return 1, err
+	}
+	if os.Getenv(insideVar) != "" {
+		if world.recorder, err = outside.Record(); err != nil {
+			return 1, err
+		}
+	} else if stop, err := startRegistry(ctx); err != nil {
+		return 1, err
+	} else {
+		defer stop()
+	}
+	announce()
+	code := m.Run()
+	if os.Getenv(insideVar) != "" {
+		return code, nil
+	}
+	table := world.table.Markdown()
+	fmt.Printf("\n%s\n%s\n", table, time.Since(started).Round(time.Second))
+	if code == 0 && world.table.Complete() {
+		return code, matrix.InSync(filepath.Join("..", "README.md"), table, *update)
+	}
+	return code, nil
+}
+
+// build makes the clients and the binary under test; inside the namespace both are there.
+func build(ctx context.Context) error {
+	world.sigbox = os.Getenv("SIGBOX_E2E_BINARY")
+	if os.Getenv(insideVar) != "" {
+		return nil
+	}
+	for _, c := range clients.All {
+		if err := c.Ensure(ctx, os.Stdout); err != nil {
+			return err
+		}
+	}
+	if world.sigbox != "" {
+		return nil
+	}
+	world.sigbox = filepath.Join(world.tmp, "sigbox")
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", world.sigbox, "./cmd/sigbox")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build sigbox: %w\n%s", err, out)
+	}
+	fmt.Printf("built sigbox in %s\n", time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+func startRegistry(ctx context.Context) (stop func(), err error) {
+	port, err := instance.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(world.tmp, "registry")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	d, err := images.StartDistribution(ctx, fmt.Sprintf("127.0.0.1:%d", port), dir)
+	if errors.Is(err, exec.ErrNotFound) {
+		fmt.Println("docker-registry is not installed: images go to sigbox's own registry only")
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	world.registry = d.Addr
+	return d.Stop, nil
+}

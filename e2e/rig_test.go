@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/images"
+	"github.com/sigbox/sigbox/e2e/internal/instance"
+	"github.com/sigbox/sigbox/e2e/internal/sh"
+)
+
+const (
+	commandLimit  = 60              // seconds, of each client command
+	scenarioLimit = 5 * time.Minute // of a script, on a busy machine
+)
+
+// rig is one instance and the directories of the scenario that uses it.
+type rig struct {
+	*instance.Instance
+	trust string // of `sigbox trust export`
+	work  string // where scripts run
+	home  string
+}
+
+// start runs a new instance and exports its trust. Both end with the test.
+func start(t *testing.T, args ...string) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{trust: filepath.Join(dir, "trust"), work: filepath.Join(dir, "work"), home: filepath.Join(dir, "home")}
+	for _, d := range []string{r.work, r.home} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	r.Instance, err = instance.Start(context.Background(), instance.Options{
+		Binary: world.sigbox, Data: filepath.Join(dir, "data"), Args: args, Env: instance.BaseEnv(r.home),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("sigbox printed on stderr:\n%s", r.Log())
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.sigbox(t, "trust", "export", "--url", r.URL, "--out", r.trust)
+	return r
+}
+
+// sigbox runs a command of the binary and returns its standard output.
+func (r *rig) sigbox(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, world.sigbox, args...)
+	cmd.Env, cmd.Dir = instance.BaseEnv(r.home), r.work
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("sigbox %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
+	}
+	return string(out)
+}
+
+func (r *rig) token(t *testing.T, email string) string {
+	t.Helper()
+	return r.sigbox(t, "token", "--url", r.URL, "--email", email)
+}
+
+// restart ends the instance as Ctrl-C does and starts it again.
+func (r *rig) restart(t *testing.T) {
+	t.Helper()
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.Instance, err = r.Again(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// env is what scripts see: nothing of this machine, the paths of the clients, and where things are.
+func (r *rig) env(t *testing.T, more ...string) []string {
+	t.Helper()
+	data, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := append(instance.BaseEnv(r.home),
+		"URL="+r.URL, "HOST="+r.Addr, "TRUST="+r.trust, "WORK="+r.work, "DATA="+data, "COSIGN_PASSWORD=",
+		"SIGBOX="+world.sigbox, "TOOL="+world.self, fmt.Sprintf("LIMIT=%d", commandLimit))
+	for name, c := range map[string]clients.Client{"COSIGN3": clients.Cosign3, "COSIGN2": clients.Cosign2, "REKORCLI": clients.RekorCLI} {
+		path, err := c.Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = append(e, name+"="+path)
+	}
+	return append(e, more...)
+}
+
+// script runs a shell script with the prelude; what it printed is shown whole if it fails.
+func (r *rig) script(t *testing.T, script string, env []string) string {
+	t.Helper()
+	out, err := sh.Run(context.Background(), sh.Prelude+script, env, scenarioLimit)
+	if err != nil {
+		t.Fatalf("script failed: %v\n%s", err, out)
+	}
+	return out
+}
+
+// push makes an image in the registry and returns its reference by tag and by digest.
+func push(t *testing.T, registry string) (tag, digest string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tag = fmt.Sprintf("%s/app-%d:1.0", registry, time.Now().UnixNano())
+	digest, err := images.Push(ctx, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tag, digest
+}
+
+// freeAddr is an address of loopback for a registry.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	port, err := instance.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
