@@ -21,14 +21,21 @@ const (
 // MirrorURL returns the base URL of an instance's TUF repository. It takes the URL of the
 // instance, to which "/tuf" is added, or of the repository itself.
 func MirrorURL(raw string) (string, error) {
-	u, err := url.Parse(strings.TrimRight(raw, "/"))
+	mirror, err := cleanMirror(raw)
+	if err == nil && !strings.HasSuffix(mirror, "/tuf") {
+		mirror += "/tuf"
+	}
+	return mirror, err
+}
+
+// cleanMirror drops slashes at the end: clients name their cache after the exact URL.
+func cleanMirror(raw string) (string, error) {
+	mirror := strings.TrimRight(raw, "/")
+	u, err := url.Parse(mirror)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("%q is not the URL of an instance: want one like https://sigstore.example.com", raw)
 	}
-	if !strings.HasSuffix(u.Path, "/tuf") {
-		u.Path += "/tuf"
-	}
-	return u.String(), nil
+	return mirror, nil
 }
 
 // fetcher downloads for TUF clients, within ctx, a time limit and a length.

@@ -51,7 +51,10 @@ func DefaultDir() (string, error) {
 // Init fills a client's TUF cache for both generations of clients. Everything is fetched and
 // verified beside the cache first; a failure up to then leaves the cache as it was. A cache of
 // another instance is refused with ErrOtherInstance unless Replace is set.
-func Init(ctx context.Context, o InitOptions) (Initialised, error) {
+func Init(ctx context.Context, o InitOptions) (_ Initialised, err error) {
+	if o.Mirror, err = cleanMirror(o.Mirror); err != nil {
+		return Initialised{}, err
+	}
 	dir, err := cacheDir(o.Dir)
 	if err != nil {
 		return Initialised{}, err

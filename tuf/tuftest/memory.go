@@ -1,0 +1,49 @@
+package tuftest
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/sigbox/sigbox/tuf"
+)
+
+// Memory is a tuf.Store without a file, for tests that publish thousands of times.
+type Memory struct {
+	mu      sync.Mutex
+	archive tuf.Archive
+}
+
+// Update implements tuf.Store.
+func (m *Memory) Update(_ context.Context, f func(tuf.Set) (tuf.Set, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	cur := m.archive.Current
+	next, err := f(cur)
+	if err != nil || next.Versions() == cur.Versions() {
+		return err
+	}
+	if cur.Created() {
+		m.archive.Old = append(slices.Clone(m.archive.Old), cur.Targets, cur.Snapshot)
+	}
+	m.archive.Blobs = append(slices.Clone(m.archive.Blobs), next.Contents...)
+	m.archive.Current = next
+	return nil
+}
+
+// Versions implements tuf.Store.
+func (m *Memory) Versions(context.Context) (tuf.Versions, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.archive.Current.Versions(), nil
+}
+
+// Load implements tuf.Store.
+func (m *Memory) Load(context.Context) (tuf.Archive, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.archive.Current.Created() {
+		return tuf.Archive{}, tuf.ErrNotCreated
+	}
+	return m.archive, nil
+}
