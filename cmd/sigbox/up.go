@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 
 type upFlags struct {
 	listen, data, issuers, registry string
+	tlsCert, tlsKey                 string
 	verbose                         bool
 }
 
@@ -50,6 +52,9 @@ The last line on standard output is "ready URL". Ctrl-C or SIGTERM stops it.`,
 	cmd.Flags().StringVar(&f.data, "data", "./sigbox-data", "data directory; made by the first run")
 	cmd.Flags().StringVar(&f.issuers, "issuers", "", "Fulcio config.yaml with issuers to trust beside the development one")
 	cmd.Flags().StringVar(&f.registry, "registry", "", "serve an in-memory OCI registry at this loopback address; its images are gone when it stops")
+	cmd.Flags().StringVar(&f.tlsCert, "tls-cert", "", "PEM certificate chain: serve HTTPS, as sigstore-java needs; clients trust it through SSL_CERT_FILE and the like")
+	cmd.Flags().StringVar(&f.tlsKey, "tls-key", "", "PEM key of --tls-cert")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request")
 	return cmd
 }
@@ -67,6 +72,10 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 	if err := refuseTUFRoot(f.data); err != nil {
 		return err
 	}
+	scheme, secure, err := readTLS(f)
+	if err != nil {
+		return err
+	}
 	ln, host, err := stack.Listen(f.listen)
 	if err != nil {
 		return err
@@ -79,13 +88,13 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 	if registry != nil {
 		defer registry.Close()
 	}
-	url := "http://" + net.JoinHostPort(host, portOf(ln))
+	url := scheme + "://" + net.JoinHostPort(host, portOf(ln))
 	dir, created, err := openInstance(ctx, f.data, host, url, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, Issuers: issuers, Clock: clock.System{}, Log: log})
+	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log})
 	if err != nil {
 		return err
 	}
@@ -94,7 +103,7 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 	services, ctx := errgroup.WithContext(ctx)
 	services.Go(func() error { return s.Run(ctx, ln) })
 	if registry != nil {
-		services.Go(func() error { return stack.Serve(ctx, registry, stack.Registry()) })
+		services.Go(func() error { return stack.Serve(ctx, registry, stack.Registry(), nil) })
 	}
 	services.Go(func() error { return announce(ctx, s, dir, url, created, registry, out) })
 	return services.Wait()
@@ -155,6 +164,14 @@ func readIssuers(file string) (*oidc.Config, error) {
 		return nil, fmt.Errorf("issuers: %w", err)
 	}
 	return oidc.ParseConfig(file, raw)
+}
+
+func readTLS(f upFlags) (scheme string, secure *tls.Config, err error) {
+	if f.tlsCert == "" {
+		return "http", nil, nil
+	}
+	secure, err = stack.LoadTLS(f.tlsCert, f.tlsKey)
+	return "https", secure, err
 }
 
 // refuseTUFRoot keeps cosign 3, whose `initialize` empties $TUF_ROOT, away from the data.

@@ -11,6 +11,7 @@ import (
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/migrations"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/fileguard"
 )
 
 // Create makes everything that a new instance at url needs, in d.
@@ -31,12 +32,20 @@ func Create(ctx context.Context, d *instance.Dir, url string, c clock.Clock, log
 	if err := newRepository(db, m, c, log).Create(ctx, targets); err != nil {
 		return err
 	}
+	guard, err := openGuard(d)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, guard.Close()) }()
 	complete := func(cfg tlog.Config) tlog.Config {
-		cfg.Clock, cfg.Logger, cfg.Guard = c, log, guard(d)
+		cfg.Clock, cfg.Logger, cfg.Guard = c, log, guard
 		return cfg
 	}
 	return createLogs(ctx, db, d.Info, m, complete)
 }
+
+// openGuard opens the register that remembers the logs' heads outside the database.
+func openGuard(d *instance.Dir) (*fileguard.Guard, error) { return fileguard.Open(d.File("guard")) }
 
 // openDatabase opens the instance's database and brings every schema up to date.
 func openDatabase(ctx context.Context, d *instance.Dir) (*sqlite.DB, error) {

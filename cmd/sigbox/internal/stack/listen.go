@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -53,18 +54,36 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// Serve answers HTTP/1.1 and cleartext HTTP/2 on ln until ctx ends, then lets requests under way
-// finish.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+// LoadTLS reads a certificate chain and its key for Serve.
+func LoadTLS(certFile, keyFile string) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("TLS certificate %s with key %s: %w", certFile, keyFile, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// Serve answers HTTP/1.1 and HTTP/2 on ln until ctx ends, then lets requests under way finish.
+// Without a TLS configuration HTTP/2 is spoken in the clear (h2c, prior knowledge).
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, secure *tls.Config) error {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, Protocols: new(http.Protocols),
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
 	}
 	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetUnencryptedHTTP2(true) // gRPC shares the port: sigstore-java dials the CA URL's authority
+	// gRPC shares the port: sigstore-java dials the CA URL's authority.
+	srv.Protocols.SetHTTP2(secure != nil)
+	srv.Protocols.SetUnencryptedHTTP2(secure == nil)
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
+	go func() {
+		if secure != nil {
+			srv.TLSConfig = secure
+			done <- srv.ServeTLS(ln, "", "")
+			return
+		}
+		done <- srv.Serve(ln)
+	}()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)

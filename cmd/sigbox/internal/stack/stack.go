@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ import (
 type Options struct {
 	Dir     *instance.Dir
 	URL     string       // origin that all published URLs begin with
+	TLS     *tls.Config  // nil serves HTTP without TLS
 	Issuers *oidc.Config // trusted beside the development issuer; nil for none
 	Clock   clock.Clock
 	Log     *slog.Logger
@@ -114,7 +116,7 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	services.Go(func() error { return s.repo.Run(work) })
 	services.Go(func() error {
 		defer stop()
-		return Serve(ctx, ln, s.handler())
+		return Serve(ctx, ln, s.handler(), s.opts.TLS)
 	})
 	return services.Wait()
 }
@@ -131,15 +133,18 @@ func (s *Stack) handler() http.Handler {
 	})
 }
 
-func guard(d *instance.Dir) tlog.Guard { return nil }
-
 func (s *Stack) openLogs(ctx context.Context) error {
 	configs, err := logConfigs(s.opts.Dir.Info, s.m)
 	if err != nil {
 		return err
 	}
+	guard, err := openGuard(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, guard)
 	for name, cfg := range configs {
-		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard(s.opts.Dir)
+		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard
 		store, err := sqlitestore.Open(ctx, s.db, name)
 		if err != nil {
 			return err
