@@ -15,6 +15,7 @@ const (
 	maxConfigBytes = 1 << 20
 	maxConfigNodes = 100_000 // visited, so that aliases of aliases count each time
 	maxConfigDepth = 16
+	maxProblems    = 100 // listed; a file with more is not Fulcio's
 )
 
 // Problem is one thing wrong with a configuration file.
@@ -68,6 +69,9 @@ type reader struct {
 }
 
 func (r *reader) problem(n *yaml.Node, format string, args ...any) {
+	if len(r.problems) == maxProblems {
+		return
+	}
 	line := 0
 	if n != nil {
 		line = n.Line
@@ -150,6 +154,7 @@ func (r *reader) members(n *yaml.Node, what string, depth int) []member {
 		return nil
 	}
 	var out, merged []member
+	lines := map[string]int{} // of the names in out
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := r.follow(n.Content[i]), n.Content[i+1]
 		if k == nil {
@@ -163,14 +168,16 @@ func (r *reader) members(n *yaml.Node, what string, depth int) []member {
 			r.problem(k, "a key of %s is not text", what)
 			continue
 		}
-		if prev := slices.IndexFunc(out, func(m member) bool { return m.name == k.Value }); prev >= 0 {
-			r.problem(n.Content[i], "key %q of %s appears twice, first on line %d", clip(k.Value), what, out[prev].key.Line)
+		if line, twice := lines[k.Value]; twice {
+			r.problem(n.Content[i], "key %q of %s appears twice, first on line %d", clip(k.Value), what, line)
 			continue
 		}
+		lines[k.Value] = n.Content[i].Line
 		out = append(out, member{k.Value, n.Content[i], v})
 	}
 	for _, m := range merged { // a mapping's own keys win, then the first merged
-		if !slices.ContainsFunc(out, func(o member) bool { return o.name == m.name }) {
+		if _, have := lines[m.name]; !have {
+			lines[m.name] = m.key.Line
 			out = append(out, m)
 		}
 	}
