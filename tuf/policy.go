@@ -58,8 +58,9 @@ func checkForm(m Metadata, now time.Time, life time.Duration) error {
 	if raw.Signed.Type != m.Role || raw.Signed.Version != m.Version || m.Version < 1 {
 		return fmt.Errorf("file says %s version %d", raw.Signed.Type, raw.Signed.Version)
 	}
-	expires, err := time.Parse("2006-01-02T15:04:05Z", raw.Signed.Expires)
-	if err != nil {
+	const form = "2006-01-02T15:04:05Z"
+	expires, err := time.Parse(form, raw.Signed.Expires)
+	if err != nil || expires.Format(form) != raw.Signed.Expires { // Parse lets fractions through
 		return errors.New("expires is not of the form YYYY-MM-DDTHH:MM:SSZ")
 	}
 	if !expires.After(now) {
