@@ -42,7 +42,7 @@
 // commit whose outcome is unknown is looked up under the head lock before anybody is answered.
 // A conflict, a damaged row or a lost history stops the log for good: it serves reads, refuses
 // writes, and [Engine.Health] says why. A [Guard] outside the database notices a database that
-// was rolled back.
+// was rolled back. [Fsck] recomputes everything.
 //
 // The package knows no SQL, no HTTP, and no kind of entry.
 package tlog

@@ -37,7 +37,7 @@ type Description struct {
 type Head struct {
 	Size   int64
 	Root   [32]byte
-	TimeMS int64  // time of the last batch; 0 in a log that had none
+	TimeMS int64  // time of the last batch, or of the creation; Unix milliseconds
 	Note   []byte // the signed checkpoint of Size and Root
 	Frozen bool   // the log takes no entries
 }
@@ -130,4 +130,8 @@ type Store interface {
 	// Search returns the first limit indexes below size whose entries carry any (and=false) or
 	// all (and=true) of the keys, ascending, each once.
 	Search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error)
+	// MissingKeys returns those of keys that are not stored. KeyCount returns how many are
+	// stored for indexes below size. They are for Fsck.
+	MissingKeys(ctx context.Context, keys []Key) ([]Key, error)
+	KeyCount(ctx context.Context, size int64) (int64, error)
 }

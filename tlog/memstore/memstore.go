@@ -60,6 +60,15 @@ func (s *Store) hit(point string) error {
 	return h.Hit(point)
 }
 
+func (s *Store) hitAll(points ...string) error {
+	for _, p := range points {
+		if err := s.hit(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // view calls f with the committed data, which f must not change.
 func view[T any](s *Store, f func(*data) (T, error)) (T, error) {
 	s.mu.RLock()
@@ -73,12 +82,12 @@ func view[T any](s *Store, f func(*data) (T, error)) (T, error) {
 
 // Create implements [tlog.Store].
 func (s *Store) Create(_ context.Context, d tlog.Description, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	s.head.Lock()
-	defer s.head.Unlock()
-	if _, err := view(s, func(*data) (struct{}, error) { return struct{}{}, nil }); err == nil {
-		return fmt.Errorf("log %s: %w", d.Name, tlog.ErrExists)
-	}
-	return s.update(tlog.Head{Root: tile.EmptyRoot()}, &d, f)
+	return s.transact(func() error {
+		if _, err := s.Describe(context.Background()); err == nil {
+			return fmt.Errorf("log %s: %w", d.Name, tlog.ErrExists)
+		}
+		return s.update(tlog.Head{Root: tile.EmptyRoot()}, &d, f)
+	})
 }
 
 // Update implements [tlog.Store].
@@ -86,16 +95,30 @@ func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.transact(func() error {
+		head, err := s.Head(context.Background())
+		if err != nil {
+			return err
+		}
+		return s.update(head, nil, f)
+	})
+}
+
+// transact runs f under the head lock.
+func (s *Store) transact(f func() error) error {
 	if err := s.hit(tlog.PointTxBegin); err != nil {
 		return err
 	}
 	s.head.Lock()
-	defer s.head.Unlock()
-	head, err := view(s, func(d *data) (tlog.Head, error) { return d.head, nil })
+	err := f()
+	s.head.Unlock()
 	if err != nil {
 		return err
 	}
-	return s.update(head, nil, f)
+	if err := s.hit(tlog.PointTxCommitted); err != nil {
+		return fmt.Errorf("%w: %w", tlog.ErrUnknownOutcome, err)
+	}
+	return nil
 }
 
 type tx struct {
@@ -114,11 +137,8 @@ func (s *Store) update(head tlog.Head, d *tlog.Description, f func(tlog.Tx) (*tl
 	if err := s.check(head.Size, b.Rows); err != nil {
 		return err
 	}
-	points := []string{tlog.PointLeafInserted, tlog.PointTilesWritten, tlog.PointIndexInserted, tlog.PointAttestInserted}
-	for _, p := range points {
-		if err := s.hit(p); err != nil {
-			return err
-		}
+	if err := s.hitAll(tlog.PointLeafInserted, tlog.PointTilesWritten, tlog.PointIndexInserted, tlog.PointAttestInserted); err != nil {
+		return err
 	}
 	rows := clone(b.Rows)
 	stored := clone(b.Rows)
@@ -130,18 +150,13 @@ func (s *Store) update(head tlog.Head, d *tlog.Description, f func(tlog.Tx) (*tl
 	if err != nil {
 		return err
 	}
-	for _, p := range []string{tlog.PointHeadStored, tlog.PointTxPrecommit} {
-		if err := s.hit(p); err != nil {
-			return err
-		}
+	if err := s.hitAll(tlog.PointHeadStored, tlog.PointTxPrecommit); err != nil {
+		return err
 	}
 	if err := s.hit(tlog.PointTxCommitSent); err != nil {
 		return fmt.Errorf("%w: %w", tlog.ErrUnknownOutcome, err)
 	}
 	s.commit(rows, next, d)
-	if err := s.hit(tlog.PointTxCommitted); err != nil {
-		return fmt.Errorf("%w: %w", tlog.ErrUnknownOutcome, err)
-	}
 	return nil
 }
 
@@ -237,5 +252,31 @@ func (s *Store) Search(_ context.Context, keys [][]byte, and bool, size int64, l
 		maps.DeleteFunc(hits, func(i int64, n int) bool { return i >= size || and && n < len(distinct) })
 		found := slices.Sorted(maps.Keys(hits))
 		return found[:min(limit, len(found))], nil
+	})
+}
+
+// MissingKeys implements [tlog.Store].
+func (s *Store) MissingKeys(_ context.Context, keys []tlog.Key) ([]tlog.Key, error) {
+	return view(s, func(d *data) (missing []tlog.Key, err error) {
+		for _, k := range keys {
+			if !slices.Contains(d.keys[string(k.Key)], k.Index) {
+				missing = append(missing, k)
+			}
+		}
+		return missing, nil
+	})
+}
+
+// KeyCount implements [tlog.Store].
+func (s *Store) KeyCount(_ context.Context, size int64) (int64, error) {
+	return view(s, func(d *data) (n int64, err error) {
+		for _, indexes := range d.keys {
+			for _, i := range indexes {
+				if i < size {
+					n++
+				}
+			}
+		}
+		return n, nil
 	})
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/migrations"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/logtest"
 	"github.com/sigbox/sigbox/tlog/sqlitestore"
 )
 
@@ -41,3 +43,13 @@ func openStore(t testing.TB, db *sqlite.DB, name string) *sqlitestore.Store {
 }
 
 func newDB(t testing.TB) *sqlite.DB { return openDB(t, filepath.Join(t.TempDir(), "log.db")) }
+
+func TestLog(t *testing.T) {
+	logtest.Run(t, func(t testing.TB, options ...func(*tlog.Config)) tlog.Log {
+		store, cfg := openStore(t, newDB(t), "test"), logtest.Config(t, options...)
+		if err := tlog.Create(t.Context(), store, cfg, nil); err != nil {
+			t.Fatal(err)
+		}
+		return logtest.Open(t, store, cfg)
+	})
+}

@@ -21,6 +21,9 @@ const (
 	searchAnySQL = `SELECT DISTINCT idx FROM tlog_key WHERE log_id = ? AND key IN (SELECT unhex(value) FROM json_each(?)) AND idx < ? ORDER BY idx LIMIT ?`
 	searchAllSQL = `SELECT idx FROM tlog_key WHERE log_id = ?1 AND key IN (SELECT unhex(value) FROM json_each(?2)) AND idx < ?3 ` +
 		`GROUP BY idx HAVING count(*) = (SELECT count(DISTINCT value) FROM json_each(?2)) ORDER BY idx LIMIT ?4`
+	missingKeysSQL = `SELECT unhex(k.value ->> 0), k.value ->> 1 FROM json_each(?2) k ` +
+		`WHERE NOT EXISTS (SELECT 1 FROM tlog_key WHERE log_id = ?1 AND key = unhex(k.value ->> 0) AND idx = k.value ->> 1)`
+	keyCountSQL = `SELECT count(*) FROM tlog_key WHERE log_id = ? AND idx < ?`
 
 	insertLogSQL    = `INSERT INTO tlog (name, origin, face, key_sha256, created_ms) VALUES (?, ?, ?, ?, ?)`
 	insertHeadSQL   = `INSERT INTO tlog_head (log_id, size, root, time_ms, checkpoint) VALUES (?, ?, ?, ?, ?)`
@@ -42,7 +45,7 @@ type statements struct {
 	read  queries // on the reading connections
 	write queries // on the writing connection
 
-	searchAny, searchAll                                     *sql.Stmt // reading
+	searchAny, searchAll, missingKeys, keyCount              *sql.Stmt // reading
 	insertLeaf, insertTile, insertKey, insertAttest, setHead *sql.Stmt // writing
 }
 
@@ -69,7 +72,10 @@ func prepare(ctx context.Context, read, write *sql.DB) (s *statements, err error
 		}
 	}()
 	for db, list := range map[*sql.DB][]map[**sql.Stmt]string{
-		read: {s.read.list(), {&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL}},
+		read: {s.read.list(), {
+			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL,
+			&s.missingKeys: missingKeysSQL, &s.keyCount: keyCountSQL,
+		}},
 		write: {s.write.list(), {
 			&s.insertLeaf: insertLeafSQL, &s.insertTile: insertTileSQL, &s.insertKey: insertKeySQL,
 			&s.insertAttest: insertAttestSQL, &s.setHead: moveHeadSQL,
@@ -100,6 +106,6 @@ func (s *statements) close() error {
 			closeAll(*stmt)
 		}
 	}
-	closeAll(s.searchAny, s.searchAll, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
+	closeAll(s.searchAny, s.searchAll, s.missingKeys, s.keyCount, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
 	return errors.Join(errs...)
 }

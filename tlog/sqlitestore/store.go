@@ -3,6 +3,8 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -178,4 +180,32 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 		stmt = s.stmts.searchAll
 	}
 	return search(ctx, stmt, r.log, keys, size, limit)
+}
+
+// MissingKeys implements [tlog.Store].
+func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([][2]any, len(keys))
+	for i, k := range keys {
+		list[i] = [2]any{hex.EncodeToString(k.Key), k.Index}
+	}
+	arg, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, s.stmts.missingKeys, func(sc scanner) (k tlog.Key, err error) {
+		return k, sc.Scan(&k.Key, &k.Index)
+	}, r.log, string(arg))
+}
+
+// KeyCount implements [tlog.Store].
+func (s *Store) KeyCount(ctx context.Context, size int64) (n int64, err error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n, fault("count search keys", s.stmts.keyCount.QueryRowContext(ctx, r.log, size).Scan(&n))
 }
