@@ -118,7 +118,7 @@ func decodeProposed(raw []byte, name, prefix string) (entry.Kind, any, error) {
 	case !ok:
 		return none, nil, schema(codeType, "kind in body must be of type string")
 	case !known[kind]:
-		return none, nil, schema(http.StatusUnprocessableEntity, "invalid kind value: %.64q", kind)
+		return none, nil, schema(codeKind, "invalid kind value: %.64q", kind)
 	}
 	v, ok := p.APIVersion.(string)
 	switch {

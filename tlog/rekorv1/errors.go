@@ -20,6 +20,7 @@ const statusClientClosed = 499
 
 // Codes of schema errors (go-openapi/errors); the status is 422 for all of them.
 const (
+	codeKind     = 422
 	codeType     = 601
 	codeRequired = 602
 	codeTooLong  = 603

@@ -82,6 +82,10 @@ func (s *Server) queriedIDs(q *logQuery) ([][32]byte, error) {
 	}
 	for i, raw := range q.Entries {
 		kind, spec, err := decodeProposed(raw, "entries", fmt.Sprintf("entries.%d.", i))
+		var p *problem
+		if errors.As(err, &p) && p.code == codeKind {
+			return nil, refuse(http.StatusBadRequest, "%s", p.message) // upstream's status, in a list
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -117,11 +117,11 @@ func (q *indexQuery) validate() error {
 		return schema(codeEnum, "operator in body should be one of [and or]")
 	}
 	if q.PublicKey != nil {
-		switch f := q.PublicKey.Format; {
+		switch f := q.PublicKey.Format; { // the doubled name is upstream's
 		case f == nil:
-			return schema(codeRequired, "publicKey.format in body is required")
+			return schema(codeRequired, "publicKey.publicKey.format in body is required")
 		case *f != "pgp" && *f != "x509" && *f != "minisign" && *f != "ssh" && *f != "tuf":
-			return schema(codeEnum, "publicKey.format in body should be one of [pgp x509 minisign ssh tuf]")
+			return schema(codeEnum, "publicKey.publicKey.format in body should be one of [pgp x509 minisign ssh tuf]")
 		}
 	}
 	if utf8.RuneCountInString(q.Subject) > 512 {

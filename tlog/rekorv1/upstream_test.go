@@ -110,7 +110,6 @@ func TestSchemaErrorsAreUpstreams(t *testing.T) {
 		{"retrieve, index negative", "POST", "/api/v1/log/entries/retrieve", `{"logIndexes":[0,-1]}`},
 		{"retrieve, 11 indexes", "POST", "/api/v1/log/entries/retrieve", `{"logIndexes":[0,1,2,3,4,5,6,7,8,9,10]}`},
 		{"retrieve, 11 UUIDs", "POST", "/api/v1/log/entries/retrieve", `{"entryUUIDs":[` + strings.Repeat(`"`+hex64+`",`, 10) + `"` + hex64 + `"]}`},
-		{"retrieve, kind unknown", "POST", "/api/v1/log/entries/retrieve", `{"entries":[{"kind":"nosuch","apiVersion":"0.0.1","spec":{}}]}`},
 		{"retrieve, apiVersion missing", "POST", "/api/v1/log/entries/retrieve", `{"entries":[{"kind":"dsse","spec":{}}]}`},
 		{"retrieve, spec missing", "POST", "/api/v1/log/entries/retrieve", `{"entries":[{"kind":"dsse","apiVersion":"0.0.1"}]}`},
 
