@@ -72,7 +72,7 @@ func (e Environment) script(who, name string, vars []variable) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Settings of %s for the Sigstore instance at\n", who)
 	fmt.Fprintf(&b, "# %s\n", strings.Map(printable, e.Mirror))
-	fmt.Fprintf(&b, "# Source it:  . %s\n", quote(filepath.Join(e.Dir, name)))
+	fmt.Fprintf(&b, "# Source it:  . %s\n", strings.Map(printable, quote(filepath.Join(e.Dir, name))))
 	b.WriteString("# It holds for one shell, and undoes the files for other clients. Nothing global is changed.\n")
 	fmt.Fprintf(&b, "unset %s\n", strings.Join(clientVariables, " "))
 	for _, v := range vars {
