@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -149,7 +150,7 @@ func v2Verifier(t *testing.T, r *rig) interface {
 	Verify(msg, sig []byte) bool
 } {
 	t.Helper()
-	key, err := signature.LoadVerifier(readPublicKey(t, filepath.Join(r.trust, "rekor_v2.pub")), 0)
+	key, err := signature.LoadVerifier(readPublicKey(t, filepath.Join(r.trust, "rekor_v2.pub")), crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ cosign2 verify ` + me + ` -a team=blue "$IMAGE"
 cosign2 verify --offline ` + me + ` "$IMAGE"
 says "$REPO" cosign2 tree "$IMAGE"
 `, v2: `
-refuses 'must be hashedrekord' cosign2sc sign --yes --identity-token "$TOKEN" --new-bundle-format --use-signing-config $LOG "$IMAGE"
+refuses 'must be hashedrekord' cosign2sc sign --yes --identity-token "$TOKEN" --new-bundle-format $LOG "$IMAGE"
 `, v2cell: "no: cosign 2 sends entries that Rekor v2 refuses"},
 	{client: "cosign 2", what: "sign-blob, verify-blob: signature and certificate, bundle, new bundle; --offline", script: `
 echo hello > blob
@@ -112,12 +112,12 @@ cosign2 sign-blob --yes --identity-token "$TOKEN" --new-bundle-format --bundle b
 cosign2 verify-blob --new-bundle-format --bundle blob.new ` + me + ` blob
 `, v2: `
 echo hello > blob
-cosign2sc sign-blob --yes --identity-token "$TOKEN" --new-bundle-format --use-signing-config $LOG --bundle blob.bundle blob
+cosign2sc sign-blob --yes --identity-token "$TOKEN" --new-bundle-format $LOG --bundle blob.bundle blob
 cosign2 verify-blob --new-bundle-format --use-signed-timestamps --bundle blob.bundle ` + me + ` blob
 `, v2cell: "new bundles, with a signing config and --use-signed-timestamps"},
 	{client: "cosign 2", what: "attest, verify-attestation: CycloneDX, SPDX, vuln, SLSA provenance, custom type", image: true, script: attest(
 		`cosign2 attest --yes --identity-token "$TOKEN"`, `cosign2 verify-attestation `+me), v2: `
-refuses 'must be hashedrekord' cosign2sc attest --yes --identity-token "$TOKEN" --new-bundle-format --use-signing-config $LOG --type custom --predicate "$DATA/custom.json" "$IMAGE"
+refuses 'must be hashedrekord' cosign2sc attest --yes --identity-token "$TOKEN" --new-bundle-format $LOG --type custom --predicate "$DATA/custom.json" "$IMAGE"
 `, v2cell: "no: cosign 2 sends entries that Rekor v2 refuses"},
 	{client: "cosign 2", what: "--key: blob, image, attestation, logged", image: true, v1only: true, script: `
 cosign2 generate-key-pair
@@ -186,27 +186,37 @@ cosign3 verify --certificate-oidc-issuer "$URL" --certificate-identity-regexp '^
 	{client: "cosign 3", what: "must fail: wrong identity, wrong issuer, tampered blob, another entry's proof", script: `
 echo hello > blob
 cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle blob.bundle blob
-refuses 'none of the expected identities matched' cosign3 verify-blob --bundle blob.bundle --certificate-identity eve@example.com --certificate-oidc-issuer "$URL" blob
-refuses 'none of the expected identities matched' cosign3 verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer https://accounts.example.com blob
+refuses 'expected SAN value "eve@example.com", got "dev@example.com"' cosign3 verify-blob --bundle blob.bundle --certificate-identity eve@example.com --certificate-oidc-issuer "$URL" blob
+refuses 'expected issuer value "https://accounts.example.com"' cosign3 verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer https://accounts.example.com blob
 echo tampered > blob2
 refuses 'could not verify message' cosign3 verify-blob --bundle blob.bundle ` + me + ` blob2
 cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle blob2.bundle blob2
-tool splice blob.bundle blob2.bundle spliced.bundle
-refuses 'transparency log' cosign3 verify-blob --bundle spliced.bundle ` + me + ` blob
+tool splice entry blob.bundle blob2.bundle spliced.bundle
+refuses 'failed to verify log inclusion' cosign3 verify-blob --bundle spliced.bundle ` + me + ` blob
+tool splice proof blob.bundle blob2.bundle spliced.bundle
+refuses 'failed to verify log inclusion' cosign3 verify-blob --bundle spliced.bundle ` + me + ` blob
 `},
 	{client: "cosign 3", what: "must fail: unsigned image, image pushed again under the same tag", image: true, script: `
 refuses 'no signatures found' cosign3 verify ` + me + ` "$IMAGE"
 cosign3 sign --yes --identity-token "$TOKEN" $LOG "$IMAGE"
 cosign3 verify ` + me + ` "$TAG"
-refuses 'none of the expected identities matched' cosign3 verify --certificate-identity eve@example.com --certificate-oidc-issuer "$URL" "$TAG"
+refuses 'expected SAN value "eve@example.com", got "dev@example.com"' cosign3 verify --certificate-identity eve@example.com --certificate-oidc-issuer "$URL" "$TAG"
 tool push "$TAG"
 refuses 'no signatures found' cosign3 verify ` + me + ` "$TAG"
 `},
 	{client: "cosign 3", what: "must fail: certificate of another sigbox instance", other: true, script: `
 echo hello > blob
-( . "$OTHER_TRUST/env-cosign3.sh"; within "$COSIGN3" sign-blob --yes --identity-token "$OTHER_TOKEN" $OTHER_LOG --bundle blob.bundle blob )
-refuses 'error' cosign3 verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob
-( . "$OTHER_TRUST/env-cosign3.sh"; within "$COSIGN3" verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob )
+other3() { ( . "$OTHER_TRUST/env-cosign3.sh"; within "$COSIGN3" "$@" </dev/null ); }
+# Signed and logged there: nothing of it is known here.
+other3 sign-blob --yes --identity-token "$OTHER_TOKEN" $OTHER_LOG --bundle blob.bundle blob
+other3 verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob
+refuses 'failed to verify log inclusion' cosign3 verify-blob --bundle blob.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob
+# The other one's certificate, but logged and timestamped here: only the CA is not ours.
+tool mix caUrls,oidcUrls "$TRUST/$CONFIG" "$OTHER_TRUST/$CONFIG" config.json
+tool mix certificateAuthorities,ctlogs "$TRUST/trusted_root.json" "$OTHER_TRUST/trusted_root.json" root.json
+cosign3 sign-blob --yes --identity-token "$OTHER_TOKEN" --signing-config config.json --trusted-root root.json --bundle blob2.bundle blob
+cosign3 verify-blob --trusted-root root.json --bundle blob2.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob
+refuses 'failed to verify leaf certificate' cosign3 verify-blob --bundle blob2.bundle --certificate-identity dev@example.com --certificate-oidc-issuer "$OTHER_URL" blob
 `},
 	{client: "cosign 2", what: "must fail: wrong identity, wrong issuer, unsigned, pushed again, tampered", image: true, v1only: true, script: `
 refuses 'no signatures found' cosign2 verify ` + me + ` "$IMAGE"
@@ -219,7 +229,7 @@ refuses 'no signatures found' cosign2 verify ` + me + ` "$TAG"
 echo hello > blob
 cosign2 sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
 echo tampered > blob
-refuses 'signature' cosign2 verify-blob --bundle blob.bundle ` + me + ` blob
+refuses 'matching bundle to payload' cosign2 verify-blob --bundle blob.bundle ` + me + ` blob
 `},
 
 	{client: "cosign 2, 3", what: "restart in the middle: old signatures verify, the log goes on", image: true, script: `
@@ -257,11 +267,12 @@ says 'Current Root Hash' rekorcli verify --type hashedrekord --artifact-hash "$s
 cosign3 sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
 says 'matching entries' rekorcli search --email dev@example.com
 says 'Verification Successful' rekorcli loginfo
+cp "$HOME/.rekor/state.json" before.json
 restart
 openssl dgst -sha256 -sign key.pem -out blob.sig blob
 says 'Created entry' rekorcli upload --type hashedrekord --artifact-hash "$(sha256sum blob | cut -d' ' -f1)" --signature blob.sig --public-key pub.pem --pki-format x509
 says 'Verification Successful' rekorcli loginfo
-says '"treeID"' cat "$HOME/.rekor/state.json"
+refuses 'differ' cmp before.json "$HOME/.rekor/state.json"
 `},
 }
 
@@ -320,9 +331,10 @@ func (s scenario) run(t *testing.T, log int) {
 		args = append(args, "--registry", registry)
 	}
 	r := start(t, args...)
-	vars := []string{"TOKEN=" + r.token(t, "dev@example.com"), "LOG=", "STAMPED="}
+	const v2 = "signing_config_rekor_v2.v0.2.json"
+	vars := []string{"TOKEN=" + r.token(t, "dev@example.com"), "LOG=", "STAMPED=", "CONFIG=signing_config.v0.2.json"}
 	if log == 2 {
-		vars = append(vars, "LOG=--signing-config "+r.trust+"/signing_config_rekor_v2.v0.2.json", "STAMPED=--use-signed-timestamps")
+		vars = append(vars, "LOG=--signing-config "+r.trust+"/"+v2, "STAMPED=--use-signed-timestamps", "CONFIG="+v2)
 	}
 	if s.image {
 		tag, digest := push(t, registry)
@@ -333,7 +345,7 @@ func (s scenario) run(t *testing.T, log int) {
 		o := start(t)
 		vars = append(vars, "OTHER_URL="+o.URL, "OTHER_TRUST="+o.trust, "OTHER_TOKEN="+o.token(t, "dev@example.com"), "OTHER_LOG=")
 		if log == 2 {
-			vars = append(vars, "OTHER_LOG=--signing-config "+o.trust+"/signing_config_rekor_v2.v0.2.json")
+			vars = append(vars, "OTHER_LOG=--signing-config "+o.trust+"/"+v2)
 		}
 	}
 	script := s.script

@@ -6,8 +6,8 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -18,7 +18,8 @@ import (
 // `tool` function.
 //
 //	push REF             push a new image to REF, print its reference by digest
-//	splice A B OUT       bundle A with the log entry of bundle B
+//	splice WHAT A B OUT  bundle A with bundle B's log entry ("entry"), or B's inclusion proof ("proof")
+//	mix FIELDS A B OUT   JSON object A with these members (a,b) of B
 //	certificate BUNDLE   subject alternative name and Sigstore extensions of a bundle's certificate
 func tool(ctx context.Context, args []string) error {
 	switch {
@@ -26,47 +27,88 @@ func tool(ctx context.Context, args []string) error {
 		digest, err := images.Push(ctx, args[1])
 		fmt.Println(digest)
 		return err
-	case len(args) == 4 && args[0] == "splice":
-		return splice(args[1], args[2], args[3])
+	case len(args) == 5 && args[0] == "splice":
+		return splice(args[1], args[2], args[3], args[4])
+	case len(args) == 5 && args[0] == "mix":
+		return mix(strings.Split(args[1], ","), args[2], args[3], args[4])
 	case len(args) == 2 && args[0] == "certificate":
 		return printCertificate(args[1])
 	}
 	return fmt.Errorf("tool: unknown command %q", args)
 }
 
-func readBundle(path string) (map[string]any, error) {
+func readJSON(path string) (map[string]any, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var b map[string]any
-	return b, json.Unmarshal(raw, &b)
+	var v map[string]any
+	return v, json.Unmarshal(raw, &v)
 }
 
-func splice(a, b, out string) error {
-	one, err := readBundle(a)
+func writeJSON(path string, v any) error {
+	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	other, err := readBundle(b)
+	return os.WriteFile(path, raw, 0o600)
+}
+
+func splice(what, a, b, out string) error {
+	one, err := readJSON(a)
 	if err != nil {
 		return err
 	}
-	to, ok := one["verificationMaterial"].(map[string]any)
-	from, ok2 := other["verificationMaterial"].(map[string]any)
-	if !ok || !ok2 {
-		return errors.New("splice: a bundle has no verificationMaterial")
-	}
-	to["tlogEntries"] = from["tlogEntries"]
-	raw, err := json.Marshal(one)
+	other, err := readJSON(b)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, raw, 0o600)
+	to, err := logEntryOf(one)
+	if err != nil {
+		return err
+	}
+	from, err := logEntryOf(other)
+	if err != nil {
+		return err
+	}
+	if what == "entry" {
+		clear(to)
+		maps.Copy(to, from)
+	} else {
+		to["inclusionProof"], to["logIndex"] = from["inclusionProof"], from["logIndex"]
+	}
+	return writeJSON(out, one)
+}
+
+func logEntryOf(bundle map[string]any) (map[string]any, error) {
+	material, _ := bundle["verificationMaterial"].(map[string]any)
+	entries, _ := material["tlogEntries"].([]any)
+	if len(entries) != 1 {
+		return nil, fmt.Errorf("splice: bundle with %d log entries", len(entries))
+	}
+	return entries[0].(map[string]any), nil
+}
+
+func mix(fields []string, a, b, out string) error {
+	one, err := readJSON(a)
+	if err != nil {
+		return err
+	}
+	other, err := readJSON(b)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		if one[f] == nil || other[f] == nil {
+			return fmt.Errorf("mix: no member %s", f)
+		}
+		one[f] = other[f]
+	}
+	return writeJSON(out, one)
 }
 
 func printCertificate(path string) error {
-	b, err := readBundle(path)
+	b, err := readJSON(path)
 	if err != nil {
 		return err
 	}
