@@ -169,7 +169,7 @@ func (b *background) wait(t *testing.T) {
 // filled in; the image is signed.
 func TestBrowserFlow(t *testing.T) {
 	t.Parallel()
-	defer cell(t, "cosign 3", browserFlow)()
+	defer cell(t, "cosign 3", browserFlow, 1)()
 	registry := freeAddr(t)
 	r := start(t, "--registry", registry)
 	_, image := push(t, registry)
@@ -199,7 +199,7 @@ cosign3 verify `+me+` "$IMAGE"
 // TestDeviceFlow: without a terminal cosign prints a code and an address.
 func TestDeviceFlow(t *testing.T) {
 	t.Parallel()
-	defer cell(t, "cosign 3", deviceFlow)()
+	defer cell(t, "cosign 3", deviceFlow, 1)()
 	r := start(t)
 	b := inBackground(t, `
 echo hello > blob

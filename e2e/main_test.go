@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,7 +76,10 @@ func run(m *testing.M) (int, error) {
 	}
 	announce()
 	code := m.Run()
-	if os.Getenv(insideVar) != "" {
+	if world.recorder != nil {
+		if out := escaped(world.recorder); os.Getenv(insideVar) == "table" && len(out) != 0 {
+			return 1, fmt.Errorf("these left the instance and the registry:\n%s", strings.Join(out, "\n"))
+		}
 		return code, nil
 	}
 	table := world.table.Markdown()

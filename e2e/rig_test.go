@@ -111,10 +111,11 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 	return append(e, more...)
 }
 
-// script runs a shell script with the prelude; what it printed is shown whole if it fails.
-func (r *rig) script(t *testing.T, script string, env []string) string {
+// script runs a shell script with the prelude; what it printed is shown whole if it fails. The
+// words of before, if any, start the shell.
+func (r *rig) script(t *testing.T, script string, env []string, before ...string) string {
 	t.Helper()
-	out, err := sh.Run(context.Background(), sh.Prelude+script, env, scenarioLimit)
+	out, err := sh.Run(context.Background(), before, sh.Prelude+script, env, scenarioLimit)
 	if err != nil {
 		t.Fatalf("script failed: %v\n%s", err, out)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -44,11 +45,12 @@ set -x
 `
 
 // Run runs a script under sh and returns all it printed, its trace included. Its process group
-// is killed when ctx ends or the script is done.
-func Run(ctx context.Context, script string, env []string, limit time.Duration) (string, error) {
+// is killed when ctx ends or the script is done. The words of before, if any, start the shell.
+func Run(ctx context.Context, before []string, script string, env []string, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.Command("sh", "-c", script)
+	args := append(slices.Clone(before), "sh", "-c", script)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 2 * time.Second // for a child left behind that holds the output open
