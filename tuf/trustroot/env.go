@@ -2,6 +2,7 @@ package trustroot
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 )
@@ -33,6 +34,7 @@ var clientVariables = []string{
 	"SIGSTORE_ROOT_FILE", "SIGSTORE_REKOR_PUBLIC_KEY", "SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", "SIGSTORE_TSA_CERTIFICATE_FILE",
 	"SIGSTORE_FULCIO_URL", "SIGSTORE_REKOR_URL", "SIGSTORE_OIDC_ISSUER", "SIGSTORE_NO_CACHE",
 	"GITSIGN_FULCIO_URL", "GITSIGN_REKOR_URL", "GITSIGN_OIDC_ISSUER",
+	"GCE_METADATA_HOST",
 }
 
 type variable struct{ name, value string }
@@ -44,6 +46,9 @@ func (e Environment) Files() map[string][]byte {
 			{"TUF_MIRROR", e.Mirror},
 			{"TUF_ROOT_JSON", filepath.Join(e.Dir, "root.json")},
 			{"TUF_ROOT", filepath.Join(e.Dir, cache)},
+			// Without an identity token clients ask whether they run on Google's cloud, and so send a
+			// name and packets to the world. The instance answers that they do not.
+			{"GCE_METADATA_HOST", e.authority()},
 		}
 	}
 	legacy := append(tufVars("tuf-legacy"),
@@ -79,6 +84,15 @@ func (e Environment) script(who, name string, vars []variable) []byte {
 		fmt.Fprintf(&b, "export %s=%s\n", v.name, quote(v.value))
 	}
 	return []byte(b.String())
+}
+
+// authority is the host and port of the mirror.
+func (e Environment) authority() string {
+	u, err := url.Parse(e.Mirror)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // quote makes one word of s for sh, whatever it holds.

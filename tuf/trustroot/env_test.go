@@ -33,7 +33,7 @@ func source(t *testing.T, dir string, names ...string) map[string]string {
 	vars := map[string]string{}
 	for line := range strings.SplitSeq(string(out), "\x00") {
 		name, value, _ := strings.Cut(line, "=")
-		if strings.HasPrefix(name, "TUF_") || strings.HasPrefix(name, "COSIGN_") || strings.HasPrefix(name, "SIGSTORE_") || strings.HasPrefix(name, "GITSIGN_") {
+		if strings.HasPrefix(name, "TUF_") || strings.HasPrefix(name, "COSIGN_") || strings.HasPrefix(name, "SIGSTORE_") || strings.HasPrefix(name, "GITSIGN_") || strings.HasPrefix(name, "GCE_") {
 			vars[name] = value
 		}
 	}
@@ -60,6 +60,7 @@ func TestEnvironmentFiles(t *testing.T) {
 		common := func(cache string) map[string]string {
 			return map[string]string{
 				"TUF_MIRROR": env.Mirror, "TUF_ROOT_JSON": filepath.Join(dir, "root.json"), "TUF_ROOT": filepath.Join(dir, cache),
+				"GCE_METADATA_HOST": "127.0.0.1:8080",
 				"SIGSTORE_ID_TOKEN": "token", // the user's own
 			}
 		}
