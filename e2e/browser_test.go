@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/sigbox/sigbox/e2e/internal/instance"
 	"github.com/sigbox/sigbox/e2e/internal/sh"
 )
 
@@ -192,8 +195,27 @@ wait
 cosign3 verify `+me+` "$IMAGE"
 `, env)
 	page := b.find(t, regexp.MustCompile(`open <(http[^>]+)>`))[1]
+	ownCallback(t, page)
 	signIn(t, newBrowser(t), page, "browser-flow")
 	b.wait(t)
+}
+
+// ownCallback makes the port on which cosign waits for the browser known as the harness's own.
+func ownCallback(t *testing.T, page string) {
+	t.Helper()
+	u, err := url.Parse(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(u.Query().Get("redirect_uri"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(back.Port())
+	if err != nil || back.Hostname() != "localhost" {
+		t.Fatalf("cosign wants to be called back at %s", back)
+	}
+	instance.Own(port)
 }
 
 // TestDeviceFlow: without a terminal cosign prints a code and an address.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -132,20 +131,12 @@ func escaped(r *outside.Recorder) []string {
 	}
 	own := instance.Ports()
 	for _, a := range r.Dials() {
-		if !a.Addr().IsLoopback() || !slices.Contains(own, int(a.Port())) && !callbacks.has(a) {
+		if !a.Addr().IsLoopback() || !slices.Contains(own, int(a.Port())) {
 			out = append(out, "address "+a.String())
 		}
 	}
 	return out
 }
-
-// callbacks are the listeners that cosign and Chromium open on loopback for this test: where the
-// browser is sent back to, and where it is driven from.
-var callbacks ports
-
-type ports []netip.AddrPort
-
-func (p ports) has(a netip.AddrPort) bool { return slices.Contains(p, a) }
 
 // logVars are the variables of a script that depend on the log.
 func logVars(r *rig, log int) []string {

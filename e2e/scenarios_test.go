@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigbox/sigbox/e2e/internal/images"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
 )
 
@@ -340,7 +341,11 @@ func TestScenarios(t *testing.T) {
 func (s scenario) run(t *testing.T, log int) {
 	var args []string
 	registry := world.registry
-	if s.image && registry == "" {
+	switch restarts := strings.Contains(s.script, "\nrestart\n"); {
+	case !s.image || registry != "":
+	case restarts: // sigbox's own registry forgets
+		registry = images.InMemory(t, freeAddr(t))
+	default:
 		registry = freeAddr(t)
 		args = append(args, "--registry", registry)
 	}

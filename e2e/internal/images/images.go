@@ -4,14 +4,20 @@ package images
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
@@ -37,6 +43,21 @@ func Push(ctx context.Context, ref string) (string, error) {
 	return tag.Context().Digest(digest.String()).String(), nil
 }
 
+// InMemory serves go-containerregistry's registry on addr until the test ends, and returns addr.
+func InMemory(t testing.TB, addr string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
+	srv.Listener.Close()
+	srv.Listener = ln
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return addr
+}
+
 // Distribution is a running CNCF Distribution registry (Debian's docker-registry package).
 type Distribution struct {
 	Addr string
@@ -58,12 +79,12 @@ func StartDistribution(ctx context.Context, addr, dir string) (*Distribution, er
 	}
 	d := &Distribution{Addr: addr, cmd: exec.Command(bin, "serve", config), done: make(chan error, 1)}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	out, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	d.cmd.Stdout, d.cmd.Stderr = log, log
+	defer out.Close()
+	d.cmd.Stdout, d.cmd.Stderr = out, out
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
 	}

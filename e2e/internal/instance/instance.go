@@ -154,7 +154,17 @@ func FreePort() (int, error) {
 	return 0, errors.New("no free port")
 }
 
-// Ports returns the ports that FreePort gave out: what is the harness's own.
+// Own adds a port of loopback that a client of the harness listens on by itself.
+func Own(port int) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = map[int]bool{}
+	}
+	ports.given[port] = true
+}
+
+// Ports returns the ports that FreePort gave out, and those of Own.
 func Ports() []int {
 	ports.Lock()
 	defer ports.Unlock()
