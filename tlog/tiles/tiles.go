@@ -40,6 +40,7 @@ func New(l tlog.Log, prefix string, logger *slog.Logger) (*Server, error) {
 func (s *Server) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+s.prefix+"/checkpoint", s.checkpoint)
 	mux.HandleFunc("GET "+s.prefix+"/tile/{path...}", s.tile)
+	mux.HandleFunc("GET "+s.prefix+"/tile", http.NotFound) // else the mux redirects to tile/
 }
 
 func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request) {
