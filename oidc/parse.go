@@ -96,7 +96,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 			r.problem(nil, "is empty: want oidc-issuers, meta-issuers or both")
 			return nil
 		}
-		r.problem(nil, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		r.syntax(strings.TrimPrefix(err.Error(), "yaml: "))
 		return nil
 	}
 	if dec.Decode(&more) == nil {
@@ -104,6 +104,19 @@ func (r *reader) document(data []byte) *yaml.Node {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// syntax records the YAML reader's complaint, whose line is in its text.
+func (r *reader) syntax(text string) {
+	n := &yaml.Node{}
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if num, msg, ok := strings.Cut(rest, ": "); ok {
+			if line, err := strconv.Atoi(num); err == nil {
+				n.Line, text = line, msg
+			}
+		}
+	}
+	r.problem(n, "%s", text)
 }
 
 // key is a name in the file's two spellings and what to do with its value.

@@ -107,7 +107,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"no issuer", "oidc-issuers: {}\n", "c:1: names no issuer"},
 		{"not UTF-8", "\xff", "c: not valid UTF-8"},
 		{"too large", strings.Repeat("#", maxConfigBytes+1), "c: larger than"},
-		{"syntax", "oidc-issuers:\n\t- a\n", "c: line 2"},
+		{"syntax", "oidc-issuers:\n\t- a\n", "c:2: found character"},
 		{"a second document", issuer("client-id: s", "type: email") + "---\nx: 1\n", "second YAML document"},
 		{"unknown key at the top", issuer("client-id: s", "type: email") + "oidc_issuers: {}\n", `c:5: unknown key "oidc_issuers"`},
 		{"unknown key of an issuer", issuer("client-id: s", "clientid: s", "type: email"), `c:4: unknown key "clientid"`},

@@ -3,7 +3,9 @@ package profile
 import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"net/netip"
 	"net/url"
+	"strings"
 
 	"github.com/sigbox/sigbox/oidc"
 )
@@ -116,6 +118,45 @@ func checkURI(s string) error {
 		return oidc.Refuse(oidc.ReasonSAN, "URI %q has no scheme, no host, or user information", clip(s))
 	case !ascii(s) || len(s) > 4<<10:
 		return oidc.Refuse(oidc.ReasonSAN, "URI %q is not ASCII or too long", clip(s))
+	case !plainHost(u.Hostname()):
+		return oidc.Refuse(oidc.ReasonSAN, "URI %q has a host that is neither a name nor an address", clip(s))
 	}
 	return nil
+}
+
+// plainHost says whether a host is one that every X.509 library parses: Go's refuses the whole
+// certificate for another.
+func plainHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Zone() == ""
+	}
+	for _, l := range strings.Split(host, ".") {
+		if l == "" || len(l) > 63 || strings.Trim(strings.ToLower(l), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" || l[0] == '-' || l[len(l)-1] == '-' {
+			return false
+		}
+	}
+	return len(host) <= 253
+}
+
+// join appends path elements to a base as upstream does, and refuses what that would rewrite into
+// another name: dot segments and empty ones are cleaned away, a broken escape drops the whole path.
+func join(base string, elements ...string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", oidc.Refuse(oidc.ReasonSAN, "%q is not a URL", clip(base))
+	}
+	for _, e := range elements {
+		for _, segment := range strings.Split(e, "/") {
+			if segment == "" || segment == "." || segment == ".." {
+				return "", oidc.Refuse(oidc.ReasonSAN, "path %q holds an empty or a dot segment", clip(e))
+			}
+		}
+	}
+	out := u.JoinPath(elements...).String()
+	for _, e := range elements {
+		if strings.Contains(e, "%") && !strings.Contains(out, e) {
+			return "", oidc.Refuse(oidc.ReasonSAN, "path %q holds a %% that is no escape", clip(e))
+		}
+	}
+	return out, nil
 }

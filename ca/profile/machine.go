@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 
@@ -16,30 +17,32 @@ func githubNames(t *oidc.Token) (names, error) {
 	if err != nil {
 		return names{}, err
 	}
-	at := func(path ...string) string {
-		base := &url.URL{Scheme: "https", Host: "github.com", Path: "/"}
-		return base.JoinPath(path...).String()
+	u, err := joinAll("https://github.com/", map[string][]string{
+		"signer": {c["job_workflow_ref"]}, "repository": {c["repository"]}, "owner": {c["repository_owner"]}, "config": {c["workflow_ref"]},
+		"run": {c["repository"], "actions/runs", c["run_id"], "attempts", c["run_attempt"]},
+	})
+	if err != nil {
+		return names{}, err
 	}
-	signer := at(c["job_workflow_ref"])
-	return names{uri: signer, extensions: map[string]string{
+	return names{uri: u["signer"], extensions: map[string]string{
 		"github-workflow-trigger":                 c["event_name"],
 		"github-workflow-sha":                     c["sha"],
 		"github-workflow-name":                    c["workflow"],
 		"github-workflow-repository":              c["repository"],
 		"github-workflow-ref":                     c["ref"],
-		"build-signer-uri":                        signer,
+		"build-signer-uri":                        u["signer"],
 		"build-signer-digest":                     c["job_workflow_sha"],
 		"runner-environment":                      c["runner_environment"],
-		"source-repository-uri":                   at(c["repository"]),
+		"source-repository-uri":                   u["repository"],
 		"source-repository-digest":                c["sha"],
 		"source-repository-ref":                   c["ref"],
 		"source-repository-identifier":            c["repository_id"],
-		"source-repository-owner-uri":             at(c["repository_owner"]),
+		"source-repository-owner-uri":             u["owner"],
 		"source-repository-owner-identifier":      c["repository_owner_id"],
-		"build-config-uri":                        at(c["workflow_ref"]),
+		"build-config-uri":                        u["config"],
 		"build-config-digest":                     c["workflow_sha"],
 		"build-trigger":                           c["event_name"],
-		"run-invocation-uri":                      at(c["repository"], "actions/runs", c["run_id"], "attempts", c["run_attempt"]),
+		"run-invocation-uri":                      u["run"],
 		"source-repository-visibility-at-signing": c["repository_visibility"],
 	}}, nil
 }
@@ -56,7 +59,7 @@ func gitlabNames(t *oidc.Token) (names, error) {
 			return names{}, err
 		}
 	}
-	if runner, ok, err := scalar(t, "runner_id"); err != nil || !ok || runner == "0" || strings.Trim(runner, "0123456789-") != "" {
+	if n, _ := t.Claims["runner_id"].(json.Number); strings.Trim(n.String(), "0123456789-") != "" || strings.Trim(n.String(), "0-") == "" {
 		return names{}, oidc.Refuse(oidc.ReasonClaim, "claim runner_id is not an integer other than 0")
 	}
 	refs, ok := map[string]string{"branch": "refs/heads/", "tag": "refs/tags/"}[c["ref_type"]]
@@ -69,24 +72,26 @@ func gitlabNames(t *oidc.Token) (names, error) {
 	}
 	definition.Scheme = "https"
 	config := definition.String()
-	at := func(path ...string) string {
-		base := &url.URL{Scheme: "https", Host: "gitlab.com", Path: "/"}
-		return base.JoinPath(path...).String()
+	u, err := joinAll("https://gitlab.com/", map[string][]string{
+		"project": {c["project_path"]}, "owner": {c["namespace_path"]}, "job": {c["project_path"], "-/jobs", c["job_id"]},
+	})
+	if err != nil {
+		return names{}, err
 	}
 	return names{uri: config, extensions: map[string]string{
 		"build-signer-uri":                        config,
 		"build-signer-digest":                     c["ci_config_sha"],
 		"runner-environment":                      c["runner_environment"],
-		"source-repository-uri":                   at(c["project_path"]),
+		"source-repository-uri":                   u["project"],
 		"source-repository-digest":                c["sha"],
 		"source-repository-ref":                   refs + c["ref"],
 		"source-repository-identifier":            c["project_id"],
-		"source-repository-owner-uri":             at(c["namespace_path"]),
+		"source-repository-owner-uri":             u["owner"],
 		"source-repository-owner-identifier":      c["namespace_id"],
 		"build-config-uri":                        config,
 		"build-config-digest":                     c["ci_config_sha"],
 		"build-trigger":                           c["pipeline_source"],
-		"run-invocation-uri":                      at(c["project_path"], "/-/jobs/", c["job_id"]),
+		"run-invocation-uri":                      u["job"],
 		"source-repository-visibility-at-signing": c["project_visibility"],
 	}}, nil
 }
@@ -103,11 +108,11 @@ func buildkiteNames(t *oidc.Token) (names, error) {
 
 // codefreshNames is type codefresh-workflow: SAN URI of account and pipeline, by name and by id.
 func codefreshNames(t *oidc.Token) (names, error) {
-	c, err := claims(t, "account_id", "pipeline_id", "workflow_id")
+	c, err := claims(t, "account_id", "account_name", "pipeline_id", "pipeline_name", "workflow_id")
 	if err != nil {
 		return names{}, err
 	}
-	for _, name := range []string{"account_name", "pipeline_name", "scm_repo_url", "scm_ref", "runner_environment", "platform_url"} {
+	for _, name := range []string{"scm_repo_url", "scm_ref", "runner_environment", "platform_url"} {
 		if c[name], err = optional(t, name); err != nil {
 			return names{}, err
 		}
@@ -116,20 +121,33 @@ func codefreshNames(t *oidc.Token) (names, error) {
 	if platform == "" {
 		platform = "https://g.codefresh.io"
 	}
-	base, err := url.Parse(platform)
+	u, err := joinAll(platform, map[string][]string{
+		"build": {"build", c["workflow_id"]}, "config": {"api", "pipelines", c["pipeline_id"]},
+		"pipeline": {c["account_name"], c["pipeline_name"] + ":" + c["account_id"] + "/" + c["pipeline_id"]},
+	})
 	if err != nil {
-		return names{}, oidc.Refuse(oidc.ReasonSAN, "claim platform_url is not a URL")
+		return names{}, err
 	}
-	build := base.JoinPath("build", c["workflow_id"]).String()
-	return names{uri: base.JoinPath(c["account_name"], c["pipeline_name"]+":"+c["account_id"]+"/"+c["pipeline_id"]).String(),
-		extensions: map[string]string{
-			"build-signer-uri":      build,
-			"runner-environment":    c["runner_environment"],
-			"source-repository-uri": c["scm_repo_url"],
-			"source-repository-ref": c["scm_ref"],
-			"build-config-uri":      base.JoinPath("api", "pipelines", c["pipeline_id"]).String(),
-			"run-invocation-uri":    build,
-		}}, nil
+	return names{uri: u["pipeline"], extensions: map[string]string{
+		"build-signer-uri":      u["build"],
+		"runner-environment":    c["runner_environment"],
+		"source-repository-uri": c["scm_repo_url"],
+		"source-repository-ref": c["scm_ref"],
+		"build-config-uri":      u["config"],
+		"run-invocation-uri":    u["build"],
+	}}, nil
+}
+
+// joinAll makes several URLs under one base.
+func joinAll(base string, paths map[string][]string) (map[string]string, error) {
+	out := make(map[string]string, len(paths))
+	for name, elements := range paths {
+		var err error
+		if out[name], err = join(base, elements...); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // kubernetesNames is type kubernetes: SAN URI of namespace and service account, which a subject of

@@ -61,7 +61,8 @@ func CheckEmail(s string) error {
 	return checkHostName(domain)
 }
 
-// checkHostName wants letters, digits and inner hyphens in two labels or more, the last one not a number.
+// checkHostName wants letters, digits and inner hyphens in two labels or more; the last one begins and
+// ends with a letter.
 func checkHostName(domain string) error {
 	labels := strings.Split(strings.ToLower(domain), ".")
 	if len(labels) < 2 {
@@ -72,7 +73,8 @@ func checkHostName(domain string) error {
 			return fmt.Errorf("the part after the @ is not a host name")
 		}
 	}
-	if tld := labels[len(labels)-1]; len(tld) < 2 || strings.Trim(tld, "0123456789") == "" {
+	const digits = "0123456789"
+	if tld := labels[len(labels)-1]; len(tld) < 2 || strings.Trim(tld, digits) != tld { // no address, and upstream's rule
 		return fmt.Errorf("the part after the @ does not end in a domain")
 	}
 	return nil
@@ -138,10 +140,7 @@ func chainguardNames(t *oidc.Token) (names, error) {
 		}
 		n.challenge = address
 	}
-	base, err := url.Parse(t.IssuerURL)
-	if err != nil {
-		return names{}, oidc.Refuse(oidc.ReasonSAN, "issuer: %w", err)
-	}
-	n.uri = base.JoinPath(t.Subject).String()
-	return n, nil
+	var err error
+	n.uri, err = join(t.IssuerURL, t.Subject)
+	return n, err
 }
