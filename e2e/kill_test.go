@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/witness"
+)
+
+const (
+	killRounds  = 20
+	killWriters = 3 // on each log
+)
+
+// TestKill ends `sigbox up` with SIGKILL under load, again and again, over one SQLite file: no
+// acknowledged entry is lost, and no head that was ever signed is anything but a prefix of the
+// last.
+func TestKill(t *testing.T) {
+	started := time.Now()
+	r := start(t)
+	v1, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, "rekor.pub")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, "rekor_v2.pub")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 0))
+	var slowest time.Duration
+	for round := range killRounds {
+		from := len(v1.Entries())
+		c := witness.NewClient(r.URL)
+		load(t, c, v1, v2, func() {
+			time.Sleep(100*time.Millisecond + time.Duration(dice.Int64N(int64(400*time.Millisecond)))) // the point is not to know when
+			r.Kill()
+		})
+		c.Close()
+		if r.Instance, err = r.Again(ctx); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		slowest = max(slowest, r.Ready)
+		c = witness.NewClient(r.URL)
+		if _, err := witness.HeadV1(ctx, c, v1); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if err := witness.CheckEntriesV1(ctx, c, v1, v1.Entries()[from:]); err != nil {
+			t.Fatalf("round %d, Rekor v1: %v", round, err)
+		}
+		if _, err := witness.CheckV2(ctx, c, v2); err != nil {
+			t.Fatalf("round %d, Rekor v2: %v", round, err)
+		}
+		c.Close()
+	}
+	c := witness.NewClient(r.URL)
+	defer c.Close()
+	last, err := witness.HeadV1(ctx, c, v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := witness.CheckEntriesV1(ctx, c, v1, v1.Entries()); err != nil {
+		t.Fatalf("Rekor v1, at the end: %v", err)
+	}
+	if err := witness.CheckHeadsV1(ctx, c, v1.Heads(), last); err != nil {
+		t.Fatal(err)
+	}
+	lastV2, err := witness.CheckV2(ctx, c, v2)
+	if err != nil {
+		t.Fatalf("Rekor v2, at the end: %v", err)
+	}
+	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d on v1 of size %d, %d on v2 of size %d; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
+		killRounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size,
+		len(v1.Heads()), len(v2.Heads()), slowest.Round(time.Millisecond))
+}
+
+// load writes to both logs until kill, which is called once each log has acknowledged something,
+// has made them unreachable.
+func load(t *testing.T, c *witness.Client, v1, v2 *witness.Witness, kill func()) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	var writers, first sync.WaitGroup
+	first.Add(2 * killWriters)
+	for range killWriters {
+		for _, write := range []func(*witness.Writer) error{
+			func(w *witness.Writer) error { return w.WriteV1(ctx, c, v1) },
+			func(w *witness.Writer) error { return w.WriteV2(ctx, c, v2) },
+		} {
+			writers.Go(func() {
+				done := sync.OnceFunc(first.Done)
+				defer done()
+				w, err := witness.NewWriter()
+				for n := 0; err == nil; n++ {
+					if err = write(w); err == nil {
+						done()
+					} else if n == 0 {
+						t.Errorf("the first write failed: %v", err)
+					}
+				}
+				var broken *witness.Broken
+				if errors.As(err, &broken) {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	first.Wait()
+	kill()
+	writers.Wait()
+}
