@@ -90,7 +90,7 @@ func UniqueKeys(data []byte) error {
 	for {
 		tok, err := dec.Token()
 		if err != nil {
-			return nil //nolint:nilerr // the end, or a syntax error that json.Unmarshal names better
+			return nil // the end, or a syntax error that json.Unmarshal names better
 		}
 		var top *level
 		if len(stack) > 0 {

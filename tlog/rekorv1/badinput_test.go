@@ -18,6 +18,7 @@ import (
 	"github.com/sigstore/rekor/pkg/generated/models"
 
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
@@ -221,6 +222,7 @@ type badLog struct {
 	tlog.Log
 	appendErr, readErr error
 	leaf               func(*tlog.Leaf)
+	head               func(*checkpoint.Signed)
 }
 
 func (l badLog) Append(ctx context.Context, e tlog.Entry) (tlog.Receipt, error) {
@@ -230,6 +232,9 @@ func (l badLog) Append(ctx context.Context, e tlog.Entry) (tlog.Receipt, error) 
 	r, err := l.Log.Append(ctx, e)
 	if l.leaf != nil {
 		l.leaf(&r.Leaf)
+	}
+	if l.head != nil {
+		l.head(&r.Checkpoint)
 	}
 	return r, err
 }
@@ -255,18 +260,19 @@ func TestFaults(t *testing.T) {
 		status int
 		retry  bool
 	}{
-		"busy":              {badLog{appendErr: wrap(tlog.ErrBusy)}, false, 503, true},
-		"unavailable":       {badLog{appendErr: wrap(tlog.ErrUnavailable)}, false, 503, true},
-		"frozen":            {badLog{appendErr: wrap(tlog.ErrFrozen)}, false, 405, false},
-		"too large":         {badLog{appendErr: wrap(tlog.ErrTooLarge)}, false, 413, false},
-		"corrupt":           {badLog{appendErr: wrap(tlog.ErrCorrupt)}, false, 500, false},
-		"any other":         {badLog{appendErr: secret}, false, 500, false},
-		"deadline":          {badLog{appendErr: wrap(context.DeadlineExceeded)}, false, 504, false},
-		"receipt of a lie":  {badLog{leaf: func(l *tlog.Leaf) { l.Data = append([]byte{}, l.Data...); l.Data[0] ^= 1 }}, false, 500, false},
-		"read fails":        {badLog{readErr: wrap(tlog.ErrUnavailable)}, true, 503, true},
-		"data was changed":  {badLog{leaf: func(l *tlog.Leaf) { l.Data = append([]byte{}, l.Data...); l.Data[9] ^= 1 }}, true, 500, false},
-		"data and hash too": {badLog{leaf: forge}, true, 500, false},
-		"index was changed": {badLog{leaf: func(l *tlog.Leaf) { l.Index++ }}, true, 500, false},
+		"busy":                {badLog{appendErr: wrap(tlog.ErrBusy)}, false, 503, true},
+		"unavailable":         {badLog{appendErr: wrap(tlog.ErrUnavailable)}, false, 503, true},
+		"frozen":              {badLog{appendErr: wrap(tlog.ErrFrozen)}, false, 405, false},
+		"too large":           {badLog{appendErr: wrap(tlog.ErrTooLarge)}, false, 413, false},
+		"corrupt":             {badLog{appendErr: wrap(tlog.ErrCorrupt)}, false, 500, false},
+		"any other":           {badLog{appendErr: secret}, false, 500, false},
+		"deadline":            {badLog{appendErr: wrap(context.DeadlineExceeded)}, false, 504, false},
+		"receipt of a lie":    {badLog{leaf: func(l *tlog.Leaf) { l.Data = append([]byte{}, l.Data...); l.Data[0] ^= 1 }}, false, 500, false},
+		"head of another log": {badLog{head: func(c *checkpoint.Signed) { c.Origin = "127.0.0.1 - 4712" }}, false, 500, false},
+		"read fails":          {badLog{readErr: wrap(tlog.ErrUnavailable)}, true, 503, true},
+		"data was changed":    {badLog{leaf: func(l *tlog.Leaf) { l.Data = append([]byte{}, l.Data...); l.Data[9] ^= 1 }}, true, 500, false},
+		"data and hash too":   {badLog{leaf: forge}, true, 500, false},
+		"index was changed":   {badLog{leaf: func(l *tlog.Leaf) { l.Index++ }}, true, 500, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)

@@ -92,7 +92,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
 		// Spread out, so that clients that were turned away together do not return together.
-		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // not a secret
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
 	}
 	if p.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, HEAD")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -42,7 +43,7 @@ type inclusionProof struct {
 
 // entryID returns the id under which an entry is answered: the tree id and the UUID in hex.
 func (s *Server) entryID(hash [32]byte) string {
-	return fmt.Sprintf("%016x%x", uint64(s.treeID), hash[:]) //nolint:gosec // the tree id is positive
+	return fmt.Sprintf("%016x%x", uint64(s.treeID), hash[:]) // the tree id is positive
 }
 
 // load reads the entry at an index with its proof against the published head.
@@ -74,10 +75,12 @@ func (s *Server) find(ctx context.Context, uuid [32]byte) (map[string]logEntry, 
 // render makes the answer for a leaf, after checking that it proves what it says: a row that
 // was changed in the database is an error, never an answer.
 func (s *Server) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (map[string]logEntry, error) {
+	if !strings.HasSuffix(cp.Origin, s.origin) {
+		return nil, fmt.Errorf("%w: checkpoint of %q, this is tree %d", tlog.ErrCorrupt, cp.Origin, s.treeID)
+	}
 	if tile.LeafHash(leaf.Data) != leaf.Hash {
 		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
 	}
-	//nolint:gosec // indexes and sizes of a log are never negative
 	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf.Index), uint64(cp.Size), leaf.Hash[:], hashes, cp.Root[:]); err != nil {
 		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", tlog.ErrCorrupt, leaf.Index, cp.Size, err)
 	}

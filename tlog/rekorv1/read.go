@@ -68,7 +68,7 @@ func (s *Server) parseID(id string) (uuid [32]byte, ours bool, err error) {
 		if err != nil {
 			return uuid, false, errID
 		}
-		ours = tree == uint64(s.treeID) //nolint:gosec // the tree id is positive
+		ours = tree == uint64(s.treeID) // the tree id is positive
 		id = id[treeLen:]
 	}
 	if len(id) != uuidLen {

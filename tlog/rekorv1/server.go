@@ -39,6 +39,7 @@ type Server struct {
 	log        tlog.Log
 	kinds      entry.Kinds
 	treeID     int64
+	origin     string // how the origin of its checkpoints ends
 	sets       *setSigner
 	logID      string // hex SHA-256 of the key's SPKI
 	pem        []byte
@@ -69,7 +70,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("rekor v1: %w", err)
 	}
 	s := &Server{
-		log: c.Log, kinds: c.Kinds, treeID: c.TreeID, duplicates: c.ReturnDuplicates,
+		log: c.Log, kinds: c.Kinds, treeID: c.TreeID, origin: fmt.Sprintf(" - %d", c.TreeID), duplicates: c.ReturnDuplicates,
 		logID: hex.EncodeToString(id[:]), pem: pem,
 		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
 	}

@@ -36,7 +36,7 @@ func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) {
 		st := s.refuse(r.Context(), err)
 		if st.Code() == codes.Unavailable {
 			// Spread out, so that clients that were turned away together do not return together.
-			w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // not a secret
+			w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
 		}
 		writeError(w, httpStatus(st.Code()), st.Code(), st.Message())
 		return

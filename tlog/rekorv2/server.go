@@ -122,7 +122,6 @@ func (s *Server) render(r tlog.Receipt) (*rekor.TransparencyLogEntry, error) {
 	if tile.LeafHash(leaf.Data) != leaf.Hash {
 		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
 	}
-	//nolint:gosec // indexes and sizes of a log are never negative
 	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf.Index), uint64(cp.Size), leaf.Hash[:], r.Proof, cp.Root[:]); err != nil {
 		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", tlog.ErrCorrupt, leaf.Index, cp.Size, err)
 	}

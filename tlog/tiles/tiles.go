@@ -84,7 +84,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status = 499
 	case errors.Is(err, tlog.ErrUnavailable), errors.Is(err, tlog.ErrBusy):
 		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // not a secret
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
 	}
 	s.logger.ErrorContext(r.Context(), "tiles: read failed",
 		"request_id", httpx.RequestID(r.Context()), "path", r.URL.Path, "status", status, "cause", err)

@@ -65,6 +65,9 @@ func request(t testing.TB, key crypto.Signer, h crypto.Hash, label common.Public
 	}
 }
 
+//lint:ignore SA1019 a client may still send it
+const p384SHA256 = common.PublicKeyDetails_PKIX_ECDSA_P384_SHA_256
+
 const p256Label = common.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256
 
 func TestAccepted(t *testing.T) {
@@ -149,7 +152,7 @@ func TestRefused(t *testing.T) {
 		"label of Ed25519ph":    {label(common.PublicKeyDetails_PKIX_ED25519_PH), false, "does not fit the key"},
 		"label of RSA":          {label(common.PublicKeyDetails_PKIX_RSA_PKCS1V15_2048_SHA256), true, "does not fit the key"},
 		"label of RSA-PSS":      {label(common.PublicKeyDetails_PKIX_RSA_PSS_2048_SHA256), true, "unsupported signing algorithm"},
-		"label of P-384 SHA256": {label(common.PublicKeyDetails_PKIX_ECDSA_P384_SHA_256), true, "unsupported signing algorithm"}, //nolint:staticcheck // deprecated, and sent
+		"label of P-384 SHA256": {label(p384SHA256), true, "unsupported signing algorithm"},
 		"Ed25519 pure":          {request(t, ed, crypto.SHA512, common.PublicKeyDetails_PKIX_ED25519, false), false, "unsupported signing algorithm"},
 		"RSA 1024": {with(good, func(r request2) {
 			r.Signature.Verifier = &pb.Verifier{KeyDetails: common.PublicKeyDetails_PKIX_RSA_PKCS1V15_2048_SHA256, Verifier: &pb.Verifier_PublicKey{PublicKey: &pb.PublicKey{RawBytes: entrytest.SPKI(t, weakRSA())}}}
