@@ -54,7 +54,7 @@ func (e *Engine) encode(p *pending, index, timeMS int64) (_ Leaf, err error) {
 		return Leaf{}, err
 	}
 	l := Leaf{Index: index, TimeMS: timeMS, Identity: p.identity, Hash: tile.LeafHash(input), Data: stored}
-	if a, ok := p.entry.(Attester); ok {
+	if a, ok := p.entry.(Attester); ok && len(a.Attestation()) > 0 {
 		l.Attestation = a.Attestation()
 	}
 	if n := max(len(input), len(stored), len(l.Attestation)); n > e.cfg.MaxEntry {

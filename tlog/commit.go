@@ -87,7 +87,7 @@ func (e *Engine) update(ctx context.Context, batch []*pending) (a *attempt, err 
 		e.metrics.retries.Inc()
 		e.cfg.Logger.WarnContext(ctx, "commit failed, trying again", "try", try+1, "err", err)
 		time.Sleep(pause/2 + rand.N(pause))
-		pause = min(2*pause, time.Second)
+		pause = min(2*pause, maxPause)
 	}
 }
 

@@ -50,10 +50,11 @@ const (
 	maxKeyBytes = 512             // bytes of a search key
 	maxAhead    = 2 * time.Second // how far the head's time may be ahead of the clock
 
-	minGap       = time.Millisecond // between batches, since each takes a millisecond of its own
-	maxRetries   = 2                // of a batch that was rolled back for a transient reason
-	retryPause   = 20 * time.Millisecond
-	maxResolves  = 15 // tries to learn the outcome of a commit, some 10 s
+	minGap       = time.Millisecond       // between batches, since each takes a millisecond of its own
+	maxRetries   = 2                      // of a batch that was rolled back for a transient reason
+	retryPause   = 10 * time.Millisecond  // before the first try again; then twice as long, and so on
+	maxPause     = 500 * time.Millisecond // between tries
+	maxResolves  = 14                     // tries to learn the outcome of a commit, some 5 s
 	republishGap = 500 * time.Millisecond
 )
 

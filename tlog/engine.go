@@ -212,6 +212,9 @@ func (e *Engine) Health() error {
 	return nil
 }
 
+// Pending returns how many entries wait for their commit.
+func (e *Engine) Pending() int { return e.pool.len() }
+
 // halt makes the log refuse writes from now on.
 func (e *Engine) halt(err error) {
 	if !e.halted.CompareAndSwap(nil, &err) {

@@ -16,6 +16,8 @@ import (
 type Audit struct {
 	Verifier  *checkpoint.Verifier                // the log's origin and key; required
 	LeafInput func(stored []byte) ([]byte, error) // as Config.LeafInput
+	// Identity returns what Entry.Identity gave for a leaf. Default: identities are not looked at.
+	Identity func(Leaf) ([32]byte, error)
 	// Keys returns the search keys that a leaf must be found under. Default: keys are not looked at.
 	Keys func(Leaf) ([][]byte, error)
 	// Progress is told now and then how many leaves of the log are checked. Default: nobody is.
@@ -23,7 +25,7 @@ type Audit struct {
 }
 
 // Fsck recomputes a log from its leaves: every leaf hash, tile and root, the checkpoint, the
-// times, the index of identities and, if it is told how, the search keys. It returns the head that
+// order of times, the index of identities and, if it is told how, identities and search keys. It returns the head that
 // it found to be good, or an ErrCorrupt that names the first row which is not. The log may be in
 // use; what is appended meanwhile is not looked at.
 func Fsck(ctx context.Context, store Store, a Audit) (checkpoint.Signed, error) {
@@ -116,6 +118,12 @@ func (f *fsck) leaf(ctx context.Context, l Leaf) error {
 		return fmt.Errorf("%w: leaf %d has time %d, the one before it %d, the head %d", ErrCorrupt, l.Index, l.TimeMS, f.timeMS, f.head.TimeMS)
 	}
 	f.timeMS = l.TimeMS
+	if f.Identity != nil {
+		id, err := f.Identity(l)
+		if err != nil || id != l.Identity {
+			return errors.Join(fmt.Errorf("%w: leaf %d has identity %x, its row says %x", ErrCorrupt, l.Index, id, l.Identity), err)
+		}
+	}
 	if err := f.tree.Append(hash[:], nil); err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ func (e *Engine) leaf(ctx context.Context, t tree, index int64) (Leaf, error) {
 	if err != nil {
 		return Leaf{}, fmt.Errorf("read leaf %d: %w", index, err)
 	}
+	if l.Index != index {
+		return Leaf{}, fmt.Errorf("read leaf %d: the store gave leaf %d", index, l.Index)
+	}
 	if err := t.checkLeaf(ctx, l); err != nil {
 		return Leaf{}, err
 	}

@@ -58,7 +58,7 @@ type TileRow struct {
 
 // Rows are the new rows of a batch.
 type Rows struct {
-	Leaves []Leaf // consecutive from the head's size; Leaf.Attestation nil for none
+	Leaves []Leaf // consecutive from the head's size; Leaf.Attestation nil for none, never empty
 	Tiles  []TileRow
 	Keys   []Key // no key twice for one index
 }

@@ -37,7 +37,7 @@ type Entry interface {
 
 // Attester is an Entry that has an attestation to keep beside the leaf, outside the tree.
 type Attester interface {
-	// Attestation returns the bytes to keep, nil for none.
+	// Attestation returns the bytes to keep, nil or empty for none.
 	Attestation() []byte
 }
 

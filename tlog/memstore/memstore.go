@@ -169,7 +169,7 @@ func (s *Store) check(size int64, rows tlog.Rows) error {
 		if _, ok := s.data.identities[l.Identity]; ok || seen[l.Identity] {
 			return fmt.Errorf("%w: leaf %d has the identity of another leaf", tlog.ErrConflict, l.Index)
 		}
-		if l.Index != size+int64(i) || l.Index < int64(len(s.data.leaves)) {
+		if l.Index != size+int64(i) || len(s.data.rows(l.Index, l.Index+1)) > 0 {
 			return fmt.Errorf("%w: leaf %d", tlog.ErrConflict, l.Index)
 		}
 		seen[l.Identity] = true

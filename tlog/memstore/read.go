@@ -2,8 +2,10 @@ package memstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/tile"
@@ -16,13 +18,23 @@ func read[T any](s *Store, f func(*data) (T, error)) (T, error) {
 	return f(&s.data)
 }
 
+// rows returns the leaves with from <= index < to.
+func (d *data) rows(from, to int64) []tlog.Leaf {
+	find := func(index int64) int {
+		i, _ := slices.BinarySearchFunc(d.leaves, index, func(l tlog.Leaf, index int64) int { return cmp.Compare(l.Index, index) })
+		return i
+	}
+	return d.leaves[find(from):max(find(from), find(to))]
+}
+
 // Leaf implements [tlog.Reader].
 func (s *Store) Leaf(_ context.Context, index int64) (tlog.Leaf, error) {
 	return read(s, func(d *data) (tlog.Leaf, error) {
-		if index < 0 || index >= int64(len(d.leaves)) {
+		rows := d.rows(index, index+1)
+		if len(rows) == 0 {
 			return tlog.Leaf{}, fmt.Errorf("leaf %d: %w", index, tlog.ErrNotFound)
 		}
-		l := d.leaves[index]
+		l := rows[0]
 		l.Data, l.Attestation = bytes.Clone(l.Data), bytes.Clone(l.Attestation)
 		return l, nil
 	})
@@ -32,8 +44,7 @@ func (s *Store) Leaf(_ context.Context, index int64) (tlog.Leaf, error) {
 func (s *Store) Leaves(_ context.Context, from, to int64) ([]tlog.Leaf, error) {
 	return read(s, func(d *data) ([]tlog.Leaf, error) {
 		var leaves []tlog.Leaf
-		for i := max(from, 0); i < min(to, int64(len(d.leaves))); i++ {
-			l := d.leaves[i]
+		for _, l := range d.rows(from, to) {
 			l.Data, l.Attestation = bytes.Clone(l.Data), nil
 			leaves = append(leaves, l)
 		}
@@ -45,8 +56,8 @@ func (s *Store) Leaves(_ context.Context, from, to int64) ([]tlog.Leaf, error) {
 func (s *Store) LeafHashes(_ context.Context, from, to int64) ([]tile.Hash, error) {
 	return read(s, func(d *data) ([]tile.Hash, error) {
 		var hashes []tile.Hash
-		for i := max(from, 0); i < min(to, int64(len(d.leaves))); i++ {
-			hashes = append(hashes, d.leaves[i].Hash)
+		for _, l := range d.rows(from, to) {
+			hashes = append(hashes, l.Hash)
 		}
 		return hashes, nil
 	})
@@ -83,7 +94,9 @@ func (s *Store) Find(_ context.Context, identities [][32]byte) (map[[32]byte]tlo
 		found := make(map[[32]byte]tlog.Found)
 		for _, id := range identities {
 			if i, ok := d.identities[id]; ok {
-				found[id] = tlog.Found{Index: i, TimeMS: d.leaves[i].TimeMS}
+				for _, l := range d.rows(i, i+1) {
+					found[id] = tlog.Found{Index: i, TimeMS: l.TimeMS}
+				}
 			}
 		}
 		return found, nil

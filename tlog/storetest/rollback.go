@@ -1,0 +1,137 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/logtest"
+)
+
+// appendNamed appends n entries of a name, one after the other.
+func appendNamed(t testing.TB, log tlog.Log, name string, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := log.Append(t.Context(), logtest.Entry(fmt.Sprint(name, " ", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// newRolledBack makes a log of 310 entries that the guard remembers, and a backup with 300.
+func newRolledBack(t testing.TB, f Fixture) (cfg tlog.Config, backup Fixture, log *tlog.Engine, stop func() error) {
+	cfg = logtest.Config(t, func(c *tlog.Config) { c.Guard = newGuard() })
+	newLog(t, f, cfg, 300)
+	backup = f.Backup(t)
+	log, stop = open(t, f.Store, cfg)
+	appendNamed(t, log, "lost", 10)
+	return cfg, backup, log, stop
+}
+
+// testRollback restores a backup: the log that opens it reads, and neither writes nor signs.
+func testRollback(t *testing.T, f Fixture) {
+	cfg, backup, _, stop := newRolledBack(t, f)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	signed := false
+	cfg.Hook = func(p string) error {
+		signed = signed || p == tlog.PointHeadSigned
+		return nil
+	}
+	restored, stopRestored := open(t, backup.Store, cfg)
+	for _, size := range []string{"300", "310"} {
+		if err := restored.Health(); err == nil || !strings.Contains(err.Error(), size) {
+			t.Errorf("health does not say %s: %v", size, err)
+		}
+	}
+	if cp, err := restored.Checkpoint(t.Context()); err != nil || cp.Size != 300 {
+		t.Errorf("checkpoint %+v, %v", cp.Checkpoint, err)
+	}
+	wantHalted(t, restored, stopRestored, tlog.ErrRollback)
+	if signed {
+		t.Error("a head was signed")
+	}
+	// The database that was not rolled back goes on.
+	cfg.Hook = nil
+	again, _ := open(t, f.Another(t), cfg)
+	appendNamed(t, again, "on", 1)
+}
+
+// diverted is a store that comes to write to another database, as after a fail-over.
+type diverted struct {
+	tlog.Store
+	to atomic.Pointer[Fixture]
+}
+
+func (d *diverted) now() tlog.Store {
+	if to := d.to.Load(); to != nil {
+		return to.Store
+	}
+	return d.Store
+}
+
+func (d *diverted) Head(ctx context.Context) (tlog.Head, error) { return d.now().Head(ctx) }
+func (d *diverted) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	return d.now().Update(ctx, f)
+}
+
+// testRollbackRunning takes the last entries away under a process that has acknowledged them and
+// has no guard but its memory.
+func testRollbackRunning(t *testing.T, f Fixture) {
+	cfg, backup, _, stop := newRolledBack(t, f)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Guard = nil
+	for _, size := range []int64{300, 310, 315} {
+		if size > 300 { // a fork of that size
+			fork, stop := open(t, backup.Store, cfg)
+			appendNamed(t, fork, fmt.Sprint("fork ", size), int(size)-forkSize(t, fork))
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store := &diverted{Store: f.Store}
+		log, stop := open(t, store, cfg)
+		appendNamed(t, log, "lost", 10) // they are there
+		store.to.Store(&backup)
+		if _, err := log.Append(t.Context(), logtest.Entry("x")); err == nil {
+			t.Errorf("size %d: an entry was appended to a database that has lost others", size)
+		}
+		wantHalted(t, log, stop, tlog.ErrRollback)
+		if h, err := backup.Store.Head(t.Context()); err != nil || h.Size != size {
+			t.Errorf("the database is at %d, %v; want %d", h.Size, err, size)
+		}
+	}
+}
+
+func forkSize(t testing.TB, log tlog.Log) int {
+	t.Helper()
+	cp, err := log.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(cp.Size)
+}
+
+// testFork grows another history on a backup, with the same key, past what the guard remembers:
+// size alone would not tell.
+func testFork(t *testing.T, f Fixture) {
+	cfg, backup, _, stop := newRolledBack(t, f)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	unguarded := cfg
+	unguarded.Guard = nil
+	fork, stopFork := open(t, backup.Store, unguarded)
+	appendNamed(t, fork, "fork", 30)
+	if err := stopFork(); err != nil {
+		t.Fatal(err)
+	}
+	restored, stopRestored := open(t, backup.Another(t), cfg)
+	wantHalted(t, restored, stopRestored, tlog.ErrRollback)
+}
