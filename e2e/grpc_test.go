@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"io"
 	"math/big"
 	"net"
 	"net/url"
@@ -35,30 +34,44 @@ import (
 )
 
 // TestGRPC: Fulcio v2 and Rekor v2 through upstream's generated clients, on the port that serves
-// HTTP too; in clear text (h2c) and behind a TLS terminator that speaks h2, as in production.
+// HTTP too: in clear text (h2c) and with TLS. cosign signs over HTTPS on that same port.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
-	r := start(t)
-	front, pool := terminate(t, r.Addr)
-	for name, target := range map[string]struct {
-		addr  string
-		creds credentials.TransportCredentials
-	}{
-		"h2c": {r.Addr, insecure.NewCredentials()},
-		"TLS": {front, credentials.NewTLS(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			conn, err := grpc.NewClient(target.addr, grpc.WithTransportCredentials(target.creds))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			defer cancel()
-			key, cert := certificate(t, ctx, r, fulcio.NewCAClient(conn))
-			logEntry(t, ctx, r, rekor.NewRekorClient(conn), key, cert)
-		})
+	t.Run("h2c", func(t *testing.T) {
+		r := start(t)
+		overGRPC(t, r, insecure.NewCredentials())
+	})
+	t.Run("TLS", func(t *testing.T) {
+		cert, key := selfSigned(t)
+		pool := x509.NewCertPool()
+		raw, err := os.ReadFile(cert)
+		if err != nil || !pool.AppendCertsFromPEM(raw) {
+			t.Fatal(err)
+		}
+		r := start(t, "--tls-cert", cert, "--tls-key", key)
+		if !strings.HasPrefix(r.URL, "https://") {
+			t.Fatalf("ready %s", r.URL)
+		}
+		overGRPC(t, r, credentials.NewTLS(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}))
+		r.script(t, `
+echo hello > blob
+cosign3 sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
+cosign3 verify-blob --bundle blob.bundle `+me+` blob
+`, r.env(t, "TOKEN="+r.token(t, "dev@example.com")))
+	})
+}
+
+func overGRPC(t *testing.T, r *rig, creds credentials.TransportCredentials) {
+	t.Helper()
+	conn, err := grpc.NewClient(r.Addr, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	key, cert := certificate(t, ctx, r, fulcio.NewCAClient(conn))
+	logEntry(t, ctx, r, rekor.NewRekorClient(conn), key, cert)
 }
 
 // certificate asks for a certificate and returns the key and the leaf.
@@ -182,8 +195,8 @@ func readPublicKey(t *testing.T, path string) any {
 	return key
 }
 
-// terminate puts a TLS terminator in front of addr: h2 outside, the same bytes inside.
-func terminate(t *testing.T, addr string) (front string, pool *x509.CertPool) {
+// selfSigned writes a certificate for 127.0.0.1 and its key.
+func selfSigned(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -193,48 +206,21 @@ func terminate(t *testing.T, addr string) (front string, pool *x509.CertPool) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "e2e"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := x509.ParseCertificate(der)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool = x509.NewCertPool()
-	pool.AddCert(cert)
-	ln, err := tls.Listen("tcp", freeAddr(t), &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			outer, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go splicePipes(outer, addr)
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	return ln.Addr().String(), pool
-}
-
-func splicePipes(outer net.Conn, addr string) {
-	defer outer.Close()
-	inner, err := net.Dial("tcp", addr)
-	if err != nil {
-		return
+		return path
 	}
-	defer inner.Close()
-	done := make(chan struct{}, 2)
-	pipe := func(to io.Writer, from io.Reader) {
-		_, _ = io.Copy(to, from) // either end may close first
-		done <- struct{}{}
-	}
-	go pipe(inner, outer)
-	go pipe(outer, inner)
-	<-done
+	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", keyDER)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type rig struct {
 	trust string // of `sigbox trust export`
 	work  string // where scripts run
 	home  string
+	cert  string // of the instance's own TLS; "" without
 }
 
 // start runs a new instance and exports its trust. Both end with the test.
@@ -39,9 +41,12 @@ func start(t *testing.T, args ...string) *rig {
 			t.Fatal(err)
 		}
 	}
+	if i := slices.Index(args, "--tls-cert"); i >= 0 {
+		r.cert = args[i+1]
+	}
 	var err error
 	r.Instance, err = instance.Start(context.Background(), instance.Options{
-		Binary: world.sigbox, Data: filepath.Join(dir, "data"), Args: args, Env: instance.BaseEnv(r.home),
+		Binary: world.sigbox, Data: filepath.Join(dir, "data"), Args: args, Env: r.base(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,13 +63,26 @@ func start(t *testing.T, args ...string) *rig {
 	return r
 }
 
+// base is an environment with nothing of this machine's in it but the program path: no proxy, no
+// cloud credentials, no home.
+func (r *rig) base() []string {
+	e := []string{
+		"HOME=" + r.home, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8", "TMPDIR=" + os.TempDir(),
+	}
+	if r.cert != "" {
+		e = append(e, "SSL_CERT_FILE="+r.cert)
+	}
+	return e
+}
+
 // sigbox runs a command of the binary and returns its standard output.
 func (r *rig) sigbox(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, world.sigbox, args...)
-	cmd.Env, cmd.Dir = instance.BaseEnv(r.home), r.work
+	cmd.Env, cmd.Dir = r.base(), r.work
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -98,7 +116,7 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := append(instance.BaseEnv(r.home),
+	e := append(r.base(),
 		"URL="+r.URL, "HOST="+r.Addr, "TRUST="+r.trust, "WORK="+r.work, "DATA="+data, "COSIGN_PASSWORD=",
 		"SIGBOX="+world.sigbox, "TOOL="+world.self, fmt.Sprintf("LIMIT=%d", commandLimit))
 	for name, c := range map[string]clients.Client{"COSIGN3": clients.Cosign3, "COSIGN2": clients.Cosign2, "REKORCLI": clients.RekorCLI} {

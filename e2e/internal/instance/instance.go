@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -191,13 +190,4 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// BaseEnv is an environment with nothing of this machine's in it but the program path: no proxy,
-// no cloud credentials, no home.
-func BaseEnv(home string) []string {
-	return []string{
-		"HOME=" + home, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"LANG=C.UTF-8", "TMPDIR=" + os.TempDir(),
-	}
 }
