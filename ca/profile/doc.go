@@ -14,6 +14,8 @@
 //   - The name in the SAN, read again as a URL, is itself, has a host and no user information; its
 //     scheme and host are those that the template begins with. A claim that the SAN template uses
 //     must not be empty.
+//   - A path put together from claims holds no empty and no dot segment and no broken escape: upstream
+//     would clean, drop or decode them into the name of another workflow.
 //   - A claim never replaces a non-empty default of the same name: such a token is refused, unless
 //     both are equal or the configuration lists the name under claims-may-override. Upstream lets
 //     claims win silently. A default that is empty marks an optional claim, and the claim wins.

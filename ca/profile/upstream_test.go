@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the deprecated mappings are what the types of a configuration mean
+
 package profile
 
 import (
