@@ -145,6 +145,11 @@ func TestAccept(t *testing.T) {
 		}, "Verifying timestamp failed"},
 		{"timestamp for another snapshot", func(b *bench) { b.next.Snapshot = b.prev.Snapshot }, "expected 2, got 1"},
 		{"snapshot for other targets", func(b *bench) { b.next.Targets, b.next.Contents = b.prev.Targets, b.prev.Contents }, "targets version 1: "},
+		{"a role that the snapshot names no more", func(b *bench) {
+			m := metadata.Snapshot(expiry(b.now, life.Snapshot))
+			m.Signed.Meta["extra.json"] = metadata.MetaFile(1)
+			b.prev.Snapshot = must[Metadata](t)(sign(m, Snapshot, 1, b.now, b.keys))
+		}, "missing info for extra.json"},
 		{"expiry in the past", func(b *bench) {
 			short := life
 			short.Timestamp = -time.Hour

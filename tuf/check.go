@@ -20,8 +20,7 @@ func accept(prev, next Set, life Lifetimes, now time.Time) error {
 	checks := []func() error{
 		func() error { return checkForms(next, life, now) },
 		func() error { return checkHistory(prev, next) },
-		func() error { _, err := walk(Set{}, next, now); return err },
-		func() error { return checkContents(next, now) },
+		func() error { return checkWhole(next, now) },
 		func() error {
 			if !prev.Created() {
 				return nil
@@ -111,8 +110,9 @@ func checkHistory(prev, next Set) error {
 	return nil
 }
 
-// checkContents wants the content of every target, and no other.
-func checkContents(next Set, now time.Time) error {
+// checkWhole is a new client: it wants a way from the first root to the content of every target,
+// and no other content.
+func checkWhole(next Set, now time.Time) error {
 	tm, err := walk(Set{}, next, now)
 	if err != nil {
 		return err

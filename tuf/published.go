@@ -38,7 +38,7 @@ func newPublished(a Archive) (*Published, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tuf: stored set: %w", err)
 	}
-	if err := checkContents(s, s.Timestamp.SignedAt); err != nil {
+	if err := checkWhole(s, s.Timestamp.SignedAt); err != nil {
 		return nil, fmt.Errorf("tuf: stored set: %w", err)
 	}
 	p := &Published{set: s, files: map[string]File{}, targets: map[string]File{}, expires: expires(tm)}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -356,4 +357,31 @@ func update(old *held, p *tuf.Published, now time.Time, want map[string]string) 
 		}
 	}
 	return &h, nil
+}
+
+// TestRejectedIsNotWritten: a process with a key that root does not name cannot publish what no
+// client would take; what was published stays.
+func TestRejectedIsNotWritten(t *testing.T) {
+	c := clock.NewManual(start)
+	_, cfg := newRepository(t, c)
+	before, err := cfg.Store.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray := cfg
+	stray.Keys.Timestamp = tuftest.Key(t)
+	r := tuf.New(stray)
+	if _, err := r.Publish(t.Context(), targets("trusted_root.json", "new")); !errors.Is(err, tuf.ErrRejected) {
+		t.Errorf("publish: %v", err)
+	}
+	c.Advance(3 * 24 * time.Hour)
+	if err := r.Refresh(t.Context()); !errors.Is(err, tuf.ErrRejected) {
+		t.Errorf("refresh: %v", err)
+	}
+	if after, err := cfg.Store.Load(t.Context()); err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("the store changed: %v", err)
+	}
+	if p := r.Published(); p == nil || p.Versions().Timestamp != 1 {
+		t.Error("what is published is not shown")
+	}
 }

@@ -100,17 +100,14 @@ func marshalKey(pub crypto.PublicKey) ([]byte, error) {
 }
 
 // encode writes indented JSON. protojson varies its white space from build to build on purpose;
-// going through Compact takes that out, so that unchanged material is an unchanged target.
+// Indent replaces all of it, so that unchanged material is an unchanged target.
 func encode(m proto.Message) ([]byte, error) {
 	raw, err := protojson.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("trust root: %w", err)
 	}
-	var compact, out bytes.Buffer
-	if err := json.Compact(&compact, raw); err != nil {
-		return nil, fmt.Errorf("trust root: %w", err)
-	}
-	if err := json.Indent(&out, compact.Bytes(), "", "  "); err != nil {
+	var out bytes.Buffer
+	if err := json.Indent(&out, raw, "", "  "); err != nil {
 		return nil, fmt.Errorf("trust root: %w", err)
 	}
 	out.WriteByte('\n')
