@@ -33,10 +33,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+const grpcRow = "Fulcio v2 and Rekor v2 with upstream's generated clients, h2c and TLS; cosign 3 over HTTPS"
+
 // TestGRPC: Fulcio v2 and Rekor v2 through upstream's generated clients, on the port that serves
 // HTTP too: in clear text (h2c) and with TLS. cosign signs over HTTPS on that same port.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
+	defer cell(t, "gRPC", grpcRow, 2)()
 	t.Run("h2c", func(t *testing.T) {
 		r := start(t)
 		overGRPC(t, r, insecure.NewCredentials())

@@ -77,13 +77,17 @@ func run(m *testing.M) (int, error) {
 	announce()
 	code := m.Run()
 	if world.recorder != nil {
-		if out := escaped(world.recorder); os.Getenv(insideVar) == "table" && len(out) != 0 {
+		out, err := escaped(world.recorder)
+		if err != nil {
+			return 1, err
+		}
+		if os.Getenv(insideVar) == "table" && len(out) != 0 {
 			return 1, fmt.Errorf("these left the instance and the registry:\n%s", strings.Join(out, "\n"))
 		}
 		return code, nil
 	}
 	table := world.table.Markdown()
-	fmt.Printf("\n%s\n%s\n", table, time.Since(started).Round(time.Second))
+	fmt.Printf("\n%s\ne2e took %s\n", table, time.Since(started).Round(time.Second))
 	if code == 0 && world.table.Complete() {
 		return code, matrix.InSync(filepath.Join("..", "README.md"), table, *update)
 	}

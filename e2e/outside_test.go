@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -85,6 +86,9 @@ func TestTrap(t *testing.T) {
 		inside(t, "trap", "^TestTrap$")
 		return
 	}
+	if names, dials := world.recorder.Names(), world.recorder.Dials(); len(names)+len(dials) != 0 {
+		t.Fatalf("at the start, somebody asked for %v and dialled %v", names, dials)
+	}
 	registry := freeAddr(t)
 	r := start(t, "--registry", registry)
 	_, image := push(t, registry)
@@ -97,6 +101,18 @@ func TestTrap(t *testing.T) {
 		t.Fatalf("initialize asked for %v", names)
 	}
 	r.script(t, `refuses 'rekor.sigstore.dev' "$COSIGN2" sign --yes --key cosign.key "$IMAGE"`, env)
+	// The recorder is not blind to addresses either.
+	if conn, err := net.DialTimeout("tcp", "192.0.2.1:443", time.Second); err == nil {
+		conn.Close()
+		t.Error("somebody answers at 192.0.2.1")
+	}
+	out, err := escaped(world.recorder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(out, "address 192.0.2.1:443") {
+		t.Errorf("a connection to 192.0.2.1:443 was not seen: %v", out)
+	}
 	if names := world.recorder.Names(); !slices.Contains(names, "rekor.sigstore.dev.") {
 		t.Errorf("cosign 2 asked for %v, not for the public log: is the README's warning still true?", names)
 	}
@@ -105,6 +121,7 @@ func TestTrap(t *testing.T) {
 // inside runs tests of this program in a watched namespace.
 func inside(t *testing.T, mode, run string) {
 	t.Helper()
+	started := time.Now()
 	before, err := outside.Watched(context.Background(), t.TempDir())
 	namespaced(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
@@ -120,11 +137,14 @@ func inside(t *testing.T, mode, run string) {
 	if passed == 0 {
 		t.Fatalf("inside: no test ran\n%s", out)
 	}
-	t.Logf("%d tests passed inside", passed)
+	fmt.Printf("ok %5.1f s  in a namespace that is watched: %d tests of the %s\n", time.Since(started).Seconds(), passed, mode)
 }
 
 // escaped lists what a recorder saw that is not of the instances or their registries.
-func escaped(r *outside.Recorder) []string {
+func escaped(r *outside.Recorder) ([]string, error) {
+	if err := r.Settle(); err != nil {
+		return nil, err
+	}
 	var out []string
 	for _, name := range r.Names() {
 		out = append(out, "name "+name)
@@ -135,7 +155,7 @@ func escaped(r *outside.Recorder) []string {
 			out = append(out, "address "+a.String())
 		}
 	}
-	return out
+	return out, nil
 }
 
 // logVars are the variables of a script that depend on the log.

@@ -60,6 +60,7 @@ cosign3 verify-blob --bundle blob.bundle --certificate-identity-regexp '^dev@' -
 cosign3 sign --yes --identity-token "$TOKEN" $LOG -a team=blue "$IMAGE"
 cosign3 verify ` + me + ` "$IMAGE"
 cosign3 verify ` + me + ` -a team=blue "$IMAGE"
+refuses 'annotation' cosign3 verify ` + me + ` -a team=red "$IMAGE"
 cosign3 verify --certificate-identity-regexp 'example\.com$' --certificate-oidc-issuer "$URL" "$IMAGE"
 says "$REPO" cosign3 tree "$IMAGE"
 `},
@@ -289,7 +290,9 @@ func announce() {
 	for _, row := range []matrix.Row{
 		{Client: "cosign 3", What: browserFlow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 3", What: deviceFlow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "cosign 2, 3", What: tourRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: goneRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "all", What: leavesRow, V1: matrix.NotRun, V2: matrix.NotRun},
 	} {
@@ -332,7 +335,7 @@ func TestScenarios(t *testing.T) {
 				if log == 2 && s.v2cell != "" {
 					cell = s.v2cell
 				}
-				t.Logf("%s", time.Since(started).Round(10*time.Millisecond))
+				fmt.Printf("ok %5.1f s  %s, Rekor v%d\n", time.Since(started).Seconds(), s.name(), log)
 			})
 		}
 	}

@@ -30,10 +30,9 @@ type Options struct {
 
 // Instance is a running sigbox.
 type Instance struct {
-	URL    string
-	Addr   string
-	Stdout string        // all lines up to and with the ready line
-	Ready  time.Duration // from process start to the ready line
+	URL   string
+	Addr  string
+	Ready time.Duration // from process start to the ready line
 
 	opts   Options
 	cmd    *exec.Cmd
@@ -80,15 +79,17 @@ func Start(ctx context.Context, o Options) (*Instance, error) {
 
 // read passes the ready line on, drains the rest, and reaps the process.
 func (i *Instance) read(stdout io.Reader, ready chan<- string) {
-	var lines strings.Builder
+	var late string
 	for sc := bufio.NewScanner(stdout); sc.Scan(); {
-		lines.WriteString(sc.Text() + "\n")
-		if url, ok := strings.CutPrefix(sc.Text(), "ready "); ok {
-			i.Stdout = lines.String()
+		if url, ok := strings.CutPrefix(sc.Text(), "ready "); ok && len(ready) == 0 {
 			ready <- url
+		} else if i.URL != "" {
+			late = sc.Text()
 		}
 	}
-	i.err = i.cmd.Wait()
+	if i.err = i.cmd.Wait(); i.err == nil && late != "" {
+		i.err = fmt.Errorf("the ready line was not the last on stdout: %q came after", late)
+	}
 	close(i.done)
 }
 

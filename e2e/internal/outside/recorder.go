@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -19,13 +20,17 @@ type Recorder struct {
 	names map[string]bool
 	dials map[netip.AddrPort]bool
 
-	dns  *net.UDPConn
-	sock int
+	dns    *net.UDPConn
+	sock   int
+	marked chan struct{} // a marker packet came by
 }
+
+// marker is an address of a documentation range (RFC 5737) that nobody else sends to.
+var marker = netip.MustParseAddrPort("198.51.100.1:9")
 
 // Record starts the resolver on 127.0.0.1:53 and the watch on lo. They end with the process.
 func Record() (*Recorder, error) {
-	r := &Recorder{names: map[string]bool{}, dials: map[netip.AddrPort]bool{}}
+	r := &Recorder{names: map[string]bool{}, dials: map[netip.AddrPort]bool{}, marked: make(chan struct{}, 1)}
 	var err error
 	if r.dns, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53}); err != nil {
 		return nil, fmt.Errorf("recording resolver: %w", err)
@@ -40,6 +45,28 @@ func Record() (*Recorder, error) {
 	go r.resolve()
 	go r.watch()
 	return r, nil
+}
+
+// Settle waits until every packet sent so far is noted: it sends one more and waits for that.
+func (r *Recorder) Settle() error {
+	select {
+	case <-r.marked: // of an earlier call
+	default:
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(marker))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte{0}); err != nil {
+		return err
+	}
+	select {
+	case <-r.marked:
+		return nil
+	case <-time.After(10 * time.Second):
+		return errors.New("the packet socket is blind")
+	}
 }
 
 // Names returns the names that were asked for, sorted.
@@ -105,7 +132,12 @@ func (r *Recorder) watch() {
 		if err != nil {
 			return
 		}
-		if to, ok := dialled(buf[:n]); ok {
+		if to, ok := dialled(buf[:n]); ok && to == marker {
+			select {
+			case r.marked <- struct{}{}:
+			default: // lo shows a packet twice, going out and coming in
+			}
+		} else if ok {
 			r.mu.Lock()
 			r.dials[to] = true
 			r.mu.Unlock()
