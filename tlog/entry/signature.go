@@ -52,9 +52,6 @@ func VerifyDigest(pub crypto.PublicKey, hash crypto.Hash, digest, sig []byte) er
 	case *ecdsa.PublicKey:
 		return failed(verifyECDSA(k, digest, sig))
 	case ed25519.PublicKey:
-		if hash != crypto.SHA512 {
-			return errors.New("an Ed25519 key signs a SHA-512 digest (Ed25519ph)")
-		}
 		return failed(ed25519.VerifyWithOptions(k, digest, sig, &ed25519.Options{Hash: crypto.SHA512}) == nil)
 	}
 	return errors.New("public key is of an unsupported type")

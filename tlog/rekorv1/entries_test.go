@@ -63,6 +63,9 @@ func TestClientsAcceptEntries(t *testing.T) {
 		if got := a.Header.Get("Content-Type"); got != "application/json" {
 			t.Errorf("Content-Type %q", got)
 		}
+		if age := time.Since(time.Unix(*e.IntegratedTime, 0)); age < -time.Second || age > time.Minute {
+			t.Errorf("integratedTime %d", *e.IntegratedTime)
+		}
 		if id != leafID(s, e) || *e.LogIndex != int64(i) {
 			t.Errorf("id %s, index %d", id, *e.LogIndex)
 		}

@@ -180,6 +180,8 @@ func TestNotFound(t *testing.T) {
 		"/tile/0/001", "/tile/0/001.p/3", "/tile/0/002.p/1", "/tile/1/000", "/tile/1/000.p/2", "/tile/1/001.p/1", "/tile/2/000.p/1",
 		"/tile/entries/001", "/tile/entries/001.p/3", "/tile/entries/002.p/1", "/tile/0/x001/000", "/tile/63/000.p/1",
 		"/tile/entries/x999/x999/x999/x999/x999/999", "/tile/0/x036/x028/x797/x018/x963/967", "/tile/entries/x036/x028/x797/x018/x963/967",
+		// times 256 it is 0 in 64 bits
+		"/tile/entries/x072/x057/x594/x037/x927/936", "/tile/0/x072/x057/x594/x037/x927/936",
 		// over 63 bits
 		"/tile/0/x999/x999/x999/x999/x999/x999/x999/x999/x999/999", "/tile/entries/x009/x223/x372/x036/x854/x775/808",
 		// other spellings
