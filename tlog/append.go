@@ -54,8 +54,10 @@ func (e *Engine) encode(p *pending, index, timeMS int64) (_ Leaf, err error) {
 		return Leaf{}, err
 	}
 	l := Leaf{Index: index, TimeMS: timeMS, Identity: p.identity, Hash: tile.LeafHash(input), Data: stored}
-	if a, ok := p.entry.(Attester); ok && len(a.Attestation()) > 0 {
-		l.Attestation = a.Attestation()
+	if a, ok := p.entry.(Attester); ok {
+		if b := a.Attestation(); len(b) > 0 {
+			l.Attestation = b
+		}
 	}
 	if n := max(len(input), len(stored), len(l.Attestation)); n > e.cfg.MaxEntry {
 		return Leaf{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, e.cfg.MaxEntry)

@@ -14,13 +14,15 @@ var ErrPath = errors.New("tile: not a tile path")
 // Entries is the level of entry bundles in a [Path].
 const Entries = -1
 
-// maxLevel is the highest tile level that C2SP tlog-tiles lets a path name.
-const maxLevel = 63
+const (
+	maxLevel = 63                    // the highest that C2SP tlog-tiles lets a path name
+	maxN     = math.MaxInt64 / Width // so that the number of every leaf fits
+)
 
 // Path names a tile or an entry bundle, full or partial.
 type Path struct {
 	Level int   // 0 to 63, or Entries
-	N     int64 // 0 and up
+	N     int64 // 0 to 2^55-1
 	Width int   // 1 to 256; 256 is the full tile
 }
 
@@ -70,12 +72,9 @@ func parsePath(s string) (Path, bool) {
 			return Path{}, false
 		}
 	}
-	for i, group := range strings.Split(rest, "/") {
-		if i > 0 && p.N > (math.MaxInt64-999)/1000 {
-			return Path{}, false
-		}
+	for group := range strings.SplitSeq(rest, "/") {
 		v, ok := digits(strings.TrimPrefix(group, "x"), 999)
-		if !ok {
+		if !ok || p.N > (maxN-int64(v))/1000 {
 			return Path{}, false
 		}
 		p.N = p.N*1000 + int64(v)

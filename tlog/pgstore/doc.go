@@ -1,0 +1,17 @@
+// Package pgstore keeps logs in PostgreSQL, for any number of equal processes: a [tlog.Store] over
+// package internal/pg, with the tables of migrations/postgres/tlog.
+//
+// Several logs share a database and no lock: each has its own head row. A batch is one transaction
+// that locks the head row, writes only new rows, reads them back, moves the head row and commits.
+// Three nets are below a fork: the lock, the size that the head must still have when it is moved,
+// and the unique index on (log, index).
+//
+// Dead and stalled processes hold the lock of a head no longer than the timeouts of [pg.Config]. A
+// commit whose answer is lost, or comes with a warning (a cancelled wait for the synchronous
+// standby), is [tlog.ErrUnknownOutcome]. A batch that writes nothing is committed too: its COMMIT
+// waits for the standby that an earlier commit may not have reached, so whatever it found there may
+// be acknowledged.
+//
+// Durability, isolation and the deduplication's plan do not depend on how the server is configured;
+// [pg.Open] refuses a server on which they would.
+package pgstore

@@ -1,0 +1,149 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// querier is a pool or a connection within a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// reader reads one log, in a transaction or outside.
+type reader struct {
+	log int64
+	q   querier
+}
+
+func (r reader) head(ctx context.Context) (tlog.Head, error) {
+	h, err := one(ctx, r.q, func(row pgx.CollectableRow) (h tlog.Head, err error) {
+		err = row.Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen)
+		return h, err
+	}, headSQL, r.log)
+	if err != nil {
+		return tlog.Head{}, fmt.Errorf("head row: %w", err)
+	}
+	return h, nil
+}
+
+func (r reader) Leaf(ctx context.Context, index int64) (tlog.Leaf, error) {
+	l, err := one(ctx, r.q, func(row pgx.CollectableRow) (l tlog.Leaf, err error) {
+		err = row.Scan(&l.Index, &l.TimeMS, (*hash)(&l.Identity), (*hash)(&l.Hash), &l.Data, &l.Attestation)
+		return l, err
+	}, leafSQL, r.log, index)
+	if err != nil {
+		return tlog.Leaf{}, fmt.Errorf("leaf %d: %w", index, err)
+	}
+	return l, nil
+}
+
+func (r reader) Leaves(ctx context.Context, from, to int64) ([]tlog.Leaf, error) {
+	return collect(ctx, r.q, scanLeaf, leavesSQL, r.log, from, to)
+}
+
+func (r reader) LeafHashes(ctx context.Context, from, to int64) ([]tile.Hash, error) {
+	return collect(ctx, r.q, scanHash, leafHashesSQL, r.log, from, to)
+}
+
+func (r reader) Tile(ctx context.Context, level int, n int64) (tlog.TileRow, error) {
+	t, err := one(ctx, r.q, scanTile(level, n), tileSQL, r.log, level, n)
+	if err != nil {
+		return tlog.TileRow{}, fmt.Errorf("tile level %d n %d: %w", level, n, err)
+	}
+	return t, nil
+}
+
+func (r reader) TileRoots(ctx context.Context, level int, from, to int64) ([]tile.Hash, error) {
+	return collect(ctx, r.q, scanHash, tileRootsSQL, r.log, level, from, to)
+}
+
+func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]tlog.Found, error) {
+	type row struct {
+		identity [32]byte
+		tlog.Found
+	}
+	list := make([][]byte, len(identities))
+	for i := range identities {
+		list[i] = identities[i][:]
+	}
+	rows, err := collect(ctx, r.q, func(from pgx.CollectableRow) (v row, err error) {
+		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
+		return v, err
+	}, findSQL, r.log, list)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[[32]byte]tlog.Found, len(rows))
+	for _, v := range rows {
+		found[v.identity] = v.Found
+	}
+	return found, nil
+}
+
+func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error) {
+	query := searchAnySQL
+	if and {
+		query = searchAllSQL
+	}
+	return collect(ctx, r.q, pgx.RowTo[int64], query, r.log, keys, size, limit)
+}
+
+func scanLeaf(row pgx.CollectableRow) (l tlog.Leaf, err error) {
+	err = row.Scan(&l.Index, &l.TimeMS, (*hash)(&l.Identity), (*hash)(&l.Hash), &l.Data)
+	return l, err
+}
+
+func scanHash(row pgx.CollectableRow) (h tile.Hash, err error) {
+	err = row.Scan((*hash)(&h))
+	return h, err
+}
+
+func scanTile(level int, n int64) pgx.RowToFunc[tlog.TileRow] {
+	return func(row pgx.CollectableRow) (tlog.TileRow, error) {
+		t := tlog.TileRow{Level: level, N: n}
+		err := row.Scan(&t.Hashes, (*hash)(&t.Root))
+		return t, err
+	}
+}
+
+// hash scans a bytea column of 32 bytes.
+type hash [32]byte
+
+func (h *hash) ScanBytes(b []byte) error {
+	if len(b) != len(h) {
+		return fmt.Errorf("%w: a column of %d bytes is not a hash", tlog.ErrCorrupt, len(b))
+	}
+	copy(h[:], b)
+	return nil
+}
+
+func collect[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fault("query", err)
+	}
+	list, err := pgx.AppendRows([]T(nil), rows, scan)
+	if err != nil {
+		return nil, fault("query", err)
+	}
+	return list, nil
+}
+
+// one is collect for a query that returns one row; none is ErrNotFound.
+func one[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) (v T, err error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err == nil {
+		v, err = pgx.CollectOneRow(rows, scan)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, tlog.ErrNotFound
+	}
+	return v, fault("query", err)
+}

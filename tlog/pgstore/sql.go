@@ -1,0 +1,42 @@
+package pgstore
+
+const (
+	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms FROM tlog.tlog`
+
+	// Two statements, since the first may wait. What a statement reads beside the row that it
+	// waited for is as old as the statement; the second one sees what the last holder committed.
+	lockSQL  = `SELECT size, root, time_ms, checkpoint FROM tlog.tlog_head WHERE log_id = $1 FOR UPDATE`
+	stateSQL = `SELECT state = 'frozen' FROM tlog.tlog WHERE id = $1`
+
+	headSQL = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen' FROM tlog.tlog_head h JOIN tlog.tlog l ON l.id = h.log_id WHERE h.log_id = $1`
+	leafSQL = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog.tlog_leaf l ` +
+		`LEFT JOIN tlog.attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = $1 AND l.idx = $2`
+	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx`
+	leafHashesSQL = `SELECT leaf_hash FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx`
+	tileSQL       = `SELECT hashes, root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n = $3`
+	tileRootsSQL  = `SELECT root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n >= $3 AND n < $4 ORDER BY n`
+	findSQL       = `SELECT identity, idx, time_ms FROM tlog.tlog_leaf WHERE log_id = $1 AND identity = ANY($2::bytea[])`
+
+	// Each key is answered from its own stretch of the index, in order, and no further than needed.
+	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[]) AS wanted (key), ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE log_id = $1 AND key = wanted.key AND idx < $3 ORDER BY idx LIMIT $4) hit ORDER BY hit.idx LIMIT $4`
+	searchAllSQL = `SELECT a.idx FROM tlog.tlog_key a WHERE a.log_id = $1 AND a.key = ($2::bytea[])[1] AND a.idx < $3 AND NOT EXISTS (` +
+		`SELECT FROM unnest($2::bytea[]) AS wanted (key) WHERE NOT EXISTS (SELECT FROM tlog.tlog_key b WHERE b.log_id = $1 AND b.key = wanted.key AND b.idx = a.idx)` +
+		`) ORDER BY a.idx LIMIT $4`
+
+	missingKeysSQL = `SELECT wanted.key, wanted.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, idx) WHERE NOT EXISTS (` +
+		`SELECT FROM tlog.tlog_key k WHERE k.log_id = $1 AND k.key = wanted.key AND k.idx = wanted.idx)`
+	keyCountSQL = `SELECT count(*) FROM tlog.tlog_key WHERE log_id = $1 AND idx < $2`
+
+	// A name or an origin that is taken returns no row.
+	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
+	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
+	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
+	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
+	insertKeysSQL   = `INSERT INTO tlog.tlog_key (log_id, idx, key) SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])`
+	insertAttestSQL = `INSERT INTO tlog.attestation (log_id, idx, data) VALUES ($1, $2, $3)`
+	// The division fails where no row was moved: COMMIT follows without a look at the result.
+	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
+		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`
+	freezeSQL = `UPDATE tlog.tlog SET state = 'frozen' WHERE id = $1 AND state <> 'frozen'`
+)

@@ -1,0 +1,198 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// Store is one log of a database. It is safe for concurrent use.
+type Store struct {
+	db   *pg.DB
+	name string
+	id   atomic.Int64 // of the log; 0 as long as it is not known
+	hook atomic.Pointer[tlog.Hook]
+}
+
+// Open returns the store of the log with that name, which may not have been created yet. db was
+// opened with the schema "tlog".
+func Open(_ context.Context, db *pg.DB, name string) (*Store, error) {
+	return &Store{db: db, name: name}, nil
+}
+
+// List returns the logs of a database in the order of their creation.
+func List(ctx context.Context, db *pg.DB) ([]tlog.Description, error) {
+	rows, err := db.Read().Query(ctx, describeSQL+" ORDER BY id")
+	if err != nil {
+		return nil, fault("list logs", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tlog.Description, error) {
+		_, d, err := scanDescription(row)
+		return d, err
+	})
+	return list, fault("list logs", err)
+}
+
+func scanDescription(row pgx.Row) (id int64, d tlog.Description, err error) {
+	err = row.Scan(&id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS)
+	return id, d, err
+}
+
+// SetHook makes the store call h at its points of the commit path.
+func (s *Store) SetHook(h tlog.Hook) { s.hook.Store(&h) }
+
+func (s *Store) hit(points ...string) error {
+	if h := s.hook.Load(); h != nil {
+		for _, point := range points {
+			if err := h.Hit(point); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reader returns a reader of the log outside of transactions.
+func (s *Store) reader(ctx context.Context) (reader, error) {
+	if s.id.Load() == 0 {
+		if _, err := s.Describe(ctx); err != nil {
+			return reader{}, err
+		}
+	}
+	return reader{log: s.id.Load(), q: s.db.Read()}, nil
+}
+
+// Describe implements [tlog.Store].
+func (s *Store) Describe(ctx context.Context) (tlog.Description, error) {
+	id, d, err := scanDescription(s.db.Read().QueryRow(ctx, describeSQL+" WHERE name = $1", s.name))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return tlog.Description{}, fmt.Errorf("the database has no log %q: %w", s.name, tlog.ErrNotFound)
+	}
+	if err != nil {
+		return tlog.Description{}, fault("describe log "+s.name, err)
+	}
+	s.id.Store(id)
+	return d, nil
+}
+
+// Freeze implements [tlog.Store].
+func (s *Store) Freeze(ctx context.Context) error {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
+	return fault("freeze log "+s.name, s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error {
+		if _, err := s.lock(ctx, tx, r.log); err != nil {
+			return err
+		}
+		var b pgx.Batch
+		b.Queue(freezeSQL, r.log)
+		return tx.Commit(ctx, &b)
+	}))
+}
+
+// Head implements [tlog.Store].
+func (s *Store) Head(ctx context.Context) (tlog.Head, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return tlog.Head{}, err
+	}
+	return r.head(ctx)
+}
+
+// Leaf implements [tlog.Reader].
+func (s *Store) Leaf(ctx context.Context, index int64) (tlog.Leaf, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return tlog.Leaf{}, err
+	}
+	return r.Leaf(ctx, index)
+}
+
+// Leaves implements [tlog.Reader].
+func (s *Store) Leaves(ctx context.Context, from, to int64) ([]tlog.Leaf, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Leaves(ctx, from, to)
+}
+
+// LeafHashes implements [tlog.Reader].
+func (s *Store) LeafHashes(ctx context.Context, from, to int64) ([]tile.Hash, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.LeafHashes(ctx, from, to)
+}
+
+// Tile implements [tlog.Reader].
+func (s *Store) Tile(ctx context.Context, level int, n int64) (tlog.TileRow, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return tlog.TileRow{}, err
+	}
+	return r.Tile(ctx, level, n)
+}
+
+// TileRoots implements [tlog.Reader].
+func (s *Store) TileRoots(ctx context.Context, level int, from, to int64) ([]tile.Hash, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.TileRoots(ctx, level, from, to)
+}
+
+// Find implements [tlog.Reader].
+func (s *Store) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]tlog.Found, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Find(ctx, identities)
+}
+
+// Search implements [tlog.Store].
+func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.search(ctx, keys, and, size, limit)
+}
+
+// MissingKeys implements [tlog.Store].
+func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	indexes, list := keyColumns(keys)
+	return collect(ctx, r.q, func(row pgx.CollectableRow) (k tlog.Key, err error) {
+		return k, row.Scan(&k.Key, &k.Index)
+	}, missingKeysSQL, r.log, list, indexes)
+}
+
+// KeyCount implements [tlog.Store]. It reads the whole index, for as long as that takes.
+func (s *Store) KeyCount(ctx context.Context, size int64) (n int64, err error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, keyCountSQL, r.log, size).Scan(&n)
+	})
+	return n, fault("count search keys", err)
+}

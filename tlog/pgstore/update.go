@@ -1,0 +1,216 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/tile"
+)
+
+// txn is a transaction that holds the lock of the head row.
+type txn struct {
+	reader
+	current tlog.Head
+}
+
+func (t txn) Head() tlog.Head { return t.current }
+
+// Update implements [tlog.Store].
+func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
+	return s.transact(ctx, func(ctx context.Context, tx *pg.Tx) error {
+		head, err := s.lock(ctx, tx, r.log)
+		if err != nil {
+			return err
+		}
+		r := reader{log: r.log, q: tx.Conn()}
+		b, err := f(txn{r, head})
+		if err != nil {
+			return err
+		}
+		var last pgx.Batch
+		if b != nil {
+			next, err := s.write(ctx, tx, r, b)
+			if err != nil {
+				return err
+			}
+			last.Queue(moveHeadSQL, r.log, head.Size, next.Size, next.Root[:], next.TimeMS, next.Note)
+		}
+		err = s.commit(ctx, tx, &last)
+		if pg.Code(err) == divisionByZero {
+			err = fmt.Errorf("%w: tlog_head of log %s is not at size %d any more", tlog.ErrConflict, s.name, head.Size)
+		}
+		return err
+	})
+}
+
+// lock locks the head row and reads it, and then whether the log is frozen.
+func (s *Store) lock(ctx context.Context, tx *pg.Tx, log int64) (head tlog.Head, err error) {
+	var b pgx.Batch
+	b.Queue(lockSQL, log).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&head.Size, (*hash)(&head.Root), &head.TimeMS, &head.Note)
+	})
+	b.Queue(stateSQL, log).QueryRow(func(row pgx.Row) error { return row.Scan(&head.Frozen) })
+	err = tx.Begin(ctx, &b)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = fmt.Errorf("%w: the head row of log %s is gone", tlog.ErrCorrupt, s.name)
+	}
+	return head, err
+}
+
+// Create implements [tlog.Store].
+func (s *Store) Create(ctx context.Context, d tlog.Description, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	if d.Name != s.name {
+		return fmt.Errorf("create log %q in the store of log %q", d.Name, s.name)
+	}
+	return s.transact(ctx, func(ctx context.Context, tx *pg.Tx) error {
+		r := reader{q: tx.Conn()}
+		var first pgx.Batch
+		first.Queue(insertLogSQL, d.Name, d.Origin, d.Face, d.KeySHA256[:], d.CreatedMS).QueryRow(func(row pgx.Row) error { return row.Scan(&r.log) })
+		err := tx.Begin(ctx, &first)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = fmt.Errorf("log %s with origin %q: %w", d.Name, d.Origin, tlog.ErrExists)
+		}
+		if err != nil {
+			return err
+		}
+		b, err := f(txn{r, tlog.Head{Root: tile.EmptyRoot()}})
+		if err != nil {
+			return err
+		}
+		head, err := s.write(ctx, tx, r, b)
+		if err != nil {
+			return err
+		}
+		var last pgx.Batch
+		last.Queue(insertHeadSQL, r.log, head.Size, head.Root[:], head.TimeMS, head.Note)
+		return s.commit(ctx, tx, &last)
+	})
+}
+
+func (s *Store) transact(ctx context.Context, f func(context.Context, *pg.Tx) error) error {
+	if err := s.hit(tlog.PointTxBegin); err != nil {
+		return err
+	}
+	return fault("transaction on log "+s.name, s.db.Update(ctx, f))
+}
+
+// commit moves the head with the last batch and commits, in one round trip.
+func (s *Store) commit(ctx context.Context, tx *pg.Tx, last *pgx.Batch) error {
+	if err := s.hit(tlog.PointHeadStored, tlog.PointTxPrecommit); err != nil {
+		return err
+	}
+	if err := s.hit(tlog.PointTxCommitSent); err != nil {
+		return fmt.Errorf("%w: %w", tlog.ErrUnknownOutcome, err)
+	}
+	if err := tx.Commit(ctx, last); err != nil {
+		return err
+	}
+	if err := s.hit(tlog.PointTxCommitted); err != nil {
+		return fmt.Errorf("%w: %w", tlog.ErrUnknownOutcome, err)
+	}
+	return nil
+}
+
+// write inserts the rows of a batch, reads them back and has them sealed.
+func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (tlog.Head, error) {
+	if len(b.Leaves) > 0 {
+		_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(encodeLeaves(r.log, b.Leaves)), copyLeavesSQL)
+		if err != nil {
+			return tlog.Head{}, fault("insert leaves of log "+s.name, err)
+		}
+	}
+	if err := s.hit(tlog.PointLeafInserted); err != nil {
+		return tlog.Head{}, err
+	}
+	var batch pgx.Batch
+	for _, t := range b.Tiles {
+		batch.Queue(insertTileSQL, r.log, t.Level, t.N, t.Hashes, t.Root[:])
+	}
+	if len(b.Keys) > 0 {
+		indexes, keys := keyColumns(b.Keys)
+		batch.Queue(insertKeysSQL, r.log, indexes, keys)
+	}
+	for _, l := range b.Leaves {
+		if l.Attestation != nil {
+			batch.Queue(insertAttestSQL, r.log, l.Index, l.Attestation)
+		}
+	}
+	stored := readBack(&batch, r.log, b.Rows)
+	if err := tx.Send(ctx, &batch); err != nil {
+		return tlog.Head{}, err
+	}
+	if err := s.hit(tlog.PointTilesWritten, tlog.PointIndexInserted, tlog.PointAttestInserted); err != nil {
+		return tlog.Head{}, err
+	}
+	return b.Seal(*stored)
+}
+
+// readBack adds the queries for what the database says of a batch's rows.
+func readBack(batch *pgx.Batch, log int64, rows tlog.Rows) *tlog.Rows {
+	stored := &tlog.Rows{}
+	if n := len(rows.Leaves); n > 0 {
+		batch.Queue(leavesSQL, log, rows.Leaves[0].Index, rows.Leaves[n-1].Index+1).Query(func(from pgx.Rows) (err error) {
+			stored.Leaves, err = pgx.AppendRows(make([]tlog.Leaf, 0, n), from, scanLeaf)
+			return err
+		})
+	}
+	for _, t := range rows.Tiles {
+		batch.Queue(tileSQL, log, t.Level, t.N).Query(func(from pgx.Rows) (err error) {
+			stored.Tiles, err = pgx.AppendRows(stored.Tiles, from, scanTile(t.Level, t.N))
+			return err
+		})
+	}
+	return stored
+}
+
+// encodeLeaves returns rows for copyLeavesSQL in PostgreSQL's binary COPY format (manual of COPY).
+func encodeLeaves(log int64, leaves []tlog.Leaf) []byte {
+	size := 0
+	for _, l := range leaves {
+		size += 2 + 6*4 + 4 + 8 + 8 + 32 + 32 + len(l.Data)
+	}
+	b := make([]byte, 0, 19+size+2)
+	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	field := func(n int) { b = binary.BigEndian.AppendUint32(b, uint32(n)) }
+	for _, l := range leaves {
+		b = binary.BigEndian.AppendUint16(b, 6)
+		field(4)
+		b = binary.BigEndian.AppendUint32(b, uint32(log))
+		field(8)
+		b = binary.BigEndian.AppendUint64(b, uint64(l.Index))
+		field(8)
+		b = binary.BigEndian.AppendUint64(b, uint64(l.TimeMS))
+		for _, column := range [][]byte{l.Identity[:], l.Hash[:], l.Data} {
+			field(len(column))
+			b = append(b, column...)
+		}
+	}
+	return binary.BigEndian.AppendUint16(b, 0xffff)
+}
+
+func keyColumns(keys []tlog.Key) (indexes []int64, list [][]byte) {
+	indexes, list = make([]int64, len(keys)), make([][]byte, len(keys))
+	for i, k := range keys {
+		indexes[i], list[i] = k.Index, notNull(k.Key)
+	}
+	return indexes, list
+}
+
+// notNull is b, which may be empty but is not NULL.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
