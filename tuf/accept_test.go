@@ -23,7 +23,7 @@ func key(t *testing.T, curve elliptic.Curve) crypto.Signer {
 	return k
 }
 
-func keySet(t *testing.T) Keys {
+func newKeys(t *testing.T) Keys {
 	t.Helper()
 	p := elliptic.P256()
 	return Keys{Root: key(t, p), Targets: key(t, p), Snapshot: key(t, p), Timestamp: key(t, p)}
@@ -43,7 +43,7 @@ func must[T any](t *testing.T) func(v T, err error) T {
 type bench struct {
 	t          *testing.T
 	keys       Keys
-	prev, next Set
+	prev, next Release
 	now        time.Time
 }
 
@@ -77,7 +77,7 @@ func (b *bench) replaceRoot(change func(*metadata.RootType)) {
 // resign signs targets, snapshot and timestamp of next with the given lifetimes.
 func (b *bench) resign(keys Keys, life Lifetimes) {
 	b.t.Helper()
-	b.next = must[Set](b.t)(withTargets(b.prev, b.targets(), keys, life, b.now))
+	b.next = must[Release](b.t)(withTargets(b.prev, b.targets(), keys, life, b.now))
 }
 
 func (b *bench) targets() []Target {
@@ -105,13 +105,13 @@ func TestAccept(t *testing.T) {
 			b.resign(keys, life)
 			b.rotate(func(r *metadata.RootType) { swapKey(t, r, Timestamp, keys.Timestamp) }, b.keys.Root)
 		}, ""},
-		{"no set", func(b *bench) { b.next = Set{} }, "no repository"},
+		{"no set", func(b *bench) { b.next = Release{} }, "no repository"},
 		{"the same timestamp again", func(b *bench) { b.next = b.prev }, "published already"},
 		{"an older set", func(b *bench) { b.prev, b.next = b.next, b.prev }, "goes back from version 2"},
 		{"targets version with other bytes", func(b *bench) {
 			again := b.prev
 			again.Targets.Version, again.Snapshot.Version = 0, 1
-			b.next = must[Set](t)(withTargets(again, b.targets(), b.keys, life, b.now))
+			b.next = must[Release](t)(withTargets(again, b.targets(), b.keys, life, b.now))
 		}, "targets version 1 differs"},
 		{"root version with other bytes", func(b *bench) {
 			b.next.Roots = []Metadata{b.root(1, func(r *metadata.RootType) { r.Expires = r.Expires.Add(-time.Hour) }, b.keys.Root)}
@@ -202,8 +202,8 @@ func TestAccept(t *testing.T) {
 		{"a role missing", func(b *bench) { b.replaceRoot(func(r *metadata.RootType) { delete(r.Roles, Snapshot) }) }, "no role snapshot"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b := &bench{t: t, keys: keySet(t), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-			b.prev = must[Set](t)(first([]Target{{Name: "trusted_root.json", Content: []byte("old")}}, b.keys, life, b.now))
+			b := &bench{t: t, keys: newKeys(t), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+			b.prev = must[Release](t)(first([]Target{{Name: "trusted_root.json", Content: []byte("old")}}, b.keys, life, b.now))
 			b.resign(b.keys, life)
 			tc.do(b)
 			err := accept(b.prev, b.next, life, b.now)
@@ -238,24 +238,24 @@ func TestKeys(t *testing.T) {
 	list := []Target{{Name: "a", Content: []byte("x")}}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	t.Run("P-384", func(t *testing.T) {
-		keys := keySet(t)
+		keys := newKeys(t)
 		keys.Snapshot = key(t, elliptic.P384())
 		if _, err := first(list, keys, Production(), now); err == nil || !strings.Contains(err.Error(), "P-256") {
 			t.Error(err)
 		}
 	})
 	t.Run("missing", func(t *testing.T) {
-		keys := keySet(t)
+		keys := newKeys(t)
 		keys.Root = nil
 		if _, err := first(list, keys, Production(), now); !errors.Is(err, ErrNoKey) {
 			t.Error(err)
 		}
 	})
 	t.Run("shared by an online and an offline role", func(t *testing.T) {
-		keys := keySet(t)
+		keys := newKeys(t)
 		keys.Timestamp = keys.Root
-		s := must[Set](t)(first(list, keys, Production(), now))
-		if err := accept(Set{}, s, Production(), now); !errors.Is(err, ErrRejected) {
+		s := must[Release](t)(first(list, keys, Production(), now))
+		if err := accept(Release{}, s, Production(), now); !errors.Is(err, ErrRejected) {
 			t.Error(err)
 		}
 	})
@@ -265,7 +265,7 @@ func TestKeys(t *testing.T) {
 func TestServedBytes(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 987654321, time.FixedZone("", 3600))
 	custom := []byte(`{"sigstore":{"status":"Active","usage":"Rekor"}}`)
-	s := must[Set](t)(first([]Target{{Name: "rekor.pub", Content: []byte("key"), Custom: custom}}, keySet(t), Development(), now))
+	s := must[Release](t)(first([]Target{{Name: "rekor.pub", Content: []byte("key"), Custom: custom}}, newKeys(t), Development(), now))
 	for _, tc := range []struct {
 		m    Metadata
 		want []string

@@ -45,29 +45,29 @@ func expiry(now time.Time, life time.Duration) time.Time {
 }
 
 // first builds version 1 of every role.
-func first(targets []Target, keys Keys, life Lifetimes, now time.Time) (Set, error) {
+func first(targets []Target, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	root := metadata.Root(expiry(now, life.Root))
 	for _, role := range []string{Root, Targets, Snapshot, Timestamp} {
 		s, err := keys.of(role)
 		if err != nil {
-			return Set{}, err
+			return Release{}, err
 		}
 		key, id, err := publicKey(s)
 		if err != nil {
-			return Set{}, err
+			return Release{}, err
 		}
 		root.Signed.Keys[id] = key
 		root.Signed.Roles[role] = &metadata.Role{KeyIDs: []string{id}, Threshold: 1}
 	}
 	signed, err := sign(root, Root, 1, now, keys)
 	if err != nil {
-		return Set{}, err
+		return Release{}, err
 	}
-	return withTargets(Set{Roots: []Metadata{signed}}, targets, keys, life, now)
+	return withTargets(Release{Roots: []Metadata{signed}}, targets, keys, life, now)
 }
 
 // withTargets builds the set that follows cur and holds these targets.
-func withTargets(cur Set, targets []Target, keys Keys, life Lifetimes, now time.Time) (Set, error) {
+func withTargets(cur Release, targets []Target, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next := cur
 	next.Contents = nil
 	version := cur.Targets.Version + 1
@@ -80,39 +80,39 @@ func withTargets(cur Set, targets []Target, keys Keys, life Lifetimes, now time.
 	slices.SortFunc(next.Contents, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })
 	var err error
 	if next.Targets, err = sign(m, Targets, version, now, keys); err != nil {
-		return Set{}, err
+		return Release{}, err
 	}
 	return withSnapshot(next, keys, life, now)
 }
 
 // withSnapshot signs the next snapshot, and with it the next timestamp.
-func withSnapshot(cur Set, keys Keys, life Lifetimes, now time.Time) (Set, error) {
+func withSnapshot(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next, version := cur, cur.Snapshot.Version+1
 	m := metadata.Snapshot(expiry(now, life.Snapshot))
 	m.Signed.Version = version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"targets.json": {Version: cur.Targets.Version}}
 	var err error
 	if next.Snapshot, err = sign(m, Snapshot, version, now, keys); err != nil {
-		return Set{}, err
+		return Release{}, err
 	}
 	return withTimestamp(next, keys, life, now)
 }
 
 // withTimestamp signs the next timestamp.
-func withTimestamp(cur Set, keys Keys, life Lifetimes, now time.Time) (Set, error) {
+func withTimestamp(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next, version := cur, cur.Timestamp.Version+1
 	m := metadata.Timestamp(expiry(now, life.Timestamp))
 	m.Signed.Version = version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": {Version: cur.Snapshot.Version}}
 	var err error
 	if next.Timestamp, err = sign(m, Timestamp, version, now, keys); err != nil {
-		return Set{}, err
+		return Release{}, err
 	}
 	return next, nil
 }
 
 // sameTargets reports whether cur holds exactly these targets.
-func sameTargets(cur Set, targets []Target) (bool, error) {
+func sameTargets(cur Release, targets []Target) (bool, error) {
 	m, err := metadata.Targets().FromBytes(cur.Targets.Bytes)
 	if err != nil {
 		return false, fmt.Errorf("tuf: stored targets: %w", err)

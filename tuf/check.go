@@ -16,7 +16,7 @@ var maxSize = map[string]int{Root: 99 << 10, Timestamp: 16 << 10, Snapshot: 99 <
 // accept runs the client workflow over next at the time now: once from the first root, as a new
 // client, and once as a client that holds prev. It also holds next against the rules that some
 // clients keep and the reference does not. The error wraps ErrRejected.
-func accept(prev, next Set, life Lifetimes, now time.Time) error {
+func accept(prev, next Release, life Lifetimes, now time.Time) error {
 	checks := []func() error{
 		func() error { return checkForms(next, life, now) },
 		func() error { return checkHistory(prev, next) },
@@ -37,9 +37,9 @@ func accept(prev, next Set, life Lifetimes, now time.Time) error {
 	return nil
 }
 
-// walk is a client that holds prev (the zero Set: only next's first root) and updates to next.
+// walk is a client that holds prev (the zero Release: only next's first root) and updates to next.
 // The comments are the steps of the specification's detailed client workflow.
-func walk(prev, next Set, now time.Time) (*trustedmetadata.TrustedMetadata, error) {
+func walk(prev, next Release, now time.Time) (*trustedmetadata.TrustedMetadata, error) {
 	held := prev
 	if !held.Created() {
 		if !next.Created() {
@@ -86,7 +86,7 @@ func walk(prev, next Set, now time.Time) (*trustedmetadata.TrustedMetadata, erro
 
 // checkHistory holds next against what was published: no version goes back, none is signed
 // twice, and something is new.
-func checkHistory(prev, next Set) error {
+func checkHistory(prev, next Release) error {
 	if len(next.Roots) < len(prev.Roots) {
 		return fmt.Errorf("root goes back from version %d to %d", len(prev.Roots), len(next.Roots))
 	}
@@ -112,8 +112,8 @@ func checkHistory(prev, next Set) error {
 
 // checkWhole is a new client: it wants a way from the first root to the content of every target,
 // and no other content.
-func checkWhole(next Set, now time.Time) error {
-	tm, err := walk(Set{}, next, now)
+func checkWhole(next Release, now time.Time) error {
+	tm, err := walk(Release{}, next, now)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const slack = 5 * time.Minute
 
 // checkForms holds every file against the rules of single clients: size, form and length of the
 // expiry, and for the newest root its keys and thresholds.
-func checkForms(s Set, life Lifetimes, now time.Time) error {
+func checkForms(s Release, life Lifetimes, now time.Time) error {
 	if !s.Created() {
 		return ErrNotCreated
 	}

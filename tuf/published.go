@@ -20,7 +20,7 @@ type File struct {
 // Published is one complete repository: the current set and every older file that clients may
 // still ask for. It does not change.
 type Published struct {
-	set     Set
+	set     Release
 	files   map[string]File
 	order   []string
 	targets map[string]File
@@ -34,7 +34,7 @@ func newPublished(a Archive) (*Published, error) {
 	if !s.Created() {
 		return nil, ErrNotCreated
 	}
-	tm, err := walk(Set{}, s, s.Timestamp.SignedAt)
+	tm, err := walk(Release{}, s, s.Timestamp.SignedAt)
 	if err != nil {
 		return nil, fmt.Errorf("tuf: stored set: %w", err)
 	}

@@ -59,7 +59,7 @@ func (r *Repository) note(ctx context.Context, err error, wait time.Duration) {
 
 // renewed returns the set that follows cur at the time now, or cur itself if nothing is due. It
 // decides by cur and now alone.
-func renewed(cur Set, keys Keys, life Lifetimes, now time.Time) (Set, error) {
+func renewed(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	switch {
 	case due(cur.Snapshot, life.Snapshot, life.RenewSnapshot, now):
 		return withSnapshot(cur, keys, life, now)
@@ -91,7 +91,7 @@ func remaining(m Metadata, now time.Time) time.Duration {
 
 // checkClock refuses to sign when the clock contradicts the last publication: before it, or, with
 // a limit, so long after it that the service cannot have been running.
-func checkClock(cur Set, now time.Time, maxGap time.Duration) error {
+func checkClock(cur Release, now time.Time, maxGap time.Duration) error {
 	if !cur.Created() {
 		return nil
 	}

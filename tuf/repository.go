@@ -81,9 +81,9 @@ func (r *Repository) Create(ctx context.Context, targets []Target) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+	err := r.update(ctx, func(cur Release, now time.Time) (Release, error) {
 		if cur.Created() {
-			return Set{}, ErrExists
+			return Release{}, ErrExists
 		}
 		return first(targets, r.cfg.Keys, r.cfg.Lifetimes, now)
 	})
@@ -101,14 +101,14 @@ func (r *Repository) Publish(ctx context.Context, targets []Target) (changed boo
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err = r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+	err = r.update(ctx, func(cur Release, now time.Time) (Release, error) {
 		changed = false
 		if !cur.Created() {
-			return Set{}, ErrNotCreated
+			return Release{}, ErrNotCreated
 		}
 		same, err := sameTargets(cur, targets)
 		if err != nil {
-			return Set{}, err
+			return Release{}, err
 		}
 		if same && !r.targetsDue(cur, now) {
 			return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
@@ -123,7 +123,7 @@ func (r *Repository) Publish(ctx context.Context, targets []Target) (changed boo
 }
 
 // targetsDue asks for new targets metadata only where the key to sign it is at hand.
-func (r *Repository) targetsDue(cur Set, now time.Time) bool {
+func (r *Repository) targetsDue(cur Release, now time.Time) bool {
 	return r.cfg.Keys.Targets != nil && remaining(cur.Targets, now) < r.cfg.Lifetimes.RenewTargets
 }
 
@@ -132,9 +132,9 @@ func (r *Repository) targetsDue(cur Set, now time.Time) bool {
 func (r *Repository) Refresh(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.update(ctx, func(cur Set, now time.Time) (Set, error) {
+	err := r.update(ctx, func(cur Release, now time.Time) (Release, error) {
 		if !cur.Created() {
-			return Set{}, ErrNotCreated
+			return Release{}, ErrNotCreated
 		}
 		return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
 	})
@@ -145,18 +145,18 @@ func (r *Repository) Refresh(ctx context.Context) error {
 }
 
 // update runs f under the store's lock and stores what it returns only if a client accepts it.
-func (r *Repository) update(ctx context.Context, f func(cur Set, now time.Time) (Set, error)) error {
-	return r.cfg.Store.Update(ctx, func(cur Set) (Set, error) {
+func (r *Repository) update(ctx context.Context, f func(cur Release, now time.Time) (Release, error)) error {
+	return r.cfg.Store.Update(ctx, func(cur Release) (Release, error) {
 		now := r.cfg.Clock.Now().UTC().Truncate(time.Second)
 		next, err := f(cur, now)
 		if err != nil {
-			return Set{}, err
+			return Release{}, err
 		}
 		if next.Versions() == cur.Versions() {
 			return cur, nil
 		}
 		if err := checkClock(cur, now, r.cfg.MaxGap); err != nil && !r.cfg.AcceptClock {
-			return Set{}, err
+			return Release{}, err
 		}
 		return next, accept(cur, next, r.cfg.Lifetimes, now)
 	})

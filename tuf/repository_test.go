@@ -252,7 +252,7 @@ func TestClockThatRanAhead(t *testing.T) {
 // current targets.
 func TestClientsFollow(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("12"); err != nil { // thousands of signatures each; more with -rapid.checks
+		if err := f.Value.Set("8"); err != nil { // thousands of signatures each; more with -rapid.checks
 			t.Fatal(err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	sigtuf "github.com/sigstore/sigstore-go/pkg/tuf"
+	//lint:ignore SA1019 gitsign, Kyverno and policy-controller still read their caches with it
 	legacy "github.com/sigstore/sigstore/pkg/tuf"
 
 	"github.com/sigbox/sigbox/internal/clock"

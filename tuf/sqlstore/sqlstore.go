@@ -33,7 +33,7 @@ type querier interface {
 }
 
 // Update implements tuf.Store.
-func (s *Store) Update(ctx context.Context, f func(cur tuf.Set) (tuf.Set, error)) error {
+func (s *Store) Update(ctx context.Context, f func(cur tuf.Release) (tuf.Release, error)) error {
 	return s.db.Update(ctx, func(tx *sql.Tx) error {
 		ctx := context.WithoutCancel(ctx) // a publication under way is not abandoned
 		cur, err := current(ctx, tx)
@@ -51,7 +51,7 @@ func (s *Store) Update(ctx context.Context, f func(cur tuf.Set) (tuf.Set, error)
 	})
 }
 
-func (s *Store) write(ctx context.Context, tx *sql.Tx, next tuf.Set) error {
+func (s *Store) write(ctx context.Context, tx *sql.Tx, next tuf.Release) error {
 	for _, b := range next.Contents {
 		if err := s.fault("content"); err != nil {
 			return err
@@ -158,19 +158,19 @@ func (s *Store) Load(ctx context.Context) (tuf.Archive, error) {
 	return a, err
 }
 
-// current returns the current set, the zero Set if there is none.
-func current(ctx context.Context, q querier) (tuf.Set, error) {
+// current returns the current set, the zero Release if there is none.
+func current(ctx context.Context, q querier) (tuf.Release, error) {
 	v, err := versions(ctx, q)
 	if err != nil || v == (tuf.Versions{}) {
-		return tuf.Set{}, err
+		return tuf.Release{}, err
 	}
-	var s tuf.Set
+	var s tuf.Release
 	s.Roots, err = metadata(ctx, q, `SELECT role, version, signed_s, bytes FROM tuf_metadata WHERE role = 'root' AND version <= ? ORDER BY version`, v.Root)
 	if err != nil {
-		return tuf.Set{}, err
+		return tuf.Release{}, err
 	}
 	if int64(len(s.Roots)) != v.Root {
-		return tuf.Set{}, fmt.Errorf("TUF repository is damaged: %d versions of root, want %d", len(s.Roots), v.Root)
+		return tuf.Release{}, fmt.Errorf("TUF repository is damaged: %d versions of root, want %d", len(s.Roots), v.Root)
 	}
 	for role, p := range map[string]struct {
 		version int64
@@ -178,10 +178,10 @@ func current(ctx context.Context, q querier) (tuf.Set, error) {
 	}{tuf.Targets: {v.Targets, &s.Targets}, tuf.Snapshot: {v.Snapshot, &s.Snapshot}, tuf.Timestamp: {v.Timestamp, &s.Timestamp}} {
 		rows, err := metadata(ctx, q, `SELECT role, version, signed_s, bytes FROM tuf_metadata WHERE role = ? AND version = ?`, role, p.version)
 		if err != nil {
-			return tuf.Set{}, err
+			return tuf.Release{}, err
 		}
 		if len(rows) != 1 {
-			return tuf.Set{}, fmt.Errorf("TUF repository is damaged: %s version %d is missing", role, p.version)
+			return tuf.Release{}, fmt.Errorf("TUF repository is damaged: %s version %d is missing", role, p.version)
 		}
 		*p.to = rows[0]
 	}

@@ -134,12 +134,12 @@ func TestSignedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, change := range []func(*tuf.Set){
-		func(n *tuf.Set) { n.Roots = []tuf.Metadata{other(n.Roots[0])} },
-		func(n *tuf.Set) { n.Targets = other(n.Targets) },
-		func(n *tuf.Set) { n.Snapshot = other(n.Snapshot) },
+	for _, change := range []func(*tuf.Release){
+		func(n *tuf.Release) { n.Roots = []tuf.Metadata{other(n.Roots[0])} },
+		func(n *tuf.Release) { n.Targets = other(n.Targets) },
+		func(n *tuf.Release) { n.Snapshot = other(n.Snapshot) },
 	} {
-		err := s.Update(t.Context(), func(cur tuf.Set) (tuf.Set, error) {
+		err := s.Update(t.Context(), func(cur tuf.Release) (tuf.Release, error) {
 			next := cur
 			next.Timestamp.Version++
 			change(&next)
@@ -166,8 +166,8 @@ func TestRefusedLeavesNothing(t *testing.T) {
 	defer closeDB(t, db)
 	s := New(db)
 	refuse := errors.New("refused")
-	err := s.Update(t.Context(), func(tuf.Set) (tuf.Set, error) {
-		return tuf.Set{Roots: []tuf.Metadata{{Role: tuf.Root, Version: 1, Bytes: []byte("x")}}}, refuse
+	err := s.Update(t.Context(), func(tuf.Release) (tuf.Release, error) {
+		return tuf.Release{Roots: []tuf.Metadata{{Role: tuf.Root, Version: 1, Bytes: []byte("x")}}}, refuse
 	})
 	if !errors.Is(err, refuse) {
 		t.Errorf("%v", err)

@@ -15,7 +15,7 @@ type Memory struct {
 }
 
 // Update implements tuf.Store.
-func (m *Memory) Update(_ context.Context, f func(tuf.Set) (tuf.Set, error)) error {
+func (m *Memory) Update(_ context.Context, f func(tuf.Release) (tuf.Release, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	cur := m.archive.Current

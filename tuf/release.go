@@ -40,9 +40,9 @@ type Blob struct {
 	Content []byte
 }
 
-// Set is everything a client needs to get from the first root to the current targets. The zero
+// Release is everything a client needs to get from the first root to the current targets. The zero
 // value is the set of a repository that was never created.
-type Set struct {
+type Release struct {
 	Roots                        []Metadata // versions 1 to N without a gap
 	Targets, Snapshot, Timestamp Metadata
 	Contents                     []Blob // of the current targets, sorted by name
@@ -54,10 +54,10 @@ type Versions struct {
 }
 
 // Created reports whether there is a repository at all.
-func (s Set) Created() bool { return len(s.Roots) > 0 }
+func (s Release) Created() bool { return len(s.Roots) > 0 }
 
-// Versions returns the version of each role, zeros for the zero Set.
-func (s Set) Versions() Versions {
+// Versions returns the version of each role, zeros for the zero Release.
+func (s Release) Versions() Versions {
 	return Versions{
 		Root: int64(len(s.Roots)), Targets: s.Targets.Version,
 		Snapshot: s.Snapshot.Version, Timestamp: s.Timestamp.Version,
@@ -66,7 +66,7 @@ func (s Set) Versions() Versions {
 
 // Archive is the current set and what older sets still refer to.
 type Archive struct {
-	Current Set
+	Current Release
 	Old     []Metadata // targets and snapshots of earlier sets
 	Blobs   []Blob     // contents of earlier targets
 }
@@ -77,7 +77,7 @@ type Store interface {
 	// current set. It stores what f returns and makes it current in one durable transaction. If f
 	// fails, or returns a set with the same versions, nothing is written. A (role, version) that
 	// is stored with other bytes is ErrConflict.
-	Update(ctx context.Context, f func(cur Set) (next Set, err error)) error
+	Update(ctx context.Context, f func(cur Release) (next Release, err error)) error
 
 	// Versions returns the versions of the current set, zeros if there is none.
 	Versions(ctx context.Context) (Versions, error)
