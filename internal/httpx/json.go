@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -92,7 +93,14 @@ func DecodeJSON(data []byte, v any, strict bool) error {
 	if err := dec.Decode(v); err != nil {
 		var typ *json.UnmarshalTypeError
 		if errors.As(err, &typ) {
-			return Errorf(http.StatusBadRequest, "field %q has the wrong type: want %s", typ.Field, typ.Type)
+			want := typ.Type.String()
+			if typ.Type.Kind() == reflect.Struct { // our type's name means nothing to the client
+				want = "an object"
+			}
+			if typ.Field == "" {
+				return Errorf(http.StatusBadRequest, "body has the wrong type: want %s", want)
+			}
+			return Errorf(http.StatusBadRequest, "field %q has the wrong type: want %s", typ.Field, want)
 		}
 		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 			return Errorf(http.StatusBadRequest, "unknown field %.64s", field)

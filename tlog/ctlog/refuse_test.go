@@ -137,6 +137,7 @@ func TestBadBodies(t *testing.T) {
 		{"not base64", "B-090", `{"chain":["!"]}`, json, 400, "chain[0] is invalid: want a DER certificate in standard base64"},
 		{"URL base64", "B-090", `{"chain":["` + url64 + `"]}`, json, 400, "chain[0] is invalid: want a DER certificate in standard base64"},
 		{"empty certificate", "B-090", `{"chain":["` + cert + `",""]}`, json, 400, "chain[1] is invalid: want a DER certificate in standard base64"},
+		{"list for an object", "B-090", `[]`, json, 400, "body has the wrong type: want an object"},
 		{"number for chain", "B-090", `{"chain":7}`, json, 400, `field "chain" has the wrong type: want []string`},
 		{"10k certificates", "B-091", `{"chain":["QQ=="` + strings.Repeat(`,"QQ=="`, 9999) + `]}`, json, 400, "cert chain too long: 10000 certificates, at most 10 are accepted"},
 		{"body beyond the limit", "B-091", `{"chain":["` + strings.Repeat("A", 600<<10) + `"]}`, json, 413, "Request Entity Too Large. Limit set to 524288"},
