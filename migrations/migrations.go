@@ -11,21 +11,21 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-//go:embed sqlite/*/*.sql
+//go:embed sqlite/*/*.sql postgres/*/*.sql
 var files embed.FS
 
 // ApplySQLite brings one schema ("ca", "tlog" or "tuf") of an SQLite database to the newest
 // version this binary knows. It fails, changing nothing, if the database is newer than that.
 func ApplySQLite(ctx context.Context, db *sql.DB, schema string) error {
-	return apply(ctx, db, goose.DialectSQLite3, "sqlite/"+schema, schema)
+	return apply(ctx, db, goose.DialectSQLite3, "sqlite/"+schema, schema, "sigbox_"+schema+"_version")
 }
 
-func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema string) error {
+func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema, table string) error {
 	sub, err := fs.Sub(files, dir)
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", schema, err)
 	}
-	store, err := database.NewStore(dialect, "sigbox_"+schema+"_version")
+	store, err := database.NewStore(dialect, table)
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", schema, err)
 	}
@@ -33,8 +33,7 @@ func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema s
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", schema, err)
 	}
-	sources := p.ListSources()
-	newest := sources[len(sources)-1].Version
+	newest := newestOf(p.ListSources())
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
 		return fmt.Errorf("schema version of %s: %w", schema, err)
@@ -47,3 +46,5 @@ func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema s
 	}
 	return nil
 }
+
+func newestOf(sources []*goose.Source) int64 { return sources[len(sources)-1].Version }

@@ -1,0 +1,120 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	shared     = sync.OnceValues(func() (*Server, error) { return newServer() })
+	databaseNo atomic.Int64
+)
+
+// Shared returns the server of this test binary.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	return s
+}
+
+// Start returns a server of the test's own, with further lines of postgresql.conf. It is shut down
+// when the test ends.
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s, err := newServer(settings...)
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.halt(), os.RemoveAll(s.dir)); err != nil {
+			t.Errorf("stop PostgreSQL: %v", err)
+		}
+	})
+	return s
+}
+
+// Database makes an empty database and returns its name. It is dropped when the test ends.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	return s.create(t, "")
+}
+
+func (s *Server) create(t testing.TB, how string) string {
+	t.Helper()
+	name := fmt.Sprintf("t%d", databaseNo.Add(1))
+	s.Exec(t, "postgres", "CREATE DATABASE "+name+how)
+	t.Cleanup(func() { s.Exec(t, "postgres", "DROP DATABASE "+name+" WITH (FORCE)") })
+	return name
+}
+
+// DatabaseFrom makes a database that prepare has filled, and returns its name. prepare gets the
+// connection string of an empty database; for each key it is called once, and copies are handed out.
+func (s *Server) DatabaseFrom(t testing.TB, key string, prepare func(url string) error) string {
+	t.Helper()
+	s.mu.Lock()
+	template, ok := s.templates[key]
+	if !ok {
+		template = "template_" + key
+		s.Exec(t, "postgres", "CREATE DATABASE "+template)
+		if err := prepare(s.URL(template)); err != nil {
+			s.mu.Unlock()
+			t.Fatal(err)
+		}
+		s.templates[key] = template
+	}
+	s.mu.Unlock()
+	return s.create(t, " TEMPLATE "+template)
+}
+
+// Connect returns a connection of the superuser that is closed when the test ends.
+func (s *Server) Connect(t testing.TB, database string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), s.URL(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
+
+// Exec runs statements as the superuser.
+func (s *Server) Exec(t testing.TB, database string, statements ...string) {
+	t.Helper()
+	ctx := context.Background() // the test's own is over in its clean-up
+	c, err := pgx.Connect(ctx, s.URL(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	for _, q := range statements {
+		if _, err := c.Exec(ctx, q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
+// Kill kills the whole server, every process of it, with SIGKILL. [Server.Restart] starts it again.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	if err := s.kill(); err != nil {
+		t.Fatalf("kill PostgreSQL: %v", err)
+	}
+}
+
+// Restart starts the server, after stopping it if it runs, with further lines of postgresql.conf.
+func (s *Server) Restart(t testing.TB, settings ...string) {
+	t.Helper()
+	if err := errors.Join(s.halt(), s.configure(settings...), s.start()); err != nil {
+		t.Fatalf("restart PostgreSQL: %v", err)
+	}
+}
