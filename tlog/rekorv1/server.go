@@ -30,7 +30,7 @@ type Config struct {
 
 	ReturnDuplicates bool         // 201 with the stored entry instead of 409
 	MaxBody          int64        // bytes of a request body; 0 is DefaultMaxBody
-	MaxResults       int          // entries that answer a search; 0 is DefaultMaxResults
+	MaxResults       int          // entries that answer a search, the newest of what Log.Search returns; 0 is DefaultMaxResults
 	Logger           *slog.Logger // nil is slog.Default()
 }
 

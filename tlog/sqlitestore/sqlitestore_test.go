@@ -71,14 +71,14 @@ func fixture(t testing.TB, path string) storetest.Fixture {
 		Another: func(t testing.TB) tlog.Store { return openStore(t, openDB(t, path), "test") },
 		Backup: func(t testing.TB) storetest.Fixture {
 			backup := filepath.Join(t.TempDir(), "backup.db")
-			exec(t, db, "VACUUM INTO ?", backup)
+			mustExec(t, db, "VACUUM INTO ?", backup)
 			return fixture(t, backup)
 		},
 		Tamper: func(t testing.TB, at storetest.Cell, change func([]byte) []byte) { tamper(t, db, at, change) },
 	}
 }
 
-func exec(t testing.TB, db *sqlite.DB, query string, args ...any) {
+func mustExec(t testing.TB, db *sqlite.DB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.Writer().ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -89,9 +89,9 @@ func exec(t testing.TB, db *sqlite.DB, query string, args ...any) {
 func tamper(t testing.TB, db *sqlite.DB, at storetest.Cell, change func([]byte) []byte) {
 	t.Helper()
 	for _, name := range triggers(t, db) {
-		exec(t, db, "DROP TRIGGER "+name)
+		mustExec(t, db, "DROP TRIGGER "+name)
 	}
-	exec(t, db, "PRAGMA foreign_keys = 0")
+	mustExec(t, db, "PRAGMA foreign_keys = 0")
 	where := map[string]string{
 		"tlog_leaf": "idx = ?2", "tlog_key": "idx = ?2", "attestation": "idx = ?2", "tlog_tile": "level = ?1 AND n = ?2", "tlog_head": "?1 = ?1 AND ?2 = ?2",
 	}[at.Table]
@@ -106,11 +106,11 @@ func tamper(t testing.TB, db *sqlite.DB, at storetest.Cell, change func([]byte) 
 	changed := change(old.([]byte))
 	switch {
 	case changed == nil:
-		exec(t, db, "DELETE FROM "+at.Table+" WHERE "+where, at.Level, at.N)
+		mustExec(t, db, "DELETE FROM "+at.Table+" WHERE "+where, at.Level, at.N)
 	case isNumber:
-		exec(t, db, "UPDATE "+at.Table+" SET "+at.Column+" = ?3 WHERE "+where, at.Level, at.N, int64(binary.BigEndian.Uint64(changed)))
+		mustExec(t, db, "UPDATE "+at.Table+" SET "+at.Column+" = ?3 WHERE "+where, at.Level, at.N, int64(binary.BigEndian.Uint64(changed)))
 	default:
-		exec(t, db, "UPDATE "+at.Table+" SET "+at.Column+" = ?3 WHERE "+where, at.Level, at.N, changed)
+		mustExec(t, db, "UPDATE "+at.Table+" SET "+at.Column+" = ?3 WHERE "+where, at.Level, at.N, changed)
 	}
 }
 

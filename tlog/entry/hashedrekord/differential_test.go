@@ -315,6 +315,18 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// BenchmarkUpstream is BenchmarkParse with Rekor's own code, for comparison.
+func BenchmarkUpstream(b *testing.B) {
+	key := entrytest.P256(b)
+	proposed := sign(b, key, entrytest.CertPEM(entrytest.Cert(b, key, entrytest.SAN{URI: "https://a/b"}, nil, nil)), crypto.SHA256)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := upstream(proposed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func replace(t testing.TB, s []byte, old, with string) []byte {
 	t.Helper()
 	if !bytes.Contains(s, []byte(old)) {
