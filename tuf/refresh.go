@@ -61,12 +61,21 @@ func (r *Repository) note(ctx context.Context, err error, wait time.Duration) {
 // decides by cur and now alone.
 func renewed(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	switch {
-	case due(cur.Snapshot, life.Snapshot, life.RenewSnapshot, now):
+	case snapshotDue(cur, life, now):
 		return withSnapshot(cur, keys, life, now)
-	case due(cur.Timestamp, life.Timestamp, life.RenewTimestamp, now):
+	case renewalDue(cur, life, now):
 		return withTimestamp(cur, keys, life, now)
 	}
 	return cur, nil
+}
+
+func snapshotDue(cur Release, life Lifetimes, now time.Time) bool {
+	return due(cur.Snapshot, life.Snapshot, life.RenewSnapshot, now)
+}
+
+// renewalDue says whether renewed would sign anything.
+func renewalDue(cur Release, life Lifetimes, now time.Time) bool {
+	return snapshotDue(cur, life, now) || due(cur.Timestamp, life.Timestamp, life.RenewTimestamp, now)
 }
 
 // due says whether m is to be signed again: because it will soon expire, or because it claims to

@@ -127,19 +127,21 @@ func (r *Repository) targetsDue(cur Release, now time.Time) bool {
 	return r.cfg.Keys.Targets != nil && remaining(cur.Targets, now) < r.cfg.Lifetimes.RenewTargets
 }
 
-// Refresh signs snapshot and timestamp again if they are due, and shows what other replicas have
-// published.
+// Refresh shows what other replicas have published, and signs snapshot and timestamp again if
+// they are due. It takes the store's lock only then.
 func (r *Repository) Refresh(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	shown := r.show(ctx)
+	p := r.published.Load()
+	if p == nil || !renewalDue(p.set, r.cfg.Lifetimes, r.cfg.Clock.Now()) {
+		return shown
+	}
 	err := r.update(ctx, func(cur Release, now time.Time) (Release, error) {
-		if !cur.Created() {
-			return Release{}, ErrNotCreated
-		}
 		return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("renew TUF metadata: %w", err), r.show(ctx))
+		return errors.Join(fmt.Errorf("renew TUF metadata: %w", err), shown)
 	}
 	return r.show(ctx)
 }
