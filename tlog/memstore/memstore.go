@@ -46,8 +46,8 @@ func New() *Store {
 	}}
 }
 
-// SetHook makes the store call h at its points of the commit path.
-func (s *Store) SetHook(h tlog.Hook) {
+// UseHook makes the store call h at its points of the commit path.
+func (s *Store) UseHook(h tlog.Hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = h

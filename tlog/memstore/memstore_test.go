@@ -20,7 +20,7 @@ func TestStore(t *testing.T) {
 func fixture(s *memstore.Store) storetest.Fixture {
 	return storetest.Fixture{
 		Store:   s,
-		SetHook: s.SetHook,
+		UseHook: s.UseHook,
 		Another: func(testing.TB) tlog.Store { return s },
 		Backup:  func(testing.TB) storetest.Fixture { return fixture(s.Clone()) },
 		Tamper: func(t testing.TB, at storetest.Cell, change func([]byte) []byte) {

@@ -78,7 +78,7 @@ func fixture(t testing.TB, database string) storetest.Fixture {
 	s := openStore(t, openDB(t, server.URL(database)), "test")
 	return storetest.Fixture{
 		Store:   s,
-		SetHook: s.SetHook,
+		UseHook: s.UseHook,
 		Another: func(t testing.TB) tlog.Store { return openStore(t, openDB(t, server.URL(database)), "test") },
 		Backup:  func(t testing.TB) storetest.Fixture { return fixture(t, backup(t, server, database)) },
 		Tamper: func(t testing.TB, at storetest.Cell, change func([]byte) []byte) {

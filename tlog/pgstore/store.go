@@ -45,8 +45,8 @@ func scanDescription(row pgx.Row) (id int64, d tlog.Description, err error) {
 	return id, d, err
 }
 
-// SetHook makes the store call h at its points of the commit path.
-func (s *Store) SetHook(h tlog.Hook) { s.hook.Store(&h) }
+// UseHook makes the store call h at its points of the commit path.
+func (s *Store) UseHook(h tlog.Hook) { s.hook.Store(&h) }
 
 func (s *Store) hit(points ...string) error {
 	if h := s.hook.Load(); h != nil {

@@ -67,7 +67,7 @@ func fixture(t testing.TB, path string) storetest.Fixture {
 	s := openStore(t, db, "test")
 	return storetest.Fixture{
 		Store:   s,
-		SetHook: s.SetHook,
+		UseHook: s.UseHook,
 		Another: func(t testing.TB) tlog.Store { return openStore(t, openDB(t, path), "test") },
 		Backup: func(t testing.TB) storetest.Fixture {
 			backup := filepath.Join(t.TempDir(), "backup.db")

@@ -61,7 +61,7 @@ func newRig(t testing.TB, f Fixture) *rig {
 	r.cfg = logtest.Config(t, func(c *tlog.Config) { c.Hook, c.Guard = r.plan.hit, newGuard() })
 	newLog(t, f, r.cfg, r.next)
 	r.log, _ = open(t, f.Store, r.cfg)
-	f.SetHook(r.plan.hit)
+	f.UseHook(r.plan.hit)
 	return r
 }
 
@@ -222,7 +222,7 @@ func testUnknownThenOther(t *testing.T, f Fixture) {
 	}
 	for n, point := range []string{tlog.PointTxCommitted, tlog.PointTxCommitSent} {
 		lost := false
-		f.SetHook(func(p string) error {
+		f.UseHook(func(p string) error {
 			switch {
 			case p == point && !lost:
 				lost = true
@@ -237,7 +237,7 @@ func testUnknownThenOther(t *testing.T, f Fixture) {
 			return nil
 		})
 		res := r.append(t, r.fresh(1))[0]
-		f.SetHook(nil)
+		f.UseHook(nil)
 		if res.err != nil || res.receipt.Duplicate {
 			t.Fatalf("case %d: duplicate %v, %v", n, res.receipt.Duplicate, res.err)
 		}
@@ -259,7 +259,7 @@ func testUnknownThenOther(t *testing.T, f Fixture) {
 func testNeverLearnt(t *testing.T, f Fixture) {
 	r := newRig(t, f)
 	gone := false
-	f.SetHook(func(p string) error {
+	f.UseHook(func(p string) error {
 		if p == tlog.PointTxCommitted {
 			gone = true
 		}
@@ -272,7 +272,7 @@ func testNeverLearnt(t *testing.T, f Fixture) {
 	if !errors.Is(err, tlog.ErrUnavailable) || !errors.Is(err, tlog.ErrUnknownOutcome) {
 		t.Errorf("append: %v", err)
 	}
-	f.SetHook(nil)
+	f.UseHook(nil)
 	again := r.append(t, []logtest.Entry{logtest.Numbered(r.next - 1)})[0]
 	if again.err != nil || !again.receipt.Duplicate || again.receipt.Leaf.Index != int64(r.next-1) {
 		t.Errorf("append when the store is back: %+v", again)
@@ -285,7 +285,7 @@ func testTransient(t *testing.T, f Fixture) {
 	r := newRig(t, f)
 	for failures, want := range map[int]error{1: nil, 2: nil, 3: tlog.ErrUnavailable} {
 		left := failures
-		f.SetHook(func(p string) error {
+		f.UseHook(func(p string) error {
 			if p == tlog.PointHeadStored && left > 0 {
 				left--
 				return fmt.Errorf("deadlock: %w", tlog.ErrTransient)
@@ -293,7 +293,7 @@ func testTransient(t *testing.T, f Fixture) {
 			return nil
 		})
 		_, err := r.log.Append(t.Context(), r.fresh(1)[0])
-		f.SetHook(nil)
+		f.UseHook(nil)
 		if !errors.Is(err, want) || left != 0 {
 			t.Errorf("%d transient errors: %v; %d were not met", failures, err, left)
 		}

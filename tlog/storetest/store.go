@@ -432,7 +432,7 @@ func testStoreFaults(t *testing.T, f Fixture) {
 	create(t, f, 1)
 	size := int64(1)
 	var plan faults
-	f.SetHook(plan.hit)
+	f.UseHook(plan.hit)
 	for _, point := range storePoints {
 		plan.set(point)
 		err := f.Store.Update(t.Context(), appendRows(2))

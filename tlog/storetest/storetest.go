@@ -15,8 +15,8 @@ import (
 type Fixture struct {
 	// Store holds no log yet; its log is to be named "test".
 	Store tlog.Store
-	// SetHook sets the hook of Store.
-	SetHook func(tlog.Hook)
+	// UseHook sets the hook of Store.
+	UseHook func(tlog.Hook)
 	// Another returns a second store of the same log, as another process would have it.
 	Another func(t testing.TB) tlog.Store
 	// Backup returns a copy of the data as they are now, as a database of its own.
