@@ -291,6 +291,7 @@ func announce() {
 		{Client: "cosign 3", What: browserFlow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 3", What: deviceFlow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: tourRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "cosign 2, 3", What: anotherRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: goneRow, V1: matrix.NotRun, V2: matrix.NotRun},
 		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
@@ -313,7 +314,7 @@ func cell(t *testing.T, client, what string, log int) func() {
 		}
 		for l := 1; l <= 2; l++ {
 			if log == l || log == 0 {
-				world.table.Set(client, what, l, c)
+				world.table.Record(client, what, l, c)
 			}
 		}
 	}
@@ -329,7 +330,7 @@ func TestScenarios(t *testing.T) {
 				t.Parallel()
 				started := time.Now()
 				cell := matrix.Failed
-				defer func() { world.table.Set(s.client, s.what, log, cell) }()
+				defer func() { world.table.Record(s.client, s.what, log, cell) }()
 				s.run(t, log)
 				cell = matrix.Works
 				if log == 2 && s.v2cell != "" {

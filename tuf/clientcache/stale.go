@@ -42,7 +42,7 @@ func staleTUF(ctx context.Context, dir, mirror string) []Stale {
 	}
 	return []Stale{{
 		Where: dir,
-		Says:  "cosign, gitsign: signatures of this instance do not verify, or a TUF error that names root or a threshold",
+		Says:  "cosign: Verifying timestamp failed, not enough signatures",
 		Mend:  "sigbox trust init --replace --mirror " + mirror + " --root ROOT.JSON",
 	}}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strings"
@@ -30,9 +31,10 @@ type Options struct {
 
 // Instance is a running sigbox.
 type Instance struct {
-	URL   string
-	Addr  string
-	Ready time.Duration // from process start to the ready line
+	URL    string
+	Addr   string
+	Ready  time.Duration // from process start to the ready line
+	Stdout string        // all that was printed before the ready line
 
 	opts   Options
 	cmd    *exec.Cmd
@@ -62,11 +64,11 @@ func Start(ctx context.Context, o Options) (*Instance, error) {
 	if err := i.cmd.Start(); err != nil {
 		return nil, err
 	}
-	ready := make(chan string, 1)
+	ready := make(chan [2]string, 1)
 	go i.read(stdout, ready)
 	select {
-	case url := <-ready:
-		i.URL, i.Ready = url, time.Since(started)
+	case printed := <-ready:
+		i.Stdout, i.URL, i.Ready = printed[0], printed[1], time.Since(started)
 	case <-i.done:
 	case <-time.After(startLimit):
 		i.Kill()
@@ -77,14 +79,21 @@ func Start(ctx context.Context, o Options) (*Instance, error) {
 	return i, nil
 }
 
-// read passes the ready line on, drains the rest, and reaps the process.
-func (i *Instance) read(stdout io.Reader, ready chan<- string) {
+// read passes the lines up to the ready line on, wants none after it, and reaps the process.
+func (i *Instance) read(stdout io.Reader, ready chan<- [2]string) {
+	var before strings.Builder
 	var late string
+	isReady := false
 	for sc := bufio.NewScanner(stdout); sc.Scan(); {
-		if url, ok := strings.CutPrefix(sc.Text(), "ready "); ok && len(ready) == 0 {
-			ready <- url
-		} else if i.URL != "" {
+		url, ok := strings.CutPrefix(sc.Text(), "ready ")
+		switch {
+		case isReady:
 			late = sc.Text()
+		case ok:
+			isReady = true
+			ready <- [2]string{before.String(), url}
+		default:
+			before.WriteString(sc.Text() + "\n")
 		}
 	}
 	if i.err = i.cmd.Wait(); i.err == nil && late != "" {
@@ -132,24 +141,28 @@ var ports struct {
 	given map[int]bool
 }
 
-// FreePort returns a port of 127.0.0.1 on which nobody listens, never the same one twice.
+// FreePort returns a port of 127.0.0.1 on which nobody listens, never the same one twice. It is
+// below the range from which the kernel takes ports of outgoing connections, so that it stays
+// free while an instance restarts.
 func FreePort() (int, error) {
+	const low, high = 20000, 32000
 	ports.Lock()
 	defer ports.Unlock()
 	if ports.given == nil {
 		ports.given = map[int]bool{}
 	}
-	for range 100 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := low + rand.IntN(high-low)
+		if ports.given[port] {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return 0, err
+			continue
 		}
-		port := ln.Addr().(*net.TCPAddr).Port
 		_ = ln.Close()
-		if !ports.given[port] {
-			ports.given[port] = true
-			return port, nil
-		}
+		ports.given[port] = true
+		return port, nil
 	}
 	return 0, errors.New("no free port")
 }

@@ -39,8 +39,8 @@ func (t *Table) Announce(r Row) {
 	t.rows = append(t.rows, &r)
 }
 
-// Set fills the cell of a row for a log, 1 or 2. A failure stays.
-func (t *Table) Set(client, what string, log int, c Cell) {
+// Record fills the cell of a row for a log, 1 or 2. A failure stays.
+func (t *Table) Record(client, what string, log int, c Cell) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.rows {
