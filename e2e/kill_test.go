@@ -15,7 +15,7 @@ import (
 
 const (
 	killRounds  = 20
-	killWriters = 3 // on each log
+	killWriters = 3 // on each of the three logs
 )
 
 // TestKill ends `sigbox up` with SIGKILL under load, again and again, over one SQLite file: no
@@ -32,6 +32,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	certs := witness.NewCertificates(readPublicKey(t, filepath.Join(r.trust, "ctfe.pub")), r.token(t, "dev@example.com"))
 	ctx := context.Background()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -39,11 +40,15 @@ func TestKill(t *testing.T) {
 	var slowest time.Duration
 	for round := range killRounds {
 		from := len(v1.Entries())
+		promised, _ := certs.Count()
 		c := witness.NewClient(r.URL)
-		load(t, c, v1, v2, func() {
+		load(t, func() {
 			time.Sleep(100*time.Millisecond + time.Duration(dice.Int64N(int64(400*time.Millisecond)))) // the point is not to know when
 			r.Kill()
-		})
+		},
+			func(ctx context.Context, w *witness.Writer) error { return w.WriteV1(ctx, c, v1) },
+			func(ctx context.Context, w *witness.Writer) error { return w.WriteV2(ctx, c, v2) },
+			func(ctx context.Context, _ *witness.Writer) error { return certs.Issue(ctx, c) })
 		c.Close()
 		if r.Instance, err = r.Again(ctx); err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -58,6 +63,9 @@ func TestKill(t *testing.T) {
 		}
 		if _, err := witness.CheckV2(ctx, c, v2); err != nil {
 			t.Fatalf("round %d, Rekor v2: %v", round, err)
+		}
+		if _, err := certs.Check(ctx, r.URL, promised); err != nil {
+			t.Fatalf("round %d, CT: %v", round, err)
 		}
 		c.Close()
 	}
@@ -77,31 +85,33 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Rekor v2, at the end: %v", err)
 	}
-	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d on v1 of size %d, %d on v2 of size %d; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
-		killRounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size,
+	lastCT, err := certs.Check(ctx, r.URL, 0)
+	if err != nil {
+		t.Fatalf("CT, at the end: %v", err)
+	}
+	promised, _ := certs.Count()
+	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
+		killRounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size, promised, lastCT,
 		len(v1.Heads()), len(v2.Heads()), slowest.Round(time.Millisecond))
 }
 
-// load writes to both logs until kill, which is called once each log has acknowledged something,
-// has made them unreachable.
-func load(t *testing.T, c *witness.Client, v1, v2 *witness.Witness, kill func()) {
+// load writes until kill, which is called once every writer has been acknowledged something, has
+// made the instance unreachable.
+func load(t *testing.T, kill func(), writes ...func(context.Context, *witness.Writer) error) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	var writers, first sync.WaitGroup
-	first.Add(2 * killWriters)
+	first.Add(len(writes) * killWriters)
 	for range killWriters {
-		for _, write := range []func(*witness.Writer) error{
-			func(w *witness.Writer) error { return w.WriteV1(ctx, c, v1) },
-			func(w *witness.Writer) error { return w.WriteV2(ctx, c, v2) },
-		} {
+		for _, write := range writes {
 			writers.Go(func() {
-				done := sync.OnceFunc(first.Done)
-				defer done()
+				acknowledged := sync.OnceFunc(first.Done)
+				defer acknowledged()
 				w, err := witness.NewWriter()
 				for n := 0; err == nil; n++ {
-					if err = write(w); err == nil {
-						done()
+					if err = write(ctx, w); err == nil {
+						acknowledged()
 					} else if n == 0 {
 						t.Errorf("the first write failed: %v", err)
 					}

@@ -116,12 +116,13 @@ cosign2 verify-blob --new-bundle-format --bundle blob.new ` + me + ` blob
 echo hello > blob
 cosign2sc sign-blob --yes --identity-token "$TOKEN" --new-bundle-format $LOG --bundle blob.bundle blob
 cosign2 verify-blob --new-bundle-format --use-signed-timestamps --bundle blob.bundle ` + me + ` blob
+cosign3 verify-blob --bundle blob.bundle ` + me + ` blob
 `, v2cell: "new bundles, with a signing config and --use-signed-timestamps"},
 	{client: "cosign 2", what: "attest, verify-attestation: CycloneDX, SPDX, vuln, SLSA provenance, custom type", image: true, script: attest(
 		`cosign2 attest --yes --identity-token "$TOKEN"`, `cosign2 verify-attestation `+me), v2: `
 refuses 'must be hashedrekord' cosign2sc attest --yes --identity-token "$TOKEN" --new-bundle-format $LOG --type custom --predicate "$DATA/custom.json" "$IMAGE"
 `, v2cell: "no: cosign 2 sends entries that Rekor v2 refuses"},
-	{client: "cosign 2", what: "--key: blob, image, attestation, logged", image: true, v1only: true, script: `
+	{client: "cosign 2", what: "--key: blob, image, attestation, logged", image: true, script: `
 cosign2 generate-key-pair
 echo hello > blob
 cosign2 sign-blob --yes --key cosign.key --bundle blob.bundle --output-signature blob.sig blob
@@ -132,7 +133,14 @@ cosign2 verify --key cosign.pub "$IMAGE"
 cosign2 verify --key cosign.pub --offline "$IMAGE"
 cosign2 attest --yes --key cosign.key --type custom --predicate "$DATA/custom.json" "$IMAGE"
 cosign2 verify-attestation --key cosign.pub --type custom "$IMAGE"
-`},
+`, v2: `
+cosign2 generate-key-pair
+echo hello > blob
+cosign2sc sign-blob --yes --key cosign.key --new-bundle-format $LOG --bundle blob.bundle blob
+cosign2 verify-blob --key cosign.pub --new-bundle-format --use-signed-timestamps --bundle blob.bundle blob
+cosign3 verify-blob --key cosign.pub --bundle blob.bundle blob
+refuses 'must be hashedrekord' cosign2sc sign --yes --key cosign.key --new-bundle-format $LOG "$IMAGE"
+`, v2cell: "blobs only: cosign 2 sends entries for images that Rekor v2 refuses"},
 
 	{client: "cosign 2 → 3", what: "blob, image, attestation; keyless and --key", image: true, v1only: true, script: `
 echo hello > blob
