@@ -31,10 +31,6 @@ func (e *Engine) baseline(ctx context.Context, r Reader, head Head) (*view, erro
 	if head.Size == tip.size && head.Root == tip.root {
 		return e.tip, nil
 	}
-	if head.Size <= tip.size {
-		return nil, fmt.Errorf("%w: the database has size %d and root %x, this process has seen size %d and root %x",
-			ErrRollback, head.Size, head.Root, tip.size, tip.root)
-	}
 	v, err := e.load(ctx, r, head)
 	if err != nil {
 		return nil, err

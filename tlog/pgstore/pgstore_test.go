@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -19,7 +20,22 @@ import (
 // newDatabase makes a database with the schema and returns its name.
 func newDatabase(t testing.TB, s *pgtest.Server) string {
 	t.Helper()
-	return s.DatabaseFrom(t, "tlog", func(url string) error { return pg.Migrate(t.Context(), url, "tlog") })
+	return s.Reused(t, "tlog", migrate, wipe)
+}
+
+func migrate(url string) error { return pg.Migrate(context.Background(), url, "tlog") }
+
+// wipe deletes every row, as nobody but a superuser can.
+func wipe(url string) error {
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	_, err = c.Exec(ctx, `SET session_replication_role = replica; DELETE FROM tlog.tlog_head; DELETE FROM tlog.tlog_leaf; DELETE FROM tlog.tlog_tile; `+
+		`DELETE FROM tlog.tlog_key; DELETE FROM tlog.attestation; DELETE FROM tlog.tlog`)
+	return err
 }
 
 // asWriter makes a connection string one of the role that serve runs as.

@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/tlog"
@@ -127,7 +130,7 @@ func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (
 	if len(b.Leaves) > 0 {
 		_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(encodeLeaves(r.log, b.Leaves)), copyLeavesSQL)
 		if err != nil {
-			return tlog.Head{}, fault("insert leaves of log "+s.name, err)
+			return tlog.Head{}, fault(fmt.Sprintf("insert leaves of log %s%s", s.name, refusedLeaf(err, b.Leaves)), err)
 		}
 	}
 	if err := s.hit(tlog.PointLeafInserted); err != nil {
@@ -154,6 +157,25 @@ func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (
 		return tlog.Head{}, err
 	}
 	return b.Seal(*stored)
+}
+
+var copyLine = regexp.MustCompile(`^COPY tlog_leaf, line (\d+)`)
+
+// refusedLeaf names the leaf that the database refused in COPY.
+func refusedLeaf(err error, leaves []tlog.Leaf) string {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	m := copyLine.FindStringSubmatch(e.Where)
+	if m == nil {
+		return ""
+	}
+	line, err := strconv.Atoi(m[1])
+	if err != nil || line < 1 || line > len(leaves) {
+		return ""
+	}
+	return fmt.Sprintf(": leaf %d", leaves[line-1].Index)
 }
 
 // readBack adds the queries for what the database says of a batch's rows.

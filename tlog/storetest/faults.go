@@ -215,43 +215,59 @@ func testDoubleFaults(t *testing.T, f Fixture) {
 func testUnknownThenOther(t *testing.T, f Fixture) {
 	r := newRig(t, f)
 	other, _ := open(t, f.Another(t), r.cfg)
-	intrude := func(n int) {
-		if _, err := other.Append(t.Context(), logtest.Entry(fmt.Sprint("intruder ", n))); err != nil {
-			t.Error(err)
+	for _, c := range []struct {
+		point     string
+		intruder  logtest.Entry // what the other process appends
+		index     int           // of our entry, counted from the head before
+		duplicate bool
+	}{
+		{tlog.PointTxCommitted, "intruder 0", 0, false},
+		{tlog.PointTxCommitSent, "intruder 1", 1, false},
+		// Lost, and then appended by the other process: now it is theirs, and ours is the second.
+		{tlog.PointTxCommitSent, logtest.Numbered(r.next + 4), 0, true},
+	} {
+		entry := r.fresh(1)[0]
+		before := r.head(t)
+		intrude := func() {
+			if _, err := other.Append(t.Context(), c.intruder); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	for n, point := range []string{tlog.PointTxCommitted, tlog.PointTxCommitSent} {
 		lost := false
 		f.UseHook(func(p string) error {
 			switch {
-			case p == point && !lost:
+			case p == c.point && !lost:
 				lost = true
-				if point == tlog.PointTxCommitted {
-					intrude(n)
+				if c.point == tlog.PointTxCommitted {
+					intrude()
 				}
 				return errInjected
-			case p == tlog.PointTxBegin && lost && point == tlog.PointTxCommitSent:
-				point = ""
-				intrude(n)
+			case p == tlog.PointTxBegin && lost && c.point == tlog.PointTxCommitSent:
+				c.point = ""
+				intrude()
 			}
 			return nil
 		})
-		res := r.append(t, r.fresh(1))[0]
+		res := r.append(t, []logtest.Entry{entry})[0]
 		f.UseHook(nil)
-		if res.err != nil || res.receipt.Duplicate {
-			t.Fatalf("case %d: duplicate %v, %v", n, res.receipt.Duplicate, res.err)
+		if res.err != nil || res.receipt.Duplicate != c.duplicate || res.receipt.Leaf.Index != before+int64(c.index) {
+			t.Fatalf("%+v: index %d (the head was at %d), duplicate %v, %v", c, res.receipt.Leaf.Index, before, res.receipt.Duplicate, res.err)
 		}
-		at, err := other.Find(t.Context(), logtest.Entry(fmt.Sprint("intruder ", n)).Identity())
-		if err != nil {
-			t.Fatal(err)
+		if c.intruder != entry {
+			r.next++
 		}
-		if committedFirst := n == 0; (res.receipt.Leaf.Index < at) != committedFirst {
-			t.Errorf("case %d: the entry is at %d, the intruder at %d", n, res.receipt.Leaf.Index, at)
-		}
-		r.next++ // the intruder's
 	}
 	r.round(t)
 	r.done(t)
+}
+
+func (r *rig) head(t testing.TB) int64 {
+	t.Helper()
+	h, err := r.f.Store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Size
 }
 
 // testNeverLearnt keeps the store away while an outcome is unknown: the callers are told so, and
