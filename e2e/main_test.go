@@ -88,7 +88,11 @@ func run(m *testing.M) (int, error) {
 	}
 	table := world.table.Markdown()
 	fmt.Printf("\n%s\ne2e took %s\n", table, time.Since(started).Round(time.Second))
-	if code == 0 && world.table.Complete() {
+	switch {
+	case code != 0:
+	case !world.table.Complete():
+		fmt.Println("not every row was run: the README's table is not compared")
+	default:
 		return code, matrix.InSync(filepath.Join("..", "README.md"), table, *update)
 	}
 	return code, nil

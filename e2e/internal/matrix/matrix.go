@@ -14,10 +14,11 @@ type Cell string
 
 // Cells; any other text is a reason that the scenario itself has checked.
 const (
-	Works  Cell = "yes"
-	Failed Cell = "FAILED"
-	NotRun Cell = "not run"
-	None   Cell = "–" // the scenario does not touch this log
+	Works   Cell = "yes"
+	Refused Cell = "refused" // as it must be
+	Failed  Cell = "FAILED"
+	NotRun  Cell = "not run"
+	None    Cell = "–" // the scenario does not touch this log
 )
 
 // Row is one line of the table: what a client does, on the Rekor v1 and on the Rekor v2 log.
