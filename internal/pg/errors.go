@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -50,11 +52,33 @@ func Fault(what string, err error) error {
 	case err == nil || errors.Is(err, ErrTransient) || errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrDuplicate):
 		return err
 	case Code(err) == uniqueViolation && errors.As(err, &e):
-		return fmt.Errorf("%s: %w in %s.%s, index %s: %s: %w", what, ErrDuplicate, e.SchemaName, e.TableName, e.ConstraintName, e.Detail, err)
+		return fmt.Errorf("%s: %w in %s.%s: %s: %w", what, ErrDuplicate, e.SchemaName, e.TableName, row(e), err)
 	case transient[Code(err)], Code(err) == "" && lost(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrTransient, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+var duplicateKey = regexp.MustCompile(`^Key \(([^()]*)\)=\((.*)\) already exists`)
+
+// row names the row that a unique index refused: "log_id 1, level 0, n 7".
+func row(e *pgconn.PgError) string {
+	m := duplicateKey.FindStringSubmatch(e.Detail)
+	if m == nil {
+		return e.Detail
+	}
+	columns, values := strings.Split(m[1], ", "), strings.Split(m[2], ", ")
+	if len(columns) != len(values) {
+		return e.Detail
+	}
+	for i := range columns {
+		columns[i] += " " + values[i]
+	}
+	name := strings.Join(columns, ", ")
+	if e.Where != "" {
+		name += " (" + e.Where + ")" // with COPY: the line
+	}
+	return name
 }
 
 // lost tells whether an error that the server did not send is one of the connection.

@@ -46,34 +46,39 @@ func Start(t testing.TB, settings ...string) *Server {
 // Database makes an empty database and returns its name. It is dropped when the test ends.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	return s.create(t, "")
-}
-
-func (s *Server) create(t testing.TB, how string) string {
-	t.Helper()
 	name := fmt.Sprintf("t%d", databaseNo.Add(1))
-	s.Exec(t, "postgres", "CREATE DATABASE "+name+how)
+	s.Exec(t, "postgres", "CREATE DATABASE "+name)
 	t.Cleanup(func() { s.Exec(t, "postgres", "DROP DATABASE "+name+" WITH (FORCE)") })
 	return name
 }
 
-// DatabaseFrom makes a database that prepare has filled, and returns its name. prepare gets the
-// connection string of an empty database; for each key it is called once, and copies are handed out.
-func (s *Server) DatabaseFrom(t testing.TB, key string, prepare func(url string) error) string {
+// Reused makes a database and has it prepared once, for each key. When the test ends the database is
+// wiped and handed to the next one that asks: making a database takes a second where disks are slow.
+func (s *Server) Reused(t testing.TB, key string, prepare, wipe func(url string) error) string {
 	t.Helper()
 	s.mu.Lock()
-	template, ok := s.templates[key]
-	if !ok {
-		template = "template_" + key
-		s.Exec(t, "postgres", "CREATE DATABASE "+template)
-		if err := prepare(s.URL(template)); err != nil {
-			s.mu.Unlock()
+	defer s.mu.Unlock()
+	var name string
+	if free := s.free[key]; len(free) > 0 {
+		name, s.free[key] = free[0], free[1:]
+	} else {
+		name = fmt.Sprintf("t%d", databaseNo.Add(1))
+		s.Exec(t, "postgres", "CREATE DATABASE "+name)
+		if err := prepare(s.URL(name)); err != nil {
 			t.Fatal(err)
 		}
-		s.templates[key] = template
 	}
-	s.mu.Unlock()
-	return s.create(t, " TEMPLATE "+template)
+	t.Cleanup(func() {
+		s.Exec(t, "postgres", "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '"+name+"'")
+		if err := wipe(s.URL(name)); err != nil {
+			t.Error(err)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.free[key] = append(s.free[key], name)
+	})
+	return name
 }
 
 // Connect returns a connection of the superuser that is closed when the test ends.

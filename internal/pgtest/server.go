@@ -29,8 +29,8 @@ type Server struct {
 	keeper *exec.Cmd
 	alive  *os.File // the server stops when this is closed
 
-	mu        sync.Mutex
-	templates map[string]string // databases by what they are filled with
+	mu   sync.Mutex
+	free map[string][]string // databases that wait to be used again, by key
 }
 
 // settings are those of every server. The rest are PostgreSQL's own defaults, durability included.
@@ -42,7 +42,7 @@ var settings = []string{
 // newServer makes a data directory and starts a server on it with further settings, which are
 // lines of postgresql.conf.
 func newServer(extra ...string) (_ *Server, err error) {
-	s := &Server{templates: make(map[string]string)}
+	s := &Server{free: make(map[string][]string)}
 	if s.bin, err = binaries(); err != nil {
 		return nil, err
 	}
