@@ -203,6 +203,7 @@ func TestFind(t *testing.T) {
 	c := config(t,
 		Issuer{URL: "https://*.idp.example.com/t/*", Meta: true},
 		Issuer{URL: "https://*.idp.example.com/*/x", Meta: true},
+		Issuer{URL: "http://127.0.0.1:*", Meta: true},
 		Issuer{URL: "https://fixed.idp.example.com/t/1"})
 	for iss, want := range map[string]string{
 		"https://a.idp.example.com/t/9":                                   "https://*.idp.example.com/t/*",
@@ -218,6 +219,9 @@ func TestFind(t *testing.T) {
 		"https://a.idpXexample.com/t/9":                                   "",
 		"https://a.idp.example.com/t/9\n":                                 "",
 		"https://a.idp.example.com/t/9?x=1":                               "",
+		"http://127.0.0.1:1234":                                           "http://127.0.0.1:*",
+		"http://127.0.0.1:port":                                           "", // matches, but is no URL
+		"https://evil.example/https://a.idp.example.com/t/9":              "",
 		"https://evil.example?https://a.idp.example.com/t/9":              "",
 		"https://a.idp.example.com.evil.example/t/9":                      "",
 		"https://ａ.idp.example.com/t/9":                                   "",

@@ -100,6 +100,28 @@ func TestRedirectOnTheSameHost(t *testing.T) {
 	}
 }
 
+func TestRedirectRules(t *testing.T) {
+	client, err := HTTPPolicy{}.client(&Issuer{URL: "https://a.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(url string) *http.Request {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	from := []*http.Request{request("https://a.example.com/x")}
+	for to, ok := range map[string]bool{
+		"https://a.example.com/y": true, "http://a.example.com/y": false, "https://b.example.com/y": false, "https://a.example.com:8443/y": false,
+	} {
+		if err := client.CheckRedirect(request(to), from); (err == nil) != ok {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+}
+
 // A dead issuer is asked once in a while, and another issuer is served meanwhile.
 func TestDeadIssuerDelaysNobody(t *testing.T) {
 	dead, alive, c := newIssuer(t), newIssuer(t), clock.NewManual(start)

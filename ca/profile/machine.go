@@ -67,7 +67,7 @@ func gitlabNames(t *oidc.Token) (names, error) {
 		return names{}, oidc.Refuse(oidc.ReasonClaim, "claim ref_type is neither branch nor tag")
 	}
 	definition, err := url.Parse(c["ci_config_ref_uri"])
-	if err != nil || definition.Scheme != "" || definition.Host != "" {
+	if err != nil || definition.Host != "" {
 		return names{}, oidc.Refuse(oidc.ReasonSAN, "claim ci_config_ref_uri is not HOST/PATH")
 	}
 	definition.Scheme = "https"

@@ -300,6 +300,7 @@ func TestAuthRefuses(t *testing.T) {
 		{"redirect to another host", map[string]string{"redirect_uri": "http://evil.example/auth/callback"}, ""},
 		{"redirect host that begins like loopback", map[string]string{"redirect_uri": "http://localhost.evil.example/"}, ""},
 		{"redirect with loopback as user", map[string]string{"redirect_uri": "http://localhost:80@evil.example/"}, ""},
+		{"redirect with user information", map[string]string{"redirect_uri": "http://x@localhost:1/"}, ""},
 		{"redirect to https", map[string]string{"redirect_uri": "https://localhost/"}, ""},
 		{"redirect to a script", map[string]string{"redirect_uri": "javascript:alert(1)"}, ""},
 		{"redirect to a custom scheme", map[string]string{"redirect_uri": "myapp://localhost"}, ""},
@@ -400,7 +401,7 @@ func TestTokenRefuses(t *testing.T) {
 	t.Run("client named twice, differently", func(t *testing.T) {
 		code := p.signInAs(t, "dev@example.com", nil)
 		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("other:"))
-		if resp, raw := post(t, p.url+"/token", tokenForm(code, nil), "Authorization", basic); resp.StatusCode != http.StatusBadRequest {
+		if resp, raw := post(t, p.url+"/token", tokenForm(code, nil), "Authorization", basic); resp.StatusCode != http.StatusBadRequest || decodeJSON(t, raw)["error"] != "invalid_client" {
 			t.Errorf("%d %s", resp.StatusCode, raw)
 		}
 	})
@@ -409,7 +410,7 @@ func TestTokenRefuses(t *testing.T) {
 		want              int
 	}{
 		"JSON body":           {"application/json", `{"grant_type":"client_credentials"}`, http.StatusUnsupportedMediaType},
-		"field twice":         {"application/x-www-form-urlencoded", "client_id=a&client_id=b", http.StatusBadRequest},
+		"field twice":         {"application/x-www-form-urlencoded", "grant_type=client_credentials&client_id=a&client_id=b", http.StatusBadRequest},
 		"broken escape":       {"application/x-www-form-urlencoded", "client_id=%zz", http.StatusBadRequest},
 		"64 KiB and one byte": {"application/x-www-form-urlencoded", "x=" + strings.Repeat("y", maxBody), http.StatusRequestEntityTooLarge},
 	} {
