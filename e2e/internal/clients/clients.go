@@ -75,7 +75,7 @@ func (c Client) install(ctx context.Context, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", c.Package+"@"+c.Version)
+	cmd := exec.CommandContext(ctx, "go", "install", c.Package+"@"+c.Version)
 	cmd.Dir = os.TempDir() // outside of every module
 	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	var out bytes.Buffer

@@ -68,14 +68,16 @@ func (w *Certificates) Issue(ctx context.Context, c *Client) error {
 		return err
 	}
 	var got struct {
-		SignedCertificateEmbeddedSct struct {
-			Chain struct{ Certificates []string }
-		}
+		Signed struct {
+			Chain struct {
+				Certificates []string `json:"certificates"`
+			} `json:"chain"`
+		} `json:"signedCertificateEmbeddedSct"`
 	}
 	if err := c.JSON(ctx, http.MethodPost, "/api/v2/signingCert", body, http.StatusOK, &got); err != nil {
 		return err
 	}
-	if err := w.accept(got.SignedCertificateEmbeddedSct.Chain.Certificates); err != nil {
+	if err := w.accept(got.Signed.Chain.Certificates); err != nil {
 		return &Broken{err}
 	}
 	return nil
