@@ -33,7 +33,7 @@ var demands = []demand{
 // with the remedy, in one error that wraps [ErrUnsafe]. It also refuses a schema of another version
 // than this binary's, and a pooler that gives each transaction another session.
 func (d *DB) Probe(ctx context.Context) error {
-	conn, err := pgx.ConnectConfig(ctx, d.write.Config().ConnConfig.Copy())
+	conn, err := d.single(ctx)
 	if err != nil {
 		if strings.Contains(err.Error(), "unsupported startup parameter") {
 			return fmt.Errorf("%w: a pooler that drops session settings stands before it: connect to PostgreSQL itself, or through a pooler in session mode: %w", ErrUnsafe, err)
@@ -64,6 +64,14 @@ func (d *DB) Probe(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrUnsafe, strings.Join(problems, "; "))
 	}
 	return nil
+}
+
+// single returns a connection outside of the pool that prepares no statements, since what stands
+// before the database may hand them to others.
+func (d *DB) single(ctx context.Context) (*pgx.Conn, error) {
+	c := d.write.Config().ConnConfig.Copy()
+	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	return pgx.ConnectConfig(ctx, c)
 }
 
 func (d *DB) settings(ctx context.Context, conn *pgx.Conn) (problems []string, err error) {
@@ -102,7 +110,7 @@ func (d *DB) settings(ctx context.Context, conn *pgx.Conn) (problems []string, e
 
 // pooled tells whether a second connection gets the session of the first.
 func (d *DB) pooled(ctx context.Context, first *pgx.Conn) (bool, error) {
-	second, err := pgx.ConnectConfig(ctx, d.write.Config().ConnConfig.Copy())
+	second, err := d.single(ctx)
 	if err != nil {
 		return false, Fault("connect to the database a second time", err)
 	}

@@ -31,8 +31,8 @@ func beginSettings(cfg Config) string {
 // until f is called with a context of its own, which no caller can cancel.
 //
 // If f could not get a lock in time, Update ends sessions of ours, of this role and database, that
-// hold a transaction open for longer than the idle timeout and wait for their process. The server
-// does that by itself only for a session that is between two commands.
+// have waited in a transaction for their own process for longer than the idle timeout: it stalled,
+// and the server ends it only if it stalled between two commands.
 func (d *DB) Update(ctx context.Context, f func(context.Context, *Tx) error) error {
 	conn, err := d.write.Acquire(ctx)
 	if err != nil {
@@ -125,22 +125,24 @@ func (t *Tx) rollback(ctx context.Context) {
 	}
 }
 
-// endStalled ends our writing sessions that hold a transaction open while the server waits for
-// their process. statement_timeout does not end one that stalled inside of COPY or of a pipeline,
+// endStalled ends our writing sessions whose transaction has waited for too long for its process to
+// send or to read. No timeout of the server ends one that stalled inside of COPY or of a pipeline,
 // and a process that is stopped keeps its connection alive for ever.
 func (d *DB) endStalled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.StatementTimeout)
 	defer cancel()
-	rows, err := d.read.Query(ctx, `SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity `+
-		`WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND wait_event = 'ClientRead' `+
-		`AND xact_start < clock_timestamp() - $2 * interval '1 ms' AND pg_terminate_backend(pid)`, application, d.cfg.IdleTimeout.Milliseconds())
+	// The first part must be done before the second: a condition may be evaluated in any order.
+	rows, err := d.read.Query(ctx, `WITH stalled AS MATERIALIZED (SELECT pid, extract(epoch FROM clock_timestamp() - state_change)::float8 AS age FROM pg_stat_activity `+
+		`WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND xact_start IS NOT NULL `+
+		`AND wait_event IN ('ClientRead', 'ClientWrite') AND state_change < clock_timestamp() - $2 * interval '1 ms') `+
+		`SELECT pid, age FROM stalled WHERE pg_terminate_backend(pid)`, application, d.cfg.IdleTimeout.Milliseconds())
 	if err != nil {
 		return fmt.Errorf("look for stalled sessions: %w", err)
 	}
 	var pid int32
 	var age float64
 	_, err = pgx.ForEachRow(rows, []any{&pid, &age}, func() error {
-		d.cfg.Logger.WarnContext(ctx, "ended a stalled writer of another process, which held a lock", "pid", pid, "seconds", age)
+		d.cfg.Logger.WarnContext(ctx, "ended a stalled writer, which may have held a lock", "backend", pid, "seconds", age)
 		return nil
 	})
 	if err != nil {
