@@ -100,7 +100,8 @@ var session = map[string]string{
 	"plan_cache_mode": "force_custom_plan",
 	// A host that died without a word: noticed by the server within some 15 s.
 	"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "3", "tcp_keepalives_count": "3", "tcp_user_timeout": "15000",
-	"jit": "off",
+	"jit":             "off",
+	"client_encoding": "UTF8",
 }
 
 func connect(ctx context.Context, cfg Config, conns int32, params map[string]string) (*pgxpool.Pool, error) {
