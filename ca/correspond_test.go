@@ -121,6 +121,11 @@ func TestCorrespondSeesEveryField(t *testing.T) {
 		e[last] = asn1.RawValue{FullBytes: sequence(t, []asn1.RawValue{parts[0], parts[2]})}
 		return e
 	}), final)
+	double := func(e []asn1.RawValue) []asn1.RawValue {
+		p := elements(t, elements(t, pre)[7].Bytes)[last]
+		return append(e[:last:last], p, e[last])
+	}
+	check("poison in both", edit(t, pre, double), edit(t, final, double))
 	check("unique identifier", pre, sequence(t, append(elements(t, final)[:7:7], asn1.RawValue{Class: 2, Tag: 1, Bytes: []byte{0, 1}}, elements(t, final)[7])))
 	check("trailing byte", pre, append(bytes.Clone(final), 0))
 	check("nothing", pre, nil)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -32,6 +34,34 @@ func altered(s *stack, change func(*ct.SignedCertificateTimestamp)) source {
 			return nil, err
 		}
 		change(&sct)
+		return tls.Marshal(sct)
+	}
+}
+
+// resigned returns what the log promised, changed, under a signature of the log's that is right.
+func resigned(s *stack, change func(*ct.SignedCertificateTimestamp)) source {
+	return func(ctx context.Context, chain [][]byte) ([]byte, error) {
+		raw, err := s.ct.AddPreChain(ctx, chain)
+		if err != nil {
+			return nil, err
+		}
+		var sct ct.SignedCertificateTimestamp
+		if _, err := tls.Unmarshal(raw, &sct); err != nil {
+			return nil, err
+		}
+		change(&sct)
+		leaf, err := ct.MerkleTreeLeafFromRawChain([]ct.ASN1Cert{{Data: chain[0]}, {Data: chain[1]}}, ct.PrecertLogEntryType, sct.Timestamp)
+		if err != nil {
+			return nil, err
+		}
+		input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *leaf})
+		if err != nil {
+			return nil, err
+		}
+		digest := sha256.Sum256(input)
+		if sct.Signature.Signature, err = s.ctKey.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+			return nil, err
+		}
 		return tls.Marshal(sct)
 	}
 }
@@ -84,14 +114,20 @@ func TestTransparencyFaults(t *testing.T) {
 		{"version 2", func(_ *testing.T, s *stack) ca.SCTSource {
 			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.SCTVersion = 1 })
 		}},
+		{"another log's name", func(_ *testing.T, s *stack) ca.SCTSource { // which no signature covers
+			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.LogID.KeyID[0] ^= 1 })
+		}},
 		{"extensions", func(_ *testing.T, s *stack) ca.SCTSource {
-			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.Extensions = []byte{0, 0, 5, 0, 0, 0, 0, 1} })
+			return resigned(s, func(c *ct.SignedCertificateTimestamp) { c.Extensions = []byte{0, 0, 5, 0, 0, 0, 0, 1} })
 		}},
 		{"a millisecond later", func(_ *testing.T, s *stack) ca.SCTSource {
 			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.Timestamp++ })
 		}},
-		{"a day later", func(_ *testing.T, s *stack) ca.SCTSource {
-			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.Timestamp += 24 * 3600 * 1000 })
+		{"a log an hour ahead", func(_ *testing.T, s *stack) ca.SCTSource {
+			return resigned(s, func(c *ct.SignedCertificateTimestamp) { c.Timestamp += 3600 * 1000 })
+		}},
+		{"a log an hour behind", func(_ *testing.T, s *stack) ca.SCTSource {
+			return resigned(s, func(c *ct.SignedCertificateTimestamp) { c.Timestamp -= 3600 * 1000 })
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -144,6 +180,12 @@ func otherLog(t *testing.T, s *stack) *ctlog.Server {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// TestResigned: the way in which the rows above sign for the log is right.
+func TestResigned(t *testing.T) {
+	s := newStack(t)
+	newStackFrom(t, s, resigned(s, func(c *ct.SignedCertificateTimestamp) { c.Timestamp++ })).issue(t, emailToken("dev@example.com"))
 }
 
 // TestSlowLog: a log that does not answer costs the requester the configured time and no more.

@@ -180,6 +180,7 @@ func TestUnreadableKeys(t *testing.T) {
 		{"Ed25519 of 33 bytes", "B-073", bitString(t, edDER, make([]byte, 33))},
 		{"Ed448", "B-073", replace(edDER, "06032b6570", "06032b6571")},
 		{"Ed25519 with parameters", "B-074", replace(edDER, "302a300506032b6570", "302c300706032b65700500")},
+		{"bits left over", "B-074", unusedBit(t, edDER)},
 		{"RSA without parameters", "B-074", paramless(t, rsaDER)},
 		{"trailing byte", "B-074", append(bytes.Clone(der), 0)},
 		{"BER length", "B-074", append([]byte{0x30, 0x81, der[1]}, der[2:]...)},
@@ -213,6 +214,17 @@ func bitString(t testing.TB, spki, key []byte) []byte {
 	out, err := asn1.Marshal(info)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return out
+}
+
+// unusedBit writes an Ed25519 key as a BIT STRING of 255 bits, which crypto/x509 shifts into place.
+func unusedBit(t testing.TB, spki []byte) []byte {
+	t.Helper()
+	out := bitString(t, spki, append(bytes.Repeat([]byte{0x5a}, 31), 0x54))
+	out[len(out)-33] = 1
+	if _, err := x509.ParsePKIXPublicKey(out); err != nil {
+		t.Fatalf("crypto/x509 refuses it by itself: %v", err)
 	}
 	return out
 }

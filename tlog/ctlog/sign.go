@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 
 	ct "github.com/google/certificate-transparency-go"
 	"github.com/google/certificate-transparency-go/tls"
@@ -53,7 +52,7 @@ func (s signer) treeHead(size, timeMS uint64, root [32]byte) (ct.SignedTreeHead,
 // give the key away.
 func (s signer) sign(input []byte) (ct.DigitallySigned, error) {
 	digest := sha256.Sum256(input)
-	var random io.Reader = rand.Reader
+	random := rand.Reader
 	if _, ok := s.key.(*ecdsa.PrivateKey); ok {
 		random = nil // deterministic (RFC 6979): what is signed twice has one signature
 	}
