@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,10 +44,12 @@ func TestDiscoveryRefuses(t *testing.T) {
 		{"a web page", func(i *issuer) {
 			i.discovery = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>sign in</html>") }
 		}, ReasonDiscovery},
-		{"a document without end", func(i *issuer) {
-			i.discovery = func(w http.ResponseWriter, _ *http.Request) { endless(w) }
+		{"a good document of more than a megabyte", func(i *issuer) {
+			i.discovery = func(w http.ResponseWriter, _ *http.Request) { pad(w); i.document(w, nil) }
 		}, ReasonDiscovery},
-		{"keys without end", func(i *issuer) { i.keys = func(w http.ResponseWriter, _ *http.Request) { endless(w) } }, ReasonDiscovery},
+		{"good keys of more than a megabyte", func(i *issuer) {
+			i.keys = func(w http.ResponseWriter, _ *http.Request) { pad(w); writeJSON(w, i.jwks()) }
+		}, ReasonDiscovery},
 		{"keys from a file", func(i *issuer) {
 			i.discovery = func(w http.ResponseWriter, _ *http.Request) {
 				i.document(w, map[string]any{"jwks_uri": "file:///etc/passwd"})
@@ -75,10 +78,27 @@ func TestDiscoveryRefuses(t *testing.T) {
 	}
 }
 
-func endless(w http.ResponseWriter) {
-	for n := 0; n < 40; n++ {
-		if _, err := w.Write(make([]byte, 64<<10)); err != nil {
-			return
+// pad writes a megabyte that JSON ignores.
+func pad(w http.ResponseWriter) {
+	_, _ = w.Write(bytes.Repeat([]byte(" "), maxDocument)) // the client may be gone already
+}
+
+func TestKeysComeOverNoWeakerScheme(t *testing.T) {
+	for _, tc := range []struct {
+		issuer, jwks string
+		ok           bool
+	}{
+		{"https://a.example.com", "https://keys.example.com/x", true},
+		{"http://127.0.0.1:1", "http://127.0.0.1:1/x", true},
+		{"https://a.example.com", "http://a.example.com/x", false},
+		{"https://a.example.com", "file:///etc/passwd", false},
+		{"https://a.example.com", "gopher://a.example.com/x", false},
+		{"https://a.example.com", "https://u@a.example.com/x", false},
+		{"https://a.example.com", "/x", false},
+		{"https://a.example.com", "", false},
+	} {
+		if err := checkJWKSURI(tc.issuer, tc.jwks); (err == nil) != tc.ok {
+			t.Errorf("%s for %s: %v", tc.jwks, tc.issuer, err)
 		}
 	}
 }
