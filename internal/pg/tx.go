@@ -65,12 +65,22 @@ func (t *Tx) Conn() *pgx.Conn { return t.conn.Conn() }
 
 // Begin begins the transaction with a batch of statements: one round trip for all.
 func (t *Tx) Begin(ctx context.Context, b *pgx.Batch) error {
+	return t.Send(ctx, t.begin(b))
+}
+
+func (t *Tx) begin(b *pgx.Batch) *pgx.Batch {
 	t.begun = true
 	begin := &pgx.Batch{}
-	begin.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	begin.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	begin.Queue(t.db.begin)
 	begin.QueuedQueries = append(begin.QueuedQueries, b.QueuedQueries...)
-	return t.Send(ctx, begin)
+	return begin
+}
+
+// Once runs a whole transaction in one round trip. A statement that must not be committed has to
+// fail in the server.
+func (t *Tx) Once(ctx context.Context, b *pgx.Batch) error {
+	return t.Commit(ctx, t.begin(b))
 }
 
 // Send runs a batch of statements in one round trip.

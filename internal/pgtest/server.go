@@ -41,38 +41,48 @@ var settings = []string{
 
 // newServer makes a data directory and starts a server on it with further settings, which are
 // lines of postgresql.conf.
-func newServer(extra ...string) (_ *Server, err error) {
-	s := &Server{free: make(map[string][]string)}
-	if s.bin, err = binaries(); err != nil {
-		return nil, err
-	}
-	if s.dir, err = os.MkdirTemp("", "sigbox-pg-"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(s.dir))
-		}
-	}()
-	if s.uid, err = owner(s.dir); err != nil {
-		return nil, err
-	}
-	if s.port, err = freePort(); err != nil {
+func newServer(extra ...string) (*Server, error) {
+	s, err := newDirectory()
+	if err != nil {
 		return nil, err
 	}
 	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres", "--auth", "trust",
 		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
 	initdb.Dir, initdb.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.uid}
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(s.dir))
 	}
-	lines := slices.Concat(settings, []string{
-		"listen_addresses='127.0.0.1'", "port=" + strconv.Itoa(s.port), "unix_socket_directories='" + s.dir + "'",
-	}, extra)
-	if err := s.configure(lines...); err != nil {
+	err = s.configure(slices.Concat(settings, s.place(), extra)...)
+	if err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.halt(), os.RemoveAll(s.dir))
+	}
+	return s, nil
+}
+
+// newDirectory returns a server with everything but data.
+func newDirectory() (s *Server, err error) {
+	s = &Server{free: make(map[string][]string)}
+	if s.bin, err = binaries(); err != nil {
 		return nil, err
 	}
-	return s, s.start()
+	if s.dir, err = os.MkdirTemp("", "sigbox-pg-"); err != nil {
+		return nil, err
+	}
+	if s.uid, err = owner(s.dir); err == nil {
+		s.port, err = freePort()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return s, nil
+}
+
+// place are the settings that say where the server listens.
+func (s *Server) place() []string {
+	return []string{"listen_addresses='127.0.0.1'", "port=" + strconv.Itoa(s.port), "unix_socket_directories='" + s.dir + "'"}
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }

@@ -1,0 +1,66 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Standby returns a streaming standby of the server, which serves reads. application names it for
+// synchronous_standby_names. It is shut down when the test ends.
+func (s *Server) Standby(t testing.TB, application string) *Server {
+	t.Helper()
+	standby, err := s.standby(application)
+	if err != nil {
+		t.Fatalf("start a standby: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(standby.halt(), os.RemoveAll(standby.dir)); err != nil {
+			t.Errorf("stop the standby: %v", err)
+		}
+	})
+	return standby
+}
+
+func (s *Server) standby(application string) (*Server, error) {
+	n, err := newDirectory()
+	if err != nil {
+		return nil, err
+	}
+	from := "host=" + s.dir + " port=" + strconv.Itoa(s.port) + " user=postgres application_name=" + application
+	cmd := exec.Command(filepath.Join(n.bin, "pg_basebackup"), "--pgdata", n.data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast", "--wal-method", "stream")
+	cmd.Dir, cmd.SysProcAttr = n.dir, &syscall.SysProcAttr{Credential: n.uid}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, errors.Join(err, errors.New(string(out)), os.RemoveAll(n.dir))
+	}
+	return n, errors.Join(n.configure(n.place()...), n.start())
+}
+
+// Promote makes a standby a server of its own.
+func (s *Server) Promote(t testing.TB) {
+	t.Helper()
+	c := s.Connect(t, "postgres")
+	var done bool
+	if err := c.QueryRow(t.Context(), "SELECT pg_promote()").Scan(&done); err != nil || !done {
+		t.Fatalf("promote: %v, %v", done, err)
+	}
+}
+
+// SetSync makes every COMMIT wait for standbys (synchronous_standby_names), "" for none.
+func (s *Server) SetSync(t testing.TB, names string) {
+	t.Helper()
+	s.Exec(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = '"+strings.ReplaceAll(names, "'", "''")+"'", "SELECT pg_reload_conf()")
+	c := s.Connect(t, "postgres")
+	defer c.Close(context.Background())
+	for have := "?"; have != names; {
+		if err := c.QueryRow(t.Context(), "SELECT current_setting('synchronous_standby_names')").Scan(&have); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
