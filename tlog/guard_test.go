@@ -3,6 +3,8 @@ package tlog_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,18 +17,30 @@ import (
 
 var errGuard = errors.New("guard: no space")
 
-// fakeGuard is a guard that can be out of order. It is used by one goroutine at a time, or under
-// synctest.
+// fakeGuard is a guard of one log that can be out of order.
 type fakeGuard struct {
-	mark   tlog.Mark
-	broken bool
-	moves  int
+	broken atomic.Bool
+
+	mu    sync.Mutex
+	mark  tlog.Mark
+	moves int
 }
 
-func (g *fakeGuard) Last(context.Context, string) (tlog.Mark, error) { return g.mark, nil }
+func (g *fakeGuard) Last(context.Context, string) (tlog.Mark, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mark, nil
+}
+
+func (g *fakeGuard) size() int64 {
+	m, _ := g.Last(context.Background(), "")
+	return m.Size
+}
 
 func (g *fakeGuard) Advance(_ context.Context, from tlog.Mark, to checkpoint.Signed, proof [][]byte) error {
-	if g.broken {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken.Load() {
 		return errGuard
 	}
 	if from != g.mark {
@@ -59,7 +73,7 @@ func TestBrokenGuardHoldsBackTheHead(t *testing.T) {
 		store, cfg := memstore.New(), logtest.Config(t, func(c *tlog.Config) { c.Guard = guard })
 		create(t, store, cfg, logtest.Entry("seed"))
 		log := logtest.Open(t, store, cfg)
-		guard.broken = true
+		guard.broken.Store(true)
 		for _, e := range []logtest.Entry{"a", "b"} {
 			if _, err := log.Append(t.Context(), e); !errors.Is(err, tlog.ErrUnavailable) || !errors.Is(err, errGuard) {
 				t.Errorf("append %s: %v", e, err)
@@ -81,11 +95,11 @@ func TestBrokenGuardHoldsBackTheHead(t *testing.T) {
 		if n := size(t, log); n != 1 {
 			t.Errorf("readers see %d entries, the guard holds 1", n)
 		}
-		guard.broken = false
+		guard.broken.Store(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := size(t, log); n != 2 || guard.mark.Size != 2 {
-			t.Errorf("readers see %d entries, the guard holds %d; want 2", n, guard.mark.Size)
+		if n := size(t, log); n != 2 || guard.size() != 2 {
+			t.Errorf("readers see %d entries, the guard holds %d; want 2", n, guard.size())
 		}
 		if r, err := log.Append(t.Context(), logtest.Entry("a")); err != nil || !r.Duplicate || r.Leaf.Index != 1 {
 			t.Errorf("append a again: %+v, %v", r.Leaf, err)
@@ -111,11 +125,11 @@ func TestGuardBehindIsAdvanced(t *testing.T) {
 		}
 		cfg.Guard = guard
 		e = mustOpen(t, store, cfg)
-		if n := size(t, e); guard.mark.Size != n {
-			t.Errorf("the guard holds %d, readers see %d", guard.mark.Size, n)
+		if n := size(t, e); guard.size() != n {
+			t.Errorf("the guard holds %d, readers see %d", guard.size(), n)
 		}
 	}
-	guard.broken = true
+	guard.broken.Store(true)
 	cfg.Guard = nil
 	e := mustOpen(t, store, cfg)
 	stop := logtest.Start(t, e)

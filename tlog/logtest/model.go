@@ -106,54 +106,47 @@ func testModel(t *testing.T, newLog func(testing.TB, ...func(*tlog.Config)) tlog
 	rapid.Check(t, func(rt *rapid.T) {
 		maxBatch := rapid.IntRange(20, 300).Draw(rt, "max batch")
 		log := newLog(t, func(c *tlog.Config) { c.MaxBatch = maxBatch; c.CacheTiles = 1 })
+		n := new(Naive)
 		next := 0
-		rt.Repeat(map[string]func(*rapid.T){
-			"append": func(rt *rapid.T) {
+		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+			switch rapid.SampledFrom([]string{"append", "burst", "duplicate"}).Draw(rt, "step") {
+			case "append":
 				if r := mustAppend(t, log, Numbered(next)); r.Duplicate || r.Leaf.Index != int64(next) {
 					rt.Fatalf("entry %d: %+v", next, r)
 				}
 				next++
-			},
-			"burst": func(rt *rapid.T) {
-				n := rapid.IntRange(1, 120).Draw(rt, "entries")
-				Fill(t, log, next, next+n)
-				next += n
-			},
-			"duplicate": func(rt *rapid.T) {
-				if next == 0 {
-					rt.Skip()
+			case "burst":
+				size := rapid.IntRange(1, 300).Draw(rt, "entries")
+				Fill(t, log, next, next+size)
+				next += size
+			case "duplicate":
+				i := rapid.IntRange(0, max(next-1, 0)).Draw(rt, "entry")
+				if r := mustAppend(t, log, Numbered(i)); r.Duplicate != (i < next) || string(r.Leaf.Data) != string(Numbered(i)) {
+					rt.Fatalf("entry %d again: %+v", i, r)
 				}
-				n := rapid.IntRange(0, next-1).Draw(rt, "entry")
-				if r := mustAppend(t, log, Numbered(n)); !r.Duplicate || string(r.Leaf.Data) != string(Numbered(n)) {
-					rt.Fatalf("entry %d again: %+v", n, r)
-				}
-			},
-			"": func(rt *rapid.T) {
-				if err := compareAtRandom(t, rt, log, next); err != nil {
-					rt.Fatal(err)
-				}
-			},
-		})
+				next = max(next, 1)
+			}
+			follow(t, log, n)
+			if err := compareAtRandom(t, rt, log, n, next); err != nil {
+				rt.Fatal(err)
+			}
+		}
 	})
 }
 
-func compareAtRandom(t testing.TB, rt *rapid.T, log tlog.Log, size int) error {
-	n := model(t, log)
+func compareAtRandom(t testing.TB, rt *rapid.T, log tlog.Log, n *Naive, size int) error {
 	cp, err := log.Checkpoint(t.Context())
-	if err != nil || cp.Size != int64(size) || cp.Root != n.Root() {
-		return fmt.Errorf("checkpoint %+v, %w; want size %d and root %x", cp.Checkpoint, err, size, n.Root())
-	}
-	if size == 0 {
-		return nil
+	if err != nil || cp.Size != int64(size) || cp.Root != n.Root(size) {
+		return fmt.Errorf("checkpoint %+v, %w; want size %d and root %x", cp.Checkpoint, err, size, n.Root(size))
 	}
 	at := rapid.IntRange(1, size).Draw(rt, "size")
 	i := rapid.IntRange(0, at-1).Draw(rt, "index")
 	path, err := log.Inclusion(t.Context(), int64(i), int64(at))
-	if err != nil || !equal(path, n[:at].Inclusion(i)) {
+	if err != nil || !equal(path, n.Inclusion(i, at)) {
 		return errors.Join(fmt.Errorf("inclusion of %d in %d", i, at), err)
 	}
 	path, err = log.Consistency(t.Context(), int64(i), int64(at))
-	if err != nil || !equal(path, n[:at].Consistency(i)) {
+	if err != nil || !equal(path, n.Consistency(i, at)) {
 		return errors.Join(fmt.Errorf("consistency of %d with %d", at, i), err)
 	}
 	return nil

@@ -10,75 +10,93 @@ import (
 )
 
 // Naive is a Merkle tree written down from the definitions of RFC 6962 section 2.1, with no
-// cleverness to get wrong: the model that logs are compared with.
-type Naive [][32]byte // leaf hashes
+// cleverness to get wrong, except that it remembers roots: the model that logs are compared with.
+type Naive struct {
+	Leaves [][32]byte // leaf hashes
+	known  map[[2]int][32]byte
+}
 
 // Add appends a leaf input.
 func (n *Naive) Add(input []byte) {
-	*n = append(*n, sha256.Sum256(append([]byte{0}, input...)))
+	n.Leaves = append(n.Leaves, sha256.Sum256(append([]byte{0}, input...)))
 }
 
-// Root is MTH(D[n]).
-func (n Naive) Root() [32]byte {
-	switch len(n) {
+// Root is MTH(D[size]).
+func (n *Naive) Root(size int) [32]byte { return n.mth(0, size) }
+
+// mth is MTH(D[from:to]).
+func (n *Naive) mth(from, to int) [32]byte {
+	switch to - from {
 	case 0:
 		return sha256.Sum256(nil)
 	case 1:
-		return n[0]
+		return n.Leaves[from]
 	}
-	k := split(len(n))
-	left, right := n[:k].Root(), n[k:].Root()
-	return sha256.Sum256(append(append([]byte{1}, left[:]...), right[:]...))
+	if h, ok := n.known[[2]int{from, to}]; ok {
+		return h
+	}
+	k := from + split(to-from)
+	left, right := n.mth(from, k), n.mth(k, to)
+	h := sha256.Sum256(append(append([]byte{1}, left[:]...), right[:]...))
+	if n.known == nil {
+		n.known = make(map[[2]int][32]byte)
+	}
+	n.known[[2]int{from, to}] = h
+	return h
 }
 
-// Inclusion is PATH(m, D[n]).
-func (n Naive) Inclusion(m int) [][]byte {
-	if len(n) == 1 {
+// Inclusion is PATH(m, D[size]).
+func (n *Naive) Inclusion(m, size int) [][]byte { return n.path(m, 0, size) }
+
+// path is PATH(m-from, D[from:to]).
+func (n *Naive) path(m, from, to int) [][]byte {
+	if to-from == 1 {
 		return nil
 	}
-	k := split(len(n))
+	k := from + split(to-from)
 	if m < k {
-		h := n[k:].Root()
-		return append(n[:k].Inclusion(m), h[:])
+		h := n.mth(k, to)
+		return append(n.path(m, from, k), h[:])
 	}
-	h := n[:k].Root()
-	return append(n[k:].Inclusion(m-k), h[:])
+	h := n.mth(from, k)
+	return append(n.path(m, k, to), h[:])
 }
 
-// Consistency is PROOF(m, D[n]).
-func (n Naive) Consistency(m int) [][]byte {
-	if m == 0 || m == len(n) {
+// Consistency is PROOF(m, D[size]).
+func (n *Naive) Consistency(m, size int) [][]byte {
+	if m == 0 || m == size {
 		return nil
 	}
-	return n.subproof(m, true)
+	return n.subproof(m, 0, size, true)
 }
 
-func (n Naive) subproof(m int, complete bool) [][]byte {
-	if m == len(n) {
+// subproof is SUBPROOF(m-from, D[from:to], complete).
+func (n *Naive) subproof(m, from, to int, complete bool) [][]byte {
+	if m == to {
 		if complete {
 			return nil
 		}
-		h := n.Root()
+		h := n.mth(from, to)
 		return [][]byte{h[:]}
 	}
-	k := split(len(n))
+	k := from + split(to-from)
 	if m <= k {
-		h := n[k:].Root()
-		return append(n[:k].subproof(m, complete), h[:])
+		h := n.mth(k, to)
+		return append(n.subproof(m, from, k, complete), h[:])
 	}
-	h := n[:k].Root()
-	return append(n[k:].subproof(m-k, false), h[:])
+	h := n.mth(from, k)
+	return append(n.subproof(m, k, to, false), h[:])
 }
 
 // Tile is the hashes of a tile (C2SP tlog-tiles), as many as there are.
-func (n Naive) Tile(level, number int) [][32]byte {
+func (n *Naive) Tile(level, number int) [][32]byte {
 	span := 1
 	for range level {
 		span *= 256
 	}
 	var hashes [][32]byte
-	for i := number * 256; i < (number+1)*256 && (i+1)*span <= len(n); i++ {
-		hashes = append(hashes, n[i*span:(i+1)*span].Root())
+	for i := number * 256; i < (number+1)*256 && (i+1)*span <= len(n.Leaves); i++ {
+		hashes = append(hashes, n.mth(i*span, (i+1)*span))
 	}
 	return hashes
 }

@@ -233,7 +233,7 @@ func killConfig(t testing.TB, dir string) tlog.Config {
 }
 
 // runAndKill starts this test in a process of its own, reads what it acknowledges, and kills it
-// at a moment of its own choosing.
+// a little after some number of acknowledgements.
 func runAndKill(t testing.TB, dir string, round int, cfg tlog.Config, acknowledged map[string]bool, heads map[int64][32]byte) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
@@ -246,10 +246,12 @@ func runAndKill(t testing.TB, dir string, round int, cfg tlog.Config, acknowledg
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(300*time.Millisecond+rand.N(200*time.Millisecond), func() { _ = cmd.Process.Kill() })
-	defer kill.Stop()
+	enough := 20 + rand.IntN(200)
 	lines := bufio.NewScanner(out)
-	for lines.Scan() {
+	for n := 0; lines.Scan(); n++ {
+		if n == enough {
+			time.AfterFunc(rand.N(10*time.Millisecond), func() { _ = cmd.Process.Kill() })
+		}
 		fields := strings.Split(lines.Text(), "|")
 		if len(fields) != 3 || fields[2] != "." {
 			continue // cut short by the kill
