@@ -357,3 +357,16 @@ func TestSerialUsed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// BenchmarkIssue is one issuance with its two durable records and its entry in a CT log in memory.
+func BenchmarkIssue(b *testing.B) {
+	s := newStack(b)
+	id := identity(b, emailToken("dev@example.com"))
+	key := prove(b, id.Challenge)
+	for b.Loop() {
+		s.clock.Advance(2 * time.Millisecond)
+		if _, err := s.authority.Issue(b.Context(), id, key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
