@@ -67,8 +67,9 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 		Name: cfg.Name, Origin: origin, Face: cfg.Face,
 		KeySHA256: cfg.Signer.Verifier().KeyID(), CreatedMS: cfg.Clock.Now().UnixMilli(),
 	}
+	var a *attempt
 	err = store.Create(ctx, d, func(tx Tx) (*Batch, error) {
-		a := &attempt{base: &view{edge: emptyEdge}}
+		a = &attempt{base: &view{edge: emptyEdge}}
 		rows := e.place(a, tx.Head(), nil, batch)
 		for i, p := range batch {
 			if p.err != nil {
@@ -81,6 +82,11 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 		return fmt.Errorf("create log %s: %w", cfg.Name, err)
 	}
 	cfg.Logger.InfoContext(ctx, "log created", "origin", origin, "entries", len(seeds))
+	if cfg.Guard != nil && len(seeds) > 0 {
+		if err := cfg.Guard.Advance(ctx, Mark{}, a.next.signed, nil); err != nil {
+			return fmt.Errorf("create log %s: created, but the guard does not hold it: %w", cfg.Name, err)
+		}
+	}
 	return nil
 }
 

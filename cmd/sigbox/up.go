@@ -23,9 +23,10 @@ import (
 )
 
 type upFlags struct {
-	listen, data, issuers, registry string
-	tlsCert, tlsKey                 string
-	verbose                         bool
+	listen, data, database string
+	issuers, registry      string
+	tlsCert, tlsKey        string
+	verbose                bool
 }
 
 func upCommand() *cobra.Command {
@@ -50,6 +51,7 @@ The last line on standard output is "ready URL". Ctrl-C or SIGTERM stops it.`,
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "loopback address and port; the host becomes part of every URL and cannot change later")
 	cmd.Flags().StringVar(&f.data, "data", "./sigbox-data", "data directory; made by the first run")
+	cmd.Flags().StringVar(&f.database, "database", "", "keep the logs in this PostgreSQL database (a libpq URL; a password belongs in PGPASSFILE) instead of the data directory")
 	cmd.Flags().StringVar(&f.issuers, "issuers", "", "Fulcio config.yaml with issuers to trust beside the development one")
 	cmd.Flags().StringVar(&f.registry, "registry", "", "serve an in-memory OCI registry at this loopback address; its images are gone when it stops")
 	cmd.Flags().StringVar(&f.tlsCert, "tls-cert", "", "PEM certificate chain: serve HTTPS, as sigstore-java needs; clients trust it through SSL_CERT_FILE and the like")
@@ -89,12 +91,12 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 		defer registry.Close()
 	}
 	url := scheme + "://" + net.JoinHostPort(host, portOf(ln))
-	dir, created, err := openInstance(ctx, f.data, host, url, log)
+	dir, created, err := openInstance(ctx, f, host, url, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log})
+	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, Database: f.database, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log})
 	if err != nil {
 		return err
 	}
@@ -105,13 +107,13 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 	if registry != nil {
 		services.Go(func() error { return stack.Serve(ctx, registry, stack.Registry(), nil) })
 	}
-	services.Go(func() error { return announce(ctx, s, dir, url, created, registry, out) })
+	services.Go(func() error { return announce(ctx, s, dir, url, secure, created, registry, out) })
 	return services.Wait()
 }
 
 // openInstance opens the data directory, and makes it first if it is not there.
-func openInstance(ctx context.Context, path, host, url string, log *slog.Logger) (dir *instance.Dir, created bool, err error) {
-	path, err = filepath.Abs(path)
+func openInstance(ctx context.Context, f upFlags, host, url string, log *slog.Logger) (dir *instance.Dir, created bool, err error) {
+	path, err := filepath.Abs(f.data)
 	if err != nil {
 		return nil, false, fmt.Errorf("data directory: %w", err)
 	}
@@ -122,7 +124,13 @@ func openInstance(ctx context.Context, path, host, url string, log *slog.Logger)
 	if state == instance.Absent {
 		quiet := slog.New(slog.DiscardHandler) // what is made is said in the summary
 		c := clock.System{}
-		err := instance.Create(path, host, c.Now(), func(d *instance.Dir) error { return stack.Create(ctx, d, url, c, quiet) })
+		logs := instance.SQLite
+		if f.database != "" {
+			logs = instance.PostgreSQL
+		}
+		err := instance.Create(path, host, logs, c.Now(), func(d *instance.Dir) error {
+			return stack.Create(ctx, d, url, f.database, c, quiet)
+		})
 		if err != nil {
 			return nil, false, err
 		}
@@ -139,14 +147,14 @@ func openInstance(ctx context.Context, path, host, url string, log *slog.Logger)
 }
 
 // announce writes the trust files and, once everything answers, says what runs and what to type.
-func announce(ctx context.Context, s *stack.Stack, dir *instance.Dir, url string, created bool, registry net.Listener, out io.Writer) error {
-	trust, err := clientcache.Export(ctx, clientcache.ExportOptions{URL: url, Dir: dir.File("trust"), Root: s.FirstRoot()})
+func announce(ctx context.Context, s *stack.Stack, dir *instance.Dir, url string, secure *tls.Config, created bool, registry net.Listener, out io.Writer) error {
+	trust, err := clientcache.Export(ctx, clientcache.ExportOptions{URL: url, Dir: dir.File("trust"), Root: s.FirstRoot(), TLS: stack.SelfTLS(secure)})
 	if err != nil {
 		return fmt.Errorf("trust files: %w", err)
 	}
 	sum := stack.Summary{
 		Stack: s, URL: url, Data: dir.Path, Created: created, RootSHA256: trust.RootSHA256,
-		Stale: clientcache.FindStale(ctx, url, trust.Mirror, fmt.Sprintf("%s - %d", dir.Info.Host, dir.Info.TreeID)),
+		Stale: clientcache.FindStale(ctx, trust.Mirror),
 	}
 	if registry != nil {
 		sum.Registry = registry.Addr().String()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"io"
 	"io/fs"
 	"net"
@@ -229,22 +228,6 @@ func TestUpTellsOfStaleCaches(t *testing.T) {
 	if _, stderr, code := inHome("trust", "init", "--mirror", old.url+"/tuf", "--root", filepath.Join(trust, "root.json")); code != 0 {
 		t.Fatal(stderr)
 	}
-	var info struct {
-		SignedTreeHead string `json:"signedTreeHead"`
-	}
-	if err := json.Unmarshal([]byte(get(t, old.url+"/api/v1/log")), &info); err != nil {
-		t.Fatal(err)
-	}
-	state, err := json.Marshal(map[string]string{old.url: info.SignedTreeHead})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(home, ".rekor"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(home, ".rekor", "state.json"), state, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	old.stop(t, syscall.SIGTERM)
 
 	data := newData(t)
@@ -252,17 +235,13 @@ func TestUpTellsOfStaleCaches(t *testing.T) {
 		cmd := sigbox(t, "up", "--data", data, "--listen", addr)
 		cmd.Env = append(cmd.Env, "HOME="+home)
 		r := startCommand(t, cmd)
-		for _, where := range []string{filepath.Join(home, ".sigstore", "root"), filepath.Join(home, ".rekor", "state.json")} {
-			if got := strings.Contains(r.summary, "NOTE: "+where+" remembers another instance"); got != wantNotes {
-				t.Errorf("note about %s: %v, want %v:\n%s", where, got, wantNotes, r.summary)
-			}
+		note := "NOTE: " + filepath.Join(home, ".sigstore", "root") + " remembers another instance"
+		if got := strings.Contains(r.summary, note); got != wantNotes {
+			t.Errorf("note: %v, want %v:\n%s", got, wantNotes, r.summary)
 		}
 		if wantNotes { // do what the notes say
 			if _, stderr, code := inHome("trust", "init", "--replace", "--mirror", r.url+"/tuf", "--root", filepath.Join(data, "trust", "root.json")); code != 0 {
 				t.Fatal(stderr)
-			}
-			if err := os.Remove(filepath.Join(home, ".rekor", "state.json")); err != nil {
-				t.Fatal(err)
 			}
 		}
 		r.stop(t, syscall.SIGTERM)

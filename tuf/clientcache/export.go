@@ -3,10 +3,12 @@ package clientcache
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,8 @@ type ExportOptions struct {
 	URL  string // of the instance or of its TUF repository
 	Dir  string // made if it is not there
 	Root []byte // root.json to start from; nil: trust the one the instance serves
+
+	TLS *tls.Config // nil: the system's certificate roots
 }
 
 // Exported says what was written.
@@ -48,6 +52,9 @@ func Export(ctx context.Context, o ExportOptions) (Exported, error) {
 		return Exported{}, fmt.Errorf("export trust to %s: %w", o.Dir, err)
 	}
 	f := newFetcher(ctx)
+	if o.TLS != nil {
+		f.client.Transport = &http.Transport{TLSClientConfig: o.TLS}
+	}
 	start := o.Root
 	if start == nil {
 		if start, err = f.firstRoot(mirror); err != nil {

@@ -22,7 +22,8 @@ type Info struct {
 	Host    string    `json:"host"`    // host name of every URL and log origin; fixed at creation
 	TreeID  int64     `json:"tree_id"` // of the Rekor v1 log; random, since rekor-cli remembers heads by it
 	Created time.Time `json:"created"`
-	URL     string    `json:"url"` // where it ran last
+	URL     string    `json:"url"`  // where it ran last
+	Logs    string    `json:"logs"` // what the logs are kept in: "sqlite" or "postgresql"
 }
 
 // Dir is an open data directory, locked against other processes.
@@ -32,6 +33,12 @@ type Dir struct {
 
 	lock *os.File
 }
+
+// Where an instance keeps its logs. Issuance records and TUF metadata are in sigbox.db in any case.
+const (
+	SQLite     = "sqlite"
+	PostgreSQL = "postgresql"
+)
 
 // State says what a path holds, before anything is made or opened.
 type State int
@@ -91,6 +98,9 @@ func (d *Dir) readInfo() error {
 		return fmt.Errorf("data directory %s was made by a newer sigbox (format %d, this one knows %d): run the newer one, or name another directory with --data",
 			d.Path, d.Info.Format, format)
 	}
+	if d.Info.Logs == "" {
+		d.Info.Logs = SQLite
+	}
 	if d.Info.Format < 1 || d.Info.Host == "" || d.Info.TreeID < 1 {
 		return fmt.Errorf("%s is damaged: a field is missing", file)
 	}
@@ -116,7 +126,7 @@ func (d *Dir) Close() error { return d.lock.Close() }
 
 // Create makes a new instance for host in a staging directory, lets fill put everything else in
 // it, and moves it to path when it is complete. If anything fails, nothing is left of it.
-func Create(path, host string, now time.Time, fill func(*Dir) error) (err error) {
+func Create(path, host, logs string, now time.Time, fill func(*Dir) error) (err error) {
 	path = filepath.Clean(path)
 	stageIn, publish := filepath.Dir(path), os.Rename
 	if _, err := os.Stat(path); err == nil {
@@ -135,7 +145,7 @@ func Create(path, host string, now time.Time, fill func(*Dir) error) (err error)
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	info, err := newInfo(host, now)
+	info, err := newInfo(host, logs, now)
 	if err != nil {
 		return err
 	}
@@ -182,14 +192,14 @@ func names(entries []fs.DirEntry) []string {
 	return out
 }
 
-func newInfo(host string, now time.Time) (Info, error) {
+func newInfo(host, logs string, now time.Time) (Info, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		return Info{}, fmt.Errorf("random tree id: %w", err)
 	}
 	// 62 random bits: positive, and never one that an earlier instance had.
 	tree := int64(binary.BigEndian.Uint64(b[:8])>>2) | 1<<61
-	return Info{Format: format, ID: fmt.Sprintf("%x", b[8:]), Host: host, TreeID: tree, Created: now.UTC().Truncate(time.Second)}, nil
+	return Info{Format: format, ID: fmt.Sprintf("%x", b[8:]), Host: host, Logs: logs, TreeID: tree, Created: now.UTC().Truncate(time.Second)}, nil
 }
 
 func writeInfo(dir string, info Info) error {

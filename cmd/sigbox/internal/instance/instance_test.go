@@ -25,7 +25,7 @@ func TestCreateThenOpen(t *testing.T) {
 				path = filepath.Join(path, "a", "b")
 			}
 			prepare(t, path)
-			must(t, Create(path, "127.0.0.1", born, fillOne))
+			must(t, Create(path, "127.0.0.1", SQLite, born, fillOne))
 			d, err := Open(path)
 			must(t, err)
 			defer d.Close()
@@ -51,7 +51,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 			must(t, os.Mkdir(path, 0o700))
 		}
 		want := errors.New("no entropy today")
-		err := Create(path, "127.0.0.1", born, func(d *Dir) error { return errors.Join(fillOne(d), want) })
+		err := Create(path, "127.0.0.1", SQLite, born, func(d *Dir) error { return errors.Join(fillOne(d), want) })
 		if !errors.Is(err, want) {
 			t.Fatalf("err = %v", err)
 		}
@@ -65,9 +65,9 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 }
 
 func TestTwoInstancesNeverShareATree(t *testing.T) {
-	a, err := newInfo("h", born)
+	a, err := newInfo("h", SQLite, born)
 	must(t, err)
-	b, err := newInfo("h", born)
+	b, err := newInfo("h", SQLite, born)
 	must(t, err)
 	if a.TreeID == b.TreeID || a.ID == b.ID {
 		t.Errorf("%+v and %+v share an id", a, b)
@@ -90,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "data")
-			must(t, Create(path, "127.0.0.1", born, fillOne))
+			must(t, Create(path, "127.0.0.1", SQLite, born, fillOne))
 			tc.spoil(t, path)
 			if _, err := Open(path); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("err = %v, want %q", err, tc.want)

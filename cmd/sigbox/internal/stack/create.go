@@ -3,24 +3,21 @@ package stack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
-	"github.com/sigbox/sigbox/internal/sqlite"
-	"github.com/sigbox/sigbox/migrations"
 	"github.com/sigbox/sigbox/tlog"
-	"github.com/sigbox/sigbox/tlog/fileguard"
 )
 
-// Create makes everything that a new instance at url needs, in d.
-func Create(ctx context.Context, d *instance.Dir, url string, c clock.Clock, log *slog.Logger) (err error) {
+// Create makes everything that a new instance at url needs, in d and, where database is not "", in
+// that PostgreSQL database.
+func Create(ctx context.Context, d *instance.Dir, url, database string, c clock.Clock, log *slog.Logger) (err error) {
 	m, err := makeMaterial(d, c)
 	if err != nil {
 		return err
 	}
-	db, err := openDatabase(ctx, d)
+	db, err := openDatabases(ctx, d, database, log)
 	if err != nil {
 		return err
 	}
@@ -29,7 +26,7 @@ func Create(ctx context.Context, d *instance.Dir, url string, c clock.Clock, log
 	if err != nil {
 		return err
 	}
-	if err := newRepository(db, m, c, log).Create(ctx, targets); err != nil {
+	if err := newRepository(db.file, m, c, log).Create(ctx, targets); err != nil {
 		return err
 	}
 	guard, err := openGuard(d)
@@ -42,21 +39,4 @@ func Create(ctx context.Context, d *instance.Dir, url string, c clock.Clock, log
 		return cfg
 	}
 	return createLogs(ctx, db, d.Info, m, complete)
-}
-
-// openGuard opens the register that remembers the logs' heads outside the database.
-func openGuard(d *instance.Dir) (*fileguard.Guard, error) { return fileguard.Open(d.File("guard")) }
-
-// openDatabase opens the instance's database and brings every schema up to date.
-func openDatabase(ctx context.Context, d *instance.Dir) (*sqlite.DB, error) {
-	db, err := sqlite.Open(ctx, d.File("sigbox.db"))
-	if err != nil {
-		return nil, err
-	}
-	for _, schema := range []string{"ca", "tlog", "tuf"} {
-		if err := migrations.ApplySQLite(ctx, db.Writer(), schema); err != nil {
-			return nil, errors.Join(fmt.Errorf("database %s: %w", d.File("sigbox.db"), err), db.Close())
-		}
-	}
-	return db, nil
 }

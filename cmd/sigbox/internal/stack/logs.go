@@ -13,7 +13,6 @@ import (
 	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
-	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
@@ -21,7 +20,6 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
-	"github.com/sigbox/sigbox/tlog/sqlitestore"
 )
 
 // The logs of an instance. A log's name is also its name in the database.
@@ -44,7 +42,7 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 	}{
 		{logRekorV1, roleRekorV1, fmt.Sprintf("%s - %d", info.Host, info.TreeID), tlog.Config{}},
 		{logRekorV2, roleRekorV2, info.Host, tlog.Config{MaxEntry: maxV2Entry}},
-		{logCT, roleCT, info.Host + "/ct", tlog.Config{LeafInput: ctLeafInput}},
+		{logCT, roleCT, info.Host + "/ct", tlog.Config{LeafInput: certificate.LeafInput}},
 	} {
 		name := l.origin
 		if l.name == logRekorV1 {
@@ -58,11 +56,6 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 		out[l.name] = l.config
 	}
 	return out, nil
-}
-
-func ctLeafInput(stored []byte) ([]byte, error) {
-	leaf, _, err := certificate.Parse(stored)
-	return leaf, err
 }
 
 // seeds returns the first entries of each log. Each Rekor log begins with two of its own, so that
@@ -136,7 +129,7 @@ func sign(key crypto.Signer, text []byte) (digest, sig []byte, err error) {
 }
 
 // createLogs makes the three logs with their seeds.
-func createLogs(ctx context.Context, db *sqlite.DB, info instance.Info, m *material, complete func(tlog.Config) tlog.Config) error {
+func createLogs(ctx context.Context, db *databases, info instance.Info, m *material, complete func(tlog.Config) tlog.Config) error {
 	configs, err := logConfigs(info, m)
 	if err != nil {
 		return err
@@ -146,12 +139,15 @@ func createLogs(ctx context.Context, db *sqlite.DB, info instance.Info, m *mater
 		return err
 	}
 	for name, cfg := range configs {
-		store, err := sqlitestore.Open(ctx, db, name)
+		store, err := db.store(ctx, name)
 		if err != nil {
 			return err
 		}
 		err = tlog.Create(ctx, store, complete(cfg), entries[name])
-		if err := errors.Join(err, store.Close()); err != nil {
+		if errors.Is(err, tlog.ErrExists) {
+			return fmt.Errorf("%w: another instance keeps its logs in this database: name another database", err)
+		}
+		if err != nil {
 			return err
 		}
 	}

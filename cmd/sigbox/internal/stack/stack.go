@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -22,7 +23,6 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
-	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tlog"
@@ -32,7 +32,6 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
-	"github.com/sigbox/sigbox/tlog/sqlitestore"
 	"github.com/sigbox/sigbox/tlog/tiles"
 	"github.com/sigbox/sigbox/tsa"
 	tsaweb "github.com/sigbox/sigbox/tsa/web"
@@ -42,19 +41,21 @@ import (
 
 // Options say how an instance is run.
 type Options struct {
-	Dir     *instance.Dir
-	URL     string       // origin that all published URLs begin with
-	TLS     *tls.Config  // nil serves HTTP without TLS
-	Issuers *oidc.Config // trusted beside the development issuer; nil for none
-	Clock   clock.Clock
-	Log     *slog.Logger
+	Dir *instance.Dir
+	URL string // origin that all published URLs begin with
+
+	Database string       // PostgreSQL database of the logs; "" keeps them in Dir
+	TLS      *tls.Config  // nil serves HTTP without TLS
+	Issuers  *oidc.Config // trusted beside the development issuer; nil for none
+	Clock    clock.Clock
+	Log      *slog.Logger
 }
 
 // Stack is the services of one instance, opened and ready to run.
 type Stack struct {
 	opts     Options
 	m        *material
-	db       *sqlite.DB
+	db       *databases
 	closers  []io.Closer // before db
 	logs     map[string]*tlog.Engine
 	repo     *tuf.Repository
@@ -72,7 +73,7 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.m, err = loadMaterial(o.Dir); err != nil {
 		return nil, err
 	}
-	if s.db, err = openDatabase(ctx, o.Dir); err != nil {
+	if s.db, err = openDatabases(ctx, o.Dir, o.Database, o.Log); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -145,11 +146,10 @@ func (s *Stack) openLogs(ctx context.Context) error {
 	s.closers = append(s.closers, guard)
 	for name, cfg := range configs {
 		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard
-		store, err := sqlitestore.Open(ctx, s.db, name)
+		store, err := s.db.store(ctx, name)
 		if err != nil {
 			return err
 		}
-		s.closers = append(s.closers, store)
 		if s.logs[name], err = tlog.Open(ctx, store, cfg); err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (s *Stack) openTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.repo = newRepository(s.db, s.m, s.opts.Clock, s.opts.Log)
+	s.repo = newRepository(s.db.file, s.m, s.opts.Clock, s.opts.Log)
 	if err := s.repo.Open(ctx); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (s *Stack) openTrust(ctx context.Context) error {
 }
 
 func (s *Stack) addIssuerAndCA(context.Context) error {
-	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log})
+	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log, AllowedHosts: s.aliases()})
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	ct.Register(s.mux)
 	authority, err := ca.New(ca.Config{
 		Key: s.m.keys[roleCAIntermediate], Chain: s.m.caChain, SCTs: ct, SCTKey: s.m.keys[roleCT].Public(),
-		Records: casqlstore.NewSQLite(s.db), Clock: s.opts.Clock, Logger: s.opts.Log,
+		Records: casqlstore.NewSQLite(s.db.file), Clock: s.opts.Clock, Logger: s.opts.Log,
 	})
 	if err != nil {
 		return err
@@ -224,6 +224,15 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	face.Register(s.mux)
 	face.RegisterGRPC(s.grpc)
 	return nil
+}
+
+// aliases are the Host headers that a browser on this machine may send beside the instance's own.
+func (s *Stack) aliases() []string {
+	u, err := url.Parse(s.opts.URL)
+	if err != nil || u.Port() == "" {
+		return nil
+	}
+	return []string{net.JoinHostPort("localhost", u.Port()), net.JoinHostPort("127.0.0.1", u.Port())}
 }
 
 func (s *Stack) addRekor(context.Context) error {

@@ -36,7 +36,8 @@ func (s Summary) String() string {
 	}
 	t := s.Stack.Tour()
 	fmt.Fprintf(&b, "\nSign and verify with cosign 3, in another terminal:\n\n%s", indent(t.Cosign3()))
-	fmt.Fprintf(&b, "\nThe same with cosign 2: source %s instead. It stays within that shell.\n", shellQuote(filepath.Join(t.Trust, "env-cosign2.sh")))
+	fmt.Fprintf(&b, "\nWith cosign 2:\n\n%s", indent(t.Cosign2()))
+	fmt.Fprintf(&b, "\nThe environment files set nothing beyond the shell they are sourced in.\n")
 	fmt.Fprintf(&b, "\nOr trust this instance in every shell of this user. cosign 3 EMPTIES $TUF_ROOT (~/.sigstore/root) first;\n"+
 		"the way back to the public instance is `cosign initialize` without flags:\n\n%s", indent(t.Initialize(s.RootSHA256)))
 	fmt.Fprintf(&b, "\nWARNING: `cosign sign --key` of cosign 2 posts to the public log unless the environment file is sourced.\n")
