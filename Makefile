@@ -3,10 +3,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check lint unit vuln test e2e bench
+.PHONY: help build run check lint unit vuln test postgres e2e proof bench
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/sigbox, a static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/sigbox ./cmd/sigbox
@@ -14,7 +14,8 @@ build: ## Build bin/sigbox, a static binary
 run: ## Run the whole stack on loopback (the same as go run ./cmd/sigbox up)
 	go run ./cmd/sigbox up
 
-check: lint unit vuln ## Lint, unit and differential tests, fuzz seeds, with the race detector
+check: lint unit vuln ## Tier 1, minutes: lint, unit and differential tests, fuzz seeds, with the race detector
+	@echo '== check passed. NOT RUN by this tier: PostgreSQL and released clients (make test); many kills, figures (make proof)'
 
 lint: ## gofmt, go vet, staticcheck
 	@echo '== gofmt' && test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -22,15 +23,25 @@ lint: ## gofmt, go vet, staticcheck
 	@echo '== staticcheck' && go run $(STATICCHECK) ./... && cd e2e && go run $(STATICCHECK) ./...
 
 unit: ## Unit, property and differential tests and fuzz seeds, with the race detector
-	@echo '== go test -race' && CGO_ENABLED=1 go test -race -timeout 15m ./...
+	@echo '== go test -race' && CGO_ENABLED=1 go test -race -timeout 15m $$(.ci/packages unit)
 
 vuln: ## Known vulnerabilities, where the database can be reached
 	@./.ci/vuln $(GOVULNCHECK)
 
-test: check e2e ## Everything CI runs: check, then the real clients
+test: check postgres e2e ## Tier 2, what CI runs: check, then real PostgreSQL and the real clients
+	@echo '== test passed. NOT RUN by this tier: many kills, figures (make proof)'
+
+postgres: ## Tests against a real PostgreSQL server, which they start themselves
+	@./.ci/postgres
+	@echo '== go test (PostgreSQL)' && go test -count=1 -timeout 20m $$(.ci/packages postgres)
 
 e2e: ## The released clients (cosign 2 and 3, rekor-cli) against the real binary
 	@./e2e/run
 
-bench: ## Benchmarks of the log engine and the faces; prints its figures
+proof: ## Tier 3, by hand: 500 kills, benchmarks; prints its figures
+	SIGBOX_E2E_KILLS=500 ./e2e/run -run 'TestKill|TestFigures' -v
+	$(MAKE) bench
+	@echo '== NOT RUN: 10 million entries and peers come with the PostgreSQL issue'
+
+bench: ## Benchmarks of the log engine and of issuance; prints its figures
 	go test -run '^$$' -bench . -benchmem ./tlog/... ./ca/...

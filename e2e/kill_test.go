@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,16 +15,26 @@ import (
 	"github.com/sigbox/sigbox/e2e/internal/witness"
 )
 
-const (
-	killRounds  = 20
-	killWriters = 3 // on each of the three logs
-)
+const killWriters = 3 // on each of the three logs
+
+// killRounds is 20, or what SIGBOX_E2E_KILLS says.
+func killRounds(t *testing.T) int {
+	v := os.Getenv("SIGBOX_E2E_KILLS")
+	if v == "" {
+		return 20
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("SIGBOX_E2E_KILLS=%q: want a number of rounds", v)
+	}
+	return n
+}
 
 // TestKill ends `sigbox up` with SIGKILL under load, again and again, over one SQLite file: no
 // acknowledged entry is lost, and no head that was ever signed is anything but a prefix of the
 // last.
 func TestKill(t *testing.T) {
-	started := time.Now()
+	started, rounds := time.Now(), killRounds(t)
 	r := start(t)
 	v1, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, "rekor.pub")))
 	if err != nil {
@@ -38,7 +50,7 @@ func TestKill(t *testing.T) {
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
 	var slowest time.Duration
-	for round := range killRounds {
+	for round := range rounds {
 		from := len(v1.Entries())
 		promised, _ := certs.Count()
 		c := witness.NewClient(r.URL)
@@ -91,7 +103,7 @@ func TestKill(t *testing.T) {
 	}
 	promised, _ := certs.Count()
 	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
-		killRounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size, promised, lastCT,
+		rounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size, promised, lastCT,
 		len(v1.Heads()), len(v2.Heads()), slowest.Round(time.Millisecond))
 }
 

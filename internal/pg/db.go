@@ -2,7 +2,6 @@ package pg
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -141,7 +140,7 @@ func Migrate(ctx context.Context, url string, schemas ...string) (err error) {
 	if err != nil {
 		return errors.New("database: the connection string is not one that libpq would take")
 	}
-	var db *sql.DB = stdlib.OpenDB(*c)
+	db := stdlib.OpenDB(*c)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	for _, schema := range schemas {
 		if err := migrations.ApplyPostgres(ctx, db, schema); err != nil {
