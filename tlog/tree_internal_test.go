@@ -2,8 +2,10 @@ package tlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	sumdb "golang.org/x/mod/sumdb/tlog"
@@ -186,22 +188,35 @@ func TestTileCache(t *testing.T) {
 	}
 }
 
-// Memory that goes bad between loading an edge and using it is noticed before signing.
-func TestFlippedEdgeIsNoticed(t *testing.T) {
+// Memory that goes bad between loading an edge and signing is noticed.
+func TestFlippedMemoryIsNoticed(t *testing.T) {
 	leaves := make([]tile.Hash, 300)
 	for i := range leaves {
 		leaves[i] = testHash(i)
 	}
 	good := grow(emptyEdge, leaves).to
+	batch := Rows{Leaves: []Leaf{{Hash: testHash(300), Data: fmt.Append(nil, 300)}}}
+	check := func(from *edge, spoil func(*growth)) error {
+		a := &attempt{base: &view{edge: from}, growth: grow(from, []tile.Hash{testHash(300)})}
+		if spoil != nil {
+			spoil(a.growth)
+		}
+		return (&Engine{}).checkStored(a, batch, batch)
+	}
+	if err := check(good, nil); err != nil {
+		t.Fatal(err)
+	}
 	for level := range good.tails {
 		for i := range good.tails[level] {
 			bad := *good
-			bad.tails = [][]tile.Hash{append([]tile.Hash(nil), good.tails[0]...), append([]tile.Hash(nil), good.tails[1]...)}
+			bad.tails = [][]tile.Hash{slices.Clone(good.tails[0]), slices.Clone(good.tails[1])}
 			bad.tails[level][i][7] ^= 4
-			a := &attempt{base: &view{edge: &bad}, growth: grow(&bad, []tile.Hash{testHash(300)})}
-			if err := (&Engine{}).checkStored(a, Rows{Leaves: []Leaf{{Hash: testHash(300), Data: fmt.Append(nil, 300)}}}, Rows{Leaves: []Leaf{{Hash: testHash(300), Data: fmt.Append(nil, 300)}}}); err == nil {
-				t.Errorf("hash %d of level %d has a wrong bit: not noticed", i, level)
+			if err := check(&bad, nil); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("hash %d of level %d has a wrong bit: %v", i, level, err)
 			}
 		}
+	}
+	if err := check(good, func(g *growth) { g.to.root[31] ^= 1 }); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("the new root has a wrong bit: %v", err)
 	}
 }

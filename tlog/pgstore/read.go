@@ -2,11 +2,12 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
@@ -18,12 +19,13 @@ type querier interface {
 
 // reader reads one log, in a transaction or outside.
 type reader struct {
-	log int64
-	q   querier
+	log  int64
+	q    querier
+	pool *pgxpool.Pool // nil in a transaction
 }
 
 func (r reader) head(ctx context.Context) (tlog.Head, error) {
-	h, err := one(ctx, r.q, func(row pgx.CollectableRow) (h tlog.Head, err error) {
+	h, err := one(ctx, r, func(row pgx.CollectableRow) (h tlog.Head, err error) {
 		err = row.Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen)
 		return h, err
 	}, headSQL, r.log)
@@ -34,7 +36,7 @@ func (r reader) head(ctx context.Context) (tlog.Head, error) {
 }
 
 func (r reader) Leaf(ctx context.Context, index int64) (tlog.Leaf, error) {
-	l, err := one(ctx, r.q, func(row pgx.CollectableRow) (l tlog.Leaf, err error) {
+	l, err := one(ctx, r, func(row pgx.CollectableRow) (l tlog.Leaf, err error) {
 		err = row.Scan(&l.Index, &l.TimeMS, (*hash)(&l.Identity), (*hash)(&l.Hash), &l.Data, &l.Attestation)
 		return l, err
 	}, leafSQL, r.log, index)
@@ -45,15 +47,15 @@ func (r reader) Leaf(ctx context.Context, index int64) (tlog.Leaf, error) {
 }
 
 func (r reader) Leaves(ctx context.Context, from, to int64) ([]tlog.Leaf, error) {
-	return collect(ctx, r.q, scanLeaf, leavesSQL, r.log, from, to)
+	return collect(ctx, r, scanLeaf, leavesSQL, r.log, from, to)
 }
 
 func (r reader) LeafHashes(ctx context.Context, from, to int64) ([]tile.Hash, error) {
-	return collect(ctx, r.q, scanHash, leafHashesSQL, r.log, from, to)
+	return collect(ctx, r, scanHash, leafHashesSQL, r.log, from, to)
 }
 
 func (r reader) Tile(ctx context.Context, level int, n int64) (tlog.TileRow, error) {
-	t, err := one(ctx, r.q, scanTile(level, n), tileSQL, r.log, level, n)
+	t, err := one(ctx, r, scanTile(level, n), tileSQL, r.log, level, n)
 	if err != nil {
 		return tlog.TileRow{}, fmt.Errorf("tile level %d n %d: %w", level, n, err)
 	}
@@ -61,7 +63,7 @@ func (r reader) Tile(ctx context.Context, level int, n int64) (tlog.TileRow, err
 }
 
 func (r reader) TileRoots(ctx context.Context, level int, from, to int64) ([]tile.Hash, error) {
-	return collect(ctx, r.q, scanHash, tileRootsSQL, r.log, level, from, to)
+	return collect(ctx, r, scanHash, tileRootsSQL, r.log, level, from, to)
 }
 
 func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]tlog.Found, error) {
@@ -73,7 +75,7 @@ func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 	for i := range identities {
 		list[i] = identities[i][:]
 	}
-	rows, err := collect(ctx, r.q, func(from pgx.CollectableRow) (v row, err error) {
+	rows, err := collect(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
 		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
 		return v, err
 	}, findSQL, r.log, list)
@@ -92,7 +94,7 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 	if and {
 		query = searchAllSQL
 	}
-	return collect(ctx, r.q, pgx.RowTo[int64], query, r.log, keys, size, limit)
+	return collect(ctx, r, pgx.RowTo[int64], query, r.log, keys, size, limit)
 }
 
 func scanLeaf(row pgx.CollectableRow) (l tlog.Leaf, err error) {
@@ -124,26 +126,33 @@ func (h *hash) ScanBytes(b []byte) error {
 	return nil
 }
 
-func collect[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fault("query", err)
+// collect returns all rows of a query. Where a restarted server has left dead connections in the
+// pool, it asks again.
+func collect[T any](ctx context.Context, r reader, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	for try := 0; ; try++ {
+		rows, err := r.q.Query(ctx, sql, args...)
+		var list []T
+		if err == nil {
+			list, err = pgx.AppendRows([]T(nil), rows, scan)
+		}
+		if err == nil {
+			return list, nil
+		}
+		if r.pool == nil || try > 0 || !pg.Lost(err) {
+			return nil, fault("query", err)
+		}
+		r.pool.Reset()
 	}
-	list, err := pgx.AppendRows([]T(nil), rows, scan)
-	if err != nil {
-		return nil, fault("query", err)
-	}
-	return list, nil
 }
 
 // one is collect for a query that returns one row; none is ErrNotFound.
-func one[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) (v T, err error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err == nil {
-		v, err = pgx.CollectOneRow(rows, scan)
+func one[T any](ctx context.Context, r reader, scan pgx.RowToFunc[T], sql string, args ...any) (v T, err error) {
+	list, err := collect(ctx, r, scan, sql, args...)
+	if err == nil && len(list) == 0 {
+		err = tlog.ErrNotFound
 	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return v, tlog.ErrNotFound
+	if err != nil {
+		return v, err
 	}
-	return v, fault("query", err)
+	return list[0], nil
 }

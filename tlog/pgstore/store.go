@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -29,20 +28,26 @@ func Open(_ context.Context, db *pg.DB, name string) (*Store, error) {
 
 // List returns the logs of a database in the order of their creation.
 func List(ctx context.Context, db *pg.DB) ([]tlog.Description, error) {
-	rows, err := db.Read().Query(ctx, describeSQL+" ORDER BY id")
+	rows, err := collect(ctx, reader{q: db.Read(), pool: db.Read()}, scanDescription, describeSQL+" ORDER BY id")
 	if err != nil {
-		return nil, fault("list logs", err)
+		return nil, fmt.Errorf("list logs: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tlog.Description, error) {
-		_, d, err := scanDescription(row)
-		return d, err
-	})
-	return list, fault("list logs", err)
+	list := make([]tlog.Description, len(rows))
+	for i, row := range rows {
+		list[i] = row.Description
+	}
+	return list, nil
 }
 
-func scanDescription(row pgx.Row) (id int64, d tlog.Description, err error) {
-	err = row.Scan(&id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS)
-	return id, d, err
+// described is a row of the table of logs.
+type described struct {
+	id int64
+	tlog.Description
+}
+
+func scanDescription(row pgx.CollectableRow) (d described, err error) {
+	err = row.Scan(&d.id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS)
+	return d, err
 }
 
 // UseHook makes the store call h at its points of the commit path.
@@ -66,20 +71,17 @@ func (s *Store) reader(ctx context.Context) (reader, error) {
 			return reader{}, err
 		}
 	}
-	return reader{log: s.id.Load(), q: s.db.Read()}, nil
+	return reader{log: s.id.Load(), q: s.db.Read(), pool: s.db.Read()}, nil
 }
 
 // Describe implements [tlog.Store].
 func (s *Store) Describe(ctx context.Context) (tlog.Description, error) {
-	id, d, err := scanDescription(s.db.Read().QueryRow(ctx, describeSQL+" WHERE name = $1", s.name))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return tlog.Description{}, fmt.Errorf("the database has no log %q: %w", s.name, tlog.ErrNotFound)
-	}
+	d, err := one(ctx, reader{q: s.db.Read(), pool: s.db.Read()}, scanDescription, describeSQL+" WHERE name = $1", s.name)
 	if err != nil {
-		return tlog.Description{}, fault("describe log "+s.name, err)
+		return tlog.Description{}, fmt.Errorf("describe log %q: %w", s.name, err)
 	}
-	s.id.Store(id)
-	return d, nil
+	s.id.Store(d.id)
+	return d.Description, nil
 }
 
 // Freeze implements [tlog.Store].
@@ -177,7 +179,7 @@ func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, e
 		return nil, err
 	}
 	indexes, list := keyColumns(keys)
-	return collect(ctx, r.q, func(row pgx.CollectableRow) (k tlog.Key, err error) {
+	return collect(ctx, r, func(row pgx.CollectableRow) (k tlog.Key, err error) {
 		return k, row.Scan(&k.Key, &k.Index)
 	}, missingKeysSQL, r.log, list, indexes)
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -116,6 +117,38 @@ func forkSize(t testing.TB, log tlog.Log) int {
 		t.Fatal(err)
 	}
 	return int(cp.Size)
+}
+
+// testForkIsNotCached makes sure that what is read of a fork, to find out that it is one, is never
+// served as the log's own.
+func testForkIsNotCached(t *testing.T, f Fixture) {
+	cfg := logtest.Config(t)
+	newLog(t, f, cfg, 300)
+	backup := f.Backup(t)
+	fork, stop := open(t, backup.Store, cfg)
+	logtest.Fill(t, fork, 1000, 1400)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	other, stop := open(t, f.Store, cfg)
+	logtest.Fill(t, other, 2000, 2300)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := other.Tile(t.Context(), 0, 1, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &diverted{Store: f.Store}
+	log, stop := open(t, store, cfg)
+	store.to.Store(&backup)
+	if _, err := log.Append(t.Context(), logtest.Entry("x")); err == nil {
+		t.Error("an entry was appended to a fork")
+	}
+	if got, err := log.Tile(t.Context(), 0, 1, 256); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("a tile is served that is not the log's: %v", err)
+	}
+	wantHalted(t, log, stop, tlog.ErrRollback)
 }
 
 // testFork grows another history on a backup, with the same key, past what the guard remembers:

@@ -64,6 +64,7 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 		{"rollback", testRollback},
 		{"rollback under a running process", testRollbackRunning},
 		{"fork", testFork},
+		{"fork under a running process", testForkIsNotCached},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newFixture(t)) })
 	}
