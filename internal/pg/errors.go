@@ -53,7 +53,7 @@ func Fault(what string, err error) error {
 		return err
 	case Code(err) == uniqueViolation && errors.As(err, &e):
 		return fmt.Errorf("%s: %w in %s.%s: %s: %w", what, ErrDuplicate, e.SchemaName, e.TableName, row(e), err)
-	case transient[Code(err)], Code(err) == "" && lost(err):
+	case transient[Code(err)], Lost(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrTransient, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -81,8 +81,12 @@ func row(e *pgconn.PgError) string {
 	return name
 }
 
-// lost tells whether an error that the server did not send is one of the connection.
-func lost(err error) bool {
+// Lost tells whether an error is one of the connection: it could not be made, or it broke, or the
+// server ended it.
+func Lost(err error) bool {
+	if c := Code(err); c != "" {
+		return c == "57P01" || c == "57P02" || c == "57P05"
+	}
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||

@@ -112,7 +112,7 @@ func (s *Server) Exec(t testing.TB, database string, statements ...string) {
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
 	if err := s.kill(); err != nil {
-		t.Fatalf("kill PostgreSQL: %v", err)
+		t.Errorf("kill PostgreSQL: %v", err)
 	}
 }
 
@@ -120,6 +120,6 @@ func (s *Server) Kill(t testing.TB) {
 func (s *Server) Restart(t testing.TB, settings ...string) {
 	t.Helper()
 	if err := errors.Join(s.halt(), s.configure(settings...), s.start()); err != nil {
-		t.Fatalf("restart PostgreSQL: %v", err)
+		t.Errorf("restart PostgreSQL: %v", err)
 	}
 }

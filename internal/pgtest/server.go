@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,7 +132,7 @@ func (s *Server) start() error {
 // await waits until the server accepts connections.
 func (s *Server) await(limit time.Duration) error {
 	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
-		ready := exec.Command(filepath.Join(s.bin, "pg_isready"), "-q", "-h", s.dir, "-p", strconv.Itoa(s.port))
+		ready := exec.Command(filepath.Join(s.bin, "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", s.dir, "-p", strconv.Itoa(s.port))
 		if ready.Run() == nil {
 			return nil
 		}
@@ -154,38 +155,57 @@ func (s *Server) halt() error {
 	return err
 }
 
-// kill kills every process of the server with SIGKILL.
+// kill kills every process of the server with SIGKILL, and waits until they are gone: as long as
+// one is left, a new server refuses to use the data directory.
 func (s *Server) kill() error {
 	pid, err := s.pid()
 	if err != nil {
 		return err
 	}
-	all := append([]int{pid}, children(pid)...)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // no more children
+		return err
+	}
+	all := append(children(pid), pid)
 	for _, pid := range all {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
 	}
-	if err := s.halt(); err != nil {
-		return err
+	err = s.halt()
+	for _, pid := range all {
+		for alive(pid) {
+			time.Sleep(time.Millisecond)
+		}
 	}
-	return nil
+	return err
+}
+
+// alive tells whether a process runs; one that only waits to be reaped does not.
+func alive(pid int) bool {
+	f := stat(pid)
+	return len(f) > 0 && f[0] != "Z"
+}
+
+// stat returns the fields of /proc/PID/stat behind the command (state, parent, ...), none if there
+// is no such process.
+func stat(pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 }
 
 // children returns the processes whose parent is pid.
 func children(pid int) (list []int) {
-	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+	paths, _ := filepath.Glob("/proc/[0-9]*")
 	for _, path := range paths {
-		b, err := os.ReadFile(path)
+		child, err := strconv.Atoi(filepath.Base(path))
 		if err != nil {
-			continue // it is gone
+			continue
 		}
-		// pid (command) state parent ...; the command may hold spaces and brackets.
-		_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " ")
-		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(pid) {
-			if child, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-				list = append(list, child)
-			}
+		if f := stat(child); len(f) > 1 && f[1] == strconv.Itoa(pid) {
+			list = append(list, child)
 		}
 	}
 	return list

@@ -138,50 +138,51 @@ func (v *victim) done(t testing.TB) {
 // TestConnectionLostAtCommit breaks the network when nothing is left but the last batch, which
 // moves the head and commits. Whether it arrived or not, the callers are told the truth.
 func TestConnectionLostAtCommit(t *testing.T) {
-	for name, rule := range map[string]pgtest.Rule{
-		"COMMIT is lost": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(fromClient, pgtest.Cut)
-		},
-		"half of COMMIT is lost, and the rest hangs": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(fromClient, pgtest.Half)
-		},
-		"COMMIT hangs": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(fromClient, pgtest.Hold)
-		},
-		"the answer is lost": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(!fromClient, pgtest.Cut)
-		},
-		"half of the answer is lost": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(!fromClient, pgtest.Half)
-		},
-		"the answer hangs": func(fromClient bool, _ []byte) pgtest.Verdict {
-			return verdict(!fromClient, pgtest.Hold)
-		},
+	for name, c := range map[string]struct {
+		request   bool // what breaks; else it is the answer
+		how       pgtest.Verdict
+		committed bool
+	}{
+		"COMMIT is lost": {true, pgtest.Cut, false},
+		"half of COMMIT is lost, and the rest hangs": {true, pgtest.Half, false},
+		"COMMIT hangs":               {true, pgtest.Hold, false},
+		"the answer is lost":         {false, pgtest.Cut, true},
+		"half of the answer is lost": {false, pgtest.Half, true},
+		"the answer hangs":           {false, pgtest.Hold, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := pgtest.Shared(t)
 			proxy := server.Proxy(t)
 			v := newVictim(t, server, proxy.URL)
-			broken := &once{point: tlog.PointTxPrecommit, f: func() { proxy.Set(rule) }}
+			broken := &once{point: tlog.PointTxPrecommit, f: func() {
+				proxy.Set(func(fromClient bool, _ []byte) pgtest.Verdict {
+					if fromClient == c.request {
+						return c.how
+					}
+					return pgtest.Forward
+				})
+			}}
+			var sizes []int64 // before each try
 			v.store.UseHook(func(point string) error {
 				if point == tlog.PointTxBegin {
 					proxy.Set(nil) // new connections work; the broken one stays broken
+					h, err := v.healthy.Head(t.Context())
+					if err != nil {
+						t.Error(err)
+					}
+					sizes = append(sizes, h.Size)
 				}
 				return broken.hook(point)
 			})
 			broken.armed.Store(true)
 			v.appendedOnce(t, tlog.ErrUnknownOutcome)
+			if committed := sizes[1] > sizes[0]; committed != c.committed {
+				t.Errorf("the first try was committed: %v; the test breaks something else than it says", committed)
+			}
 			v.done(t)
 		})
 	}
-}
-
-func verdict(here bool, v pgtest.Verdict) pgtest.Verdict {
-	if here {
-		return v
-	}
-	return pgtest.Forward
 }
 
 // TestSessionEndedAtCommit lets an administrator end the session just before COMMIT arrives.
@@ -191,7 +192,7 @@ func TestSessionEndedAtCommit(t *testing.T) {
 	end := &once{point: tlog.PointTxPrecommit, f: func() { terminate(t, server, v.name) }}
 	v.store.UseHook(end.hook)
 	end.armed.Store(true)
-	v.appendedOnce(t, tlog.ErrUnknownOutcome)
+	v.appendedOnce(t, tlog.ErrUnknownOutcome, tlog.ErrTransient) // a closed socket tells that nothing was sent
 	v.done(t)
 }
 
@@ -204,7 +205,6 @@ func TestServerKilledAtCommit(t *testing.T) {
 	server := pgtest.Start(t)
 	v := newVictim(t, server, server.URL)
 	for point, classes := range map[string][]error{
-		// A socket that is closed already tells that nothing was sent.
 		tlog.PointTxPrecommit: {tlog.ErrUnknownOutcome, tlog.ErrTransient},
 		tlog.PointTxCommitted: {tlog.ErrUnknownOutcome},
 	} {
