@@ -14,6 +14,7 @@ import (
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/sigbox/sigbox/internal/filelock"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 )
@@ -34,7 +35,7 @@ func Open(dir string) (*Guard, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	lock, err := acquire(filepath.Join(dir, "lock"))
+	lock, err := filelock.Acquire(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("guard %s: %w", dir, err)
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/filelock"
 )
 
 // format is the version of the directory's layout. A directory with a higher one is refused.
@@ -74,7 +76,10 @@ func Probe(path string) (State, error) {
 
 // Open locks an existing data directory and reads what it is.
 func Open(path string) (*Dir, error) {
-	lock, err := acquire(filepath.Join(path, "lock"))
+	lock, err := filelock.Acquire(filepath.Join(path, "lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("data directory %s: another sigbox is running on it: stop that one, or name another directory with --data", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
