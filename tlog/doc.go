@@ -27,8 +27,8 @@
 //	engine, err := tlog.Open(ctx, store, cfg)
 //	err = engine.Run(ctx) // until ctx is cancelled; then it drains
 //
-// [Config] holds the signer and the limits; a [Store] is where rows are kept: packages memstore
-// and sqlitestore. Every Store passes the suite of package storetest.
+// [Config] holds the signer and the limits; a [Store] is where rows are kept: packages memstore,
+// sqlitestore and pgstore. Every Store passes the suite of package storetest.
 //
 // # Reading
 //

@@ -64,7 +64,9 @@ type Receipt struct {
 // for concurrent use. Nothing beyond the size of the published checkpoint is ever returned.
 type Log interface {
 	// Append returns after the entry is committed, or with an error when it is known not to be.
-	// Cancelling ctx stops the waiting, not the append.
+	// Cancelling ctx stops the waiting, not the append. After ErrUnavailable the entry may be in
+	// the log all the same, if the database or the guard went away in mid-commit; appending it
+	// again tells, and is always safe.
 	// Errors: ErrBusy, ErrFrozen, ErrTooLarge, ErrUnavailable, or the entry's own Encode error.
 	Append(ctx context.Context, e Entry) (Receipt, error)
 	// Checkpoint returns the published head.

@@ -232,7 +232,7 @@ func TestOpenRefuses(t *testing.T) {
 	for i := range signed.Note {
 		flipped := bytes.Clone(signed.Note)
 		flipped[i] ^= 1
-		if c, err := s.Verifier().Open(flipped); err == nil && c.Checkpoint != signed.Checkpoint {
+		if c, err := s.Verifier().Open(flipped); err == nil {
 			t.Errorf("a flipped bit in byte %d gives %+v", i, c.Checkpoint)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 
@@ -61,6 +62,10 @@ func (v *Verifier) Open(signed []byte) (Signed, error) {
 	n, err := note.Open(signed, note.VerifierList((*noteKey)(v)))
 	if err != nil {
 		return Signed{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	// One signature has one spelling: package note takes stray bits at the end of the base64.
+	if _, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil {
+		return Signed{}, fmt.Errorf("%w: signature: %w", ErrInvalid, err)
 	}
 	c, err := Parse([]byte(n.Text))
 	if err != nil {
