@@ -38,8 +38,8 @@ postgres: ## Tests against a real PostgreSQL server, which they start themselves
 e2e: ## The released clients (cosign 2 and 3, rekor-cli) against the real binary
 	@./e2e/run
 
-proof: ## Tier 3, by hand: 500 kills, benchmarks; prints its figures
-	SIGBOX_E2E_KILLS=500 ./e2e/run -run 'TestKill|TestFigures' -v
+proof: ## Tier 3, by hand: 500 kills, benchmarks; writes docs/figures
+	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_E2E_KILLS=500 ./e2e/run -run 'TestKill|TestFigures' -v
 	$(MAKE) bench
 	@echo '== NOT RUN: 10 million entries and peers come with the PostgreSQL issue'
 

@@ -25,6 +25,7 @@ const (
 // TestFigures measures what the notes quote, on an otherwise idle machine: time to ready,
 // resident memory, `cosign sign-blob`, writes.
 func TestFigures(t *testing.T) {
+	started := time.Now()
 	var first, later []time.Duration
 	var r *rig
 	for range figureRuns {
@@ -47,9 +48,16 @@ for i in 1 2 3 4 5 6 7; do
 	echo "took $(( ($(date +%s%N) - from) / 1000 ))"
 done
 `, r.env(t, "TOKEN="+r.token(t, "dev@example.com")))
+	signBlob := took(t, out)
 	rate := write(t, r, figureEntries)
+	after := resident(t, r.Pid())
+	record(t, "up", started, map[string]any{
+		"ready_first_run_ms": milliseconds(first), "ready_later_ms": milliseconds(later), "cosign3_sign_blob_ms": milliseconds(signBlob),
+		"resident_idle_bytes": idle, "resident_after_entries_bytes": after, "entries": figureEntries,
+		"rekor_v1_entries_per_second": rate, "writers": figureWriters,
+	})
 	fmt.Printf("figures: ready %s (first run), %s (later); resident %d MB idle, %d MB after %d entries; cosign sign-blob %s; %.0f entries/s with %d writers, each with its proof verified by the writer\n",
-		median(first), median(later), idle>>20, resident(t, r.Pid())>>20, figureEntries, median(took(t, out)), rate, figureWriters)
+		median(first), median(later), idle>>20, after>>20, figureEntries, median(signBlob), rate, figureWriters)
 }
 
 func took(t *testing.T, out string) []time.Duration {

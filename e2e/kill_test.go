@@ -102,6 +102,12 @@ func TestKill(t *testing.T) {
 		t.Fatalf("CT, at the end: %v", err)
 	}
 	promised, _ := certs.Count()
+	record(t, "kill", started, map[string]any{
+		"rounds": rounds, "seed": seed, "writers_per_log": killWriters, "slowest_start_ms": float64(slowest.Microseconds()) / 1000,
+		"rekor_v1": map[string]any{"acknowledged_and_found": len(v1.Entries()), "size": last.Size, "heads": len(v1.Heads())},
+		"rekor_v2": map[string]any{"acknowledged_and_found": len(v2.Entries()), "size": lastV2.Size, "heads": len(v2.Heads())},
+		"ct":       map[string]any{"acknowledged_and_found": promised, "size": lastCT},
+	})
 	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
 		rounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size, promised, lastCT,
 		len(v1.Heads()), len(v2.Heads()), slowest.Round(time.Millisecond))
