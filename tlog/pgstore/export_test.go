@@ -1,0 +1,7 @@
+package pgstore
+
+// The statements, for tests of their plans.
+const (
+	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
+	SearchAnySQL, SearchAllSQL, MissingKeysSQL               = searchAnySQL, searchAllSQL, missingKeysSQL
+)
