@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/logtest"
@@ -108,6 +109,22 @@ func testRollbackRunning(t *testing.T, f Fixture) {
 			t.Errorf("the database is at %d, %v; want %d", h.Size, err, size)
 		}
 	}
+}
+
+// testRollbackPolled takes the last entries away under a process that only reads.
+func testRollbackPolled(t *testing.T, f Fixture) {
+	cfg, backup, _, stop := newRolledBack(t, f)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Poll = 2 * time.Millisecond
+	store := &diverted{Store: f.Store}
+	log, stop := open(t, store, cfg)
+	store.to.Store(&backup)
+	for deadline := time.Now().Add(20 * time.Second); log.Health() == nil && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	wantHalted(t, log, stop, tlog.ErrRollback)
 }
 
 func forkSize(t testing.TB, log tlog.Log) int {

@@ -63,6 +63,7 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 		{"fsck", testFsck},
 		{"rollback", testRollback},
 		{"rollback under a running process", testRollbackRunning},
+		{"rollback seen by a reader", testRollbackPolled},
 		{"fork", testFork},
 		{"fork under a running process", testForkIsNotCached},
 	} {
