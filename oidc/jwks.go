@@ -15,8 +15,6 @@ import (
 )
 
 // KeySet checks the signature of a compact JWS and returns its payload (go-oidc's interface).
-//
-//lint:ignore ST1003 a set of keys, not a Signed Entry Timestamp
 type KeySet = gooidc.KeySet
 
 // errNoKey says that no key of a set matches a token's kid and algorithm: a fresh set may have one.

@@ -76,21 +76,21 @@ func newVictim(t testing.TB, server *pgtest.Server, connection func(database str
 	v.store = openStore(t, openDB(t, connection(v.name), impatient), "test")
 	v.log = logtest.Open(t, spied{v.store, v.errs}, v.cfg)
 	// Its one writing connection has every statement prepared from now on.
-	if _, err, _ := v.append(t); err != nil {
+	if _, _, err := v.append(t); err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
 // append appends the next entry, and returns what Update said, try by try, until it was answered.
-func (v *victim) append(t testing.TB) (r tlog.Receipt, err error, updates []error) {
+func (v *victim) append(t testing.TB) (r tlog.Receipt, updates []error, err error) {
 	t.Helper()
 	r, err = v.log.Append(t.Context(), logtest.Numbered(v.next))
 	v.next++
 	for len(v.errs) > 0 {
 		updates = append(updates, <-v.errs)
 	}
-	return r, err, updates
+	return r, updates, err
 }
 
 // appendedOnce appends an entry that must get through as a new one, whatever happens at a point.
@@ -102,7 +102,7 @@ func (v *victim) appendedOnce(t testing.TB, classes ...error) {
 		t.Fatal(err)
 	}
 	started := time.Now()
-	r, err, updates := v.append(t)
+	r, updates, err := v.append(t)
 	t.Logf("answered after %v: %v", time.Since(started).Round(time.Millisecond), updates)
 	if err != nil || r.Duplicate || r.Leaf.Index != h.Size {
 		t.Fatalf("append: index %d, duplicate %v, %v; want a new entry at %d", r.Leaf.Index, r.Duplicate, err, h.Size)
@@ -119,7 +119,7 @@ func (v *victim) appendedOnce(t testing.TB, classes ...error) {
 // done checks that the log is whole, and that it goes on.
 func (v *victim) done(t testing.TB) {
 	t.Helper()
-	if _, err, _ := v.append(t); err != nil {
+	if _, _, err := v.append(t); err != nil {
 		t.Errorf("append when all is well again: %v", err)
 	}
 	if err := v.log.Health(); err != nil {
@@ -236,7 +236,7 @@ func TestSynchronousWaitCancelled(t *testing.T) {
 			var updates []error
 			go func() {
 				defer close(answered)
-				r, err, updates = v.append(t)
+				r, updates, err = v.append(t)
 			}()
 			first := awaitSync(t, server, 0)
 			if h, err := v.healthy.Head(t.Context()); err != nil || h.Size != 251 {

@@ -23,7 +23,7 @@ func (v *victim) refused(t testing.TB, code string, tries int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err, updates := v.append(t)
+	_, updates, err := v.append(t)
 	if !errors.Is(err, tlog.ErrUnavailable) || errors.Is(err, tlog.ErrUnknownOutcome) || pg.Code(err) != code {
 		t.Errorf("append: %v, want ErrUnavailable and SQLSTATE %s", err, code)
 	}
@@ -112,7 +112,7 @@ func TestSerializationFailure(t *testing.T) {
 	}
 	t.Cleanup(func() { server.Exec(t, v.name, "DROP FUNCTION public.fail() CASCADE", "DROP SEQUENCE public.tries") })
 	fail(2)
-	if _, err, updates := v.append(t); err != nil || len(updates) != 3 || pg.Code(updates[1]) != "40001" {
+	if _, updates, err := v.append(t); err != nil || len(updates) != 3 || pg.Code(updates[1]) != "40001" {
 		t.Errorf("two failures: %v, updates %v", err, updates)
 	}
 	fail(3)
@@ -156,7 +156,7 @@ func TestTooManyConnections(t *testing.T) {
 		}
 		taken = append(taken, c)
 	}
-	_, err, updates := v.append(t)
+	_, updates, err := v.append(t)
 	if !errors.Is(err, tlog.ErrUnavailable) || pg.Code(err) != "53300" {
 		t.Errorf("append: %v, updates %v; want too many connections", err, updates)
 	}
@@ -176,7 +176,7 @@ func TestReadOnly(t *testing.T) {
 	server.Exec(t, "postgres", "ALTER DATABASE "+v.name+" SET default_transaction_read_only = on")
 	t.Cleanup(func() { server.Exec(t, "postgres", "ALTER DATABASE "+v.name+" RESET default_transaction_read_only") })
 	server.Exec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'sigbox writer' AND datname = '"+v.name+"'")
-	if _, err, _ := v.append(t); !errors.Is(err, tlog.ErrUnavailable) || pg.Code(err) != "25006" {
+	if _, _, err := v.append(t); !errors.Is(err, tlog.ErrUnavailable) || pg.Code(err) != "25006" {
 		t.Errorf("append to a read-only database: %v", err)
 	}
 	v.refused(t, "25006", 1)
@@ -204,7 +204,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	server.Restart(t)
 	for v.next < 255 {
-		if _, err, _ := v.append(t); err != nil {
+		if _, _, err := v.append(t); err != nil {
 			t.Fatalf("append of entry %d, which needs no new tile: %v", v.next-1, err)
 		}
 	}
