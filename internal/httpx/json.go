@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -25,11 +27,12 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	Write(w, status, "application/json", buf.Bytes())
 }
 
-// CheckJSON says whether data is exactly one JSON value that all decoders read alike: valid
-// UTF-8 without a byte order mark, no key twice in an object (letter case aside), bounded depth,
-// nothing after the value. The error is always an *Error with status 400.
+// CheckJSON says whether data is exactly one JSON value that all decoders read alike (RFC 7493):
+// valid UTF-8 without a byte order mark or half a surrogate pair, no key twice in an object
+// (letter case aside), bounded depth, nothing after the value. The error is always an *Error with
+// status 400.
 func CheckJSON(data []byte) error {
-	if !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
+	if !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) || loneSurrogate(data) {
 		return Errorf(http.StatusBadRequest, "body is not valid UTF-8 JSON")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -62,7 +65,7 @@ func checkValue(dec *json.Decoder, depth int) error {
 			if err != nil {
 				return malformed()
 			}
-			name := strings.ToLower(key.(string))
+			name := strings.Map(fold, key.(string))
 			if seen[name] {
 				return Errorf(http.StatusBadRequest, "duplicate field in JSON object")
 			}
@@ -76,6 +79,48 @@ func checkValue(dec *json.Decoder, depth int) error {
 		return malformed()
 	}
 	return nil
+}
+
+// fold maps the letters that strings.EqualFold takes for one to the first of them. encoding/json
+// matches keys to fields that way, so a lower-case copy is not enough: "ſpec" is "spec" to it.
+func fold(r rune) rune {
+	for {
+		next := unicode.SimpleFold(r)
+		if next <= r {
+			return next
+		}
+		r = next
+	}
+}
+
+// loneSurrogate says whether a \u escape in data is one half of a surrogate pair without the other:
+// some decoders refuse it, some keep it, ours would read U+FFFD.
+func loneSurrogate(data []byte) bool {
+	for {
+		i := bytes.IndexByte(data, '\\')
+		if i < 0 || i+2 > len(data) {
+			return false
+		}
+		high := escape(data[i:])
+		data = data[i+2:]
+		if high < 0xd800 || high > 0xdfff {
+			continue
+		}
+		low := escape(data[4:])
+		if high > 0xdbff || low < 0xdc00 || low > 0xdfff {
+			return true
+		}
+		data = data[10:]
+	}
+}
+
+// escape returns the code unit of the \uXXXX that b begins with, 0 where it begins with none.
+func escape(b []byte) uint64 {
+	if len(b) < 6 || b[1] != 'u' || b[0] != '\\' {
+		return 0
+	}
+	u, _ := strconv.ParseUint(string(b[2:6]), 16, 16) // 0 where it is not hexadecimal
+	return u
 }
 
 func malformed() *Error { return Errorf(http.StatusBadRequest, "body is not valid JSON") }
