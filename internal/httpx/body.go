@@ -26,8 +26,10 @@ func Errorf(status int, format string, args ...any) *Error {
 // reading when Content-Length says so, a compressed one with 415, and a body that breaks off
 // with 400. The error is always an *Error.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, Errorf(http.StatusUnsupportedMediaType, "content encoding not supported: send the body as it is")
+	for _, enc := range r.Header.Values("Content-Encoding") {
+		if enc != "" && enc != "identity" {
+			return nil, Errorf(http.StatusUnsupportedMediaType, "content encoding not supported: send the body as it is")
+		}
 	}
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
@@ -48,10 +50,10 @@ func tooLarge(limit int64) *Error {
 }
 
 // MediaType returns the request's media type in lower case without parameters, "" where the
-// header is missing or cannot be parsed.
+// header is missing, repeated or cannot be parsed.
 func MediaType(r *http.Request) string {
 	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
+	if err != nil || len(r.Header.Values("Content-Type")) != 1 {
 		return ""
 	}
 	return t
