@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -42,21 +43,15 @@ func Handler(next *http.ServeMux, log *slog.Logger, m *Metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		id := requestID(r)
-		w.Header().Set("X-Request-Id", id)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		stamp(w.Header(), id)
 		r = r.WithContext(context.WithValue(r.Context(), idKey{}, id))
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
-			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler {
-					panic(v)
-				}
-				log.ErrorContext(r.Context(), "panic in handler", "request_id", id, "panic", v, "stack", string(debug.Stack()))
-				if rec.status == 0 {
-					WriteJSON(rec, http.StatusInternalServerError, map[string]any{"code": 500, "message": "internal error"})
-				}
-			}
+			abort := barrier(recover(), rec, r, id, log)
 			observe(r, rec.status, time.Since(start), id, log, m)
+			if abort {
+				panic(http.ErrAbortHandler)
+			}
 		}()
 		p, ok := cleanPath(r.URL.Path)
 		if !ok || strings.Contains(r.URL.RawPath, "%2f") || strings.Contains(r.URL.RawPath, "%2F") {
@@ -70,6 +65,29 @@ func Handler(next *http.ServeMux, log *slog.Logger, m *Metrics) http.Handler {
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// stamp sets the headers of every answer.
+func stamp(h http.Header, id string) {
+	h.Set("X-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// barrier deals with what a handler panicked with, nil if it did not. It answers 500 without
+// the headers that were meant for another answer. If that has begun already it returns true: only
+// a broken connection tells the client that what it got is not whole.
+func barrier(v any, rec *recorder, r *http.Request, id string, log *slog.Logger) (abort bool) {
+	if v == nil || v == http.ErrAbortHandler {
+		return v != nil
+	}
+	log.ErrorContext(r.Context(), "panic in handler", "request_id", id, "panic", v, "stack", string(debug.Stack()))
+	if rec.status != 0 {
+		return true
+	}
+	clear(rec.Header())
+	stamp(rec.Header(), id)
+	WriteJSON(rec, http.StatusInternalServerError, map[string]any{"code": 500, "message": "internal error"})
+	return false
 }
 
 func observe(r *http.Request, status int, took time.Duration, id string, log *slog.Logger, m *Metrics) {
@@ -86,9 +104,10 @@ func observe(r *http.Request, status int, took time.Duration, id string, log *sl
 }
 
 // cleanPath collapses repeated slashes, which clients with a base URL that ends in one send;
-// answering them with a redirect would lose a POST body. Dot segments are refused.
+// answering them with a redirect would lose a POST body. Dot segments, backslashes and what is not
+// UTF-8 are refused: somebody else may read another path in them.
 func cleanPath(p string) (string, bool) {
-	if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "\x00\\") {
+	if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "\x00\\") || !utf8.ValidString(p) {
 		return "", false
 	}
 	for strings.Contains(p, "//") {
@@ -122,8 +141,8 @@ func requestID(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
-// recorder remembers the status for the log line. Unwrap keeps Flush and deadlines reachable
-// for gRPC.
+// recorder remembers the status for the log line, 0 as long as the answer has not begun. Unwrap
+// keeps deadlines reachable (http.ResponseController).
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -132,7 +151,7 @@ type recorder struct {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
+	if r.status == 0 && status >= 200 { // 1xx come before the answer
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)
@@ -145,8 +164,11 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return r.ResponseWriter.Write(b)
 }
 
-// Flush implements http.Flusher, which grpc.Server.ServeHTTP asks for by type.
+// Flush implements http.Flusher, which libraries ask for by type. It begins the answer.
 func (r *recorder) Flush() {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
 	if f, ok := r.ResponseWriter.(http.Flusher); ok {
 		f.Flush()
 	}
