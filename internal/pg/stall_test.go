@@ -22,6 +22,8 @@ func TestStalledSessionsAreEnded(t *testing.T) {
 	s := pgtest.Shared(t)
 	name, url := newDatabase(t, s)
 	s.Exec(t, name, "CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 100000)")
+	s.Exec(t, name, "CREATE ROLE app LOGIN IN ROLE sigbox_guard_writer", "GRANT ALL ON a, big TO app") // nobody special
+	url = strings.Replace(url, "user=postgres", "user=app", 1)
 	for where, stall := range map[string]func(*pgx.Conn){
 		"between two commands": func(*pgx.Conn) {},
 		"inside of COPY": func(c *pgx.Conn) {

@@ -141,22 +141,28 @@ func (t *Tx) rollback(ctx context.Context) {
 func (d *DB) endStalled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.StatementTimeout)
 	defer cancel()
-	// The first part must be done before the second: a condition may be evaluated in any order.
-	rows, err := d.read.Query(ctx, `WITH stalled AS MATERIALIZED (SELECT pid, extract(epoch FROM clock_timestamp() - state_change)::float8 AS age FROM pg_stat_activity `+
-		`WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND xact_start IS NOT NULL `+
-		`AND wait_event IN ('ClientRead', 'ClientWrite') AND state_change < clock_timestamp() - $2 * interval '1 ms') `+
-		`SELECT pid, age FROM stalled WHERE pg_terminate_backend(pid)`, application, d.cfg.IdleTimeout.Milliseconds())
-	if err != nil {
-		return fmt.Errorf("look for stalled sessions: %w", err)
-	}
-	var pid int32
-	var age float64
-	_, err = pgx.ForEachRow(rows, []any{&pid, &age}, func() error {
-		d.cfg.Logger.WarnContext(ctx, "ended a stalled writer, which may have held a lock", "backend", pid, "seconds", age)
+	return pgx.BeginFunc(ctx, d.read, func(tx pgx.Tx) error {
+		// A session may be looked at, and ended, by the user who logged in for it.
+		if _, err := tx.Exec(ctx, "SET LOCAL ROLE NONE"); err != nil {
+			return fmt.Errorf("look for stalled sessions: %w", err)
+		}
+		// The first part must be done before the second: a condition may be evaluated in any order.
+		rows, err := tx.Query(ctx, `WITH stalled AS MATERIALIZED (SELECT pid, extract(epoch FROM clock_timestamp() - state_change)::float8 AS age FROM pg_stat_activity `+
+			`WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND xact_start IS NOT NULL `+
+			`AND wait_event IN ('ClientRead', 'ClientWrite') AND state_change < clock_timestamp() - $2 * interval '1 ms') `+
+			`SELECT pid, age FROM stalled WHERE pg_terminate_backend(pid)`, application, d.cfg.IdleTimeout.Milliseconds())
+		if err != nil {
+			return fmt.Errorf("end stalled sessions: %w", err)
+		}
+		var pid int32
+		var age float64
+		_, err = pgx.ForEachRow(rows, []any{&pid, &age}, func() error {
+			d.cfg.Logger.WarnContext(ctx, "ended a stalled writer, which may have held a lock", "backend", pid, "seconds", age)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("end stalled sessions: %w", err)
+		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("end stalled sessions: %w", err)
-	}
-	return nil
 }

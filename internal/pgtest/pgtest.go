@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -69,6 +70,9 @@ func (s *Server) Reused(t testing.TB, key string, prepare, wipe func(url string)
 		}
 	}
 	t.Cleanup(func() {
+		if s.keeper == nil {
+			return // the test has killed the server
+		}
 		s.Exec(t, "postgres", "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '"+name+"'")
 		if err := wipe(s.URL(name)); err != nil {
 			t.Error(err)
@@ -121,5 +125,24 @@ func (s *Server) Restart(t testing.TB, settings ...string) {
 	t.Helper()
 	if err := errors.Join(s.halt(), s.configure(settings...), s.start()); err != nil {
 		t.Errorf("restart PostgreSQL: %v", err)
+	}
+}
+
+// KillSession kills a process that serves a session of one of our writers with SIGKILL. PostgreSQL
+// ends all other sessions then, and recovers.
+func (s *Server) KillSession(t testing.TB) {
+	t.Helper()
+	c := s.Connect(t, "postgres")
+	defer c.Close(context.Background())
+	var pid int
+	err := c.QueryRow(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'sigbox writer' ORDER BY state = 'active' DESC, random() LIMIT 1").Scan(&pid)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return // they are all just connecting
+	}
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		t.Errorf("kill a session: %v", err)
 	}
 }

@@ -60,6 +60,25 @@ func (p *Proxy) URL(database string) string {
 	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", p.listen.Addr(), url.PathEscape(database))
 }
 
+// Through turns a connection string of the server into one that goes through the proxy.
+func (p *Proxy) Through(t testing.TB, connection string) string {
+	t.Helper()
+	u, err := url.Parse(connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	user := q.Get("user")
+	for _, name := range []string{"host", "port", "user"} {
+		q.Del(name)
+	}
+	if user != "" {
+		u.User = url.User(user)
+	}
+	u.Host, u.RawQuery = p.listen.Addr().String(), q.Encode()
+	return u.String()
+}
+
 // Set sets the rule for all connections, those that are open too; nil forwards everything.
 func (p *Proxy) Set(r Rule) {
 	if r == nil {

@@ -1,0 +1,379 @@
+package pgstore_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/internal/pgtest"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/logtest"
+	"github.com/sigbox/sigbox/tlog/pgguard"
+	"github.com/sigbox/sigbox/tlog/pgstore"
+)
+
+// orders are what a child process is told: to append to a log, as a replica of serve does.
+type orders struct {
+	URL, Guard string // connection strings
+	Key        string // file of the log's key
+	Prefix     string // of its entries
+	Workers    int
+}
+
+const ordersVariable = "SIGBOX_TEST_ORDERS"
+
+func TestMain(m *testing.M) {
+	if o := os.Getenv(ordersVariable); o != "" {
+		if err := obey(o); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// obey appends entries until standard input ends, each again and again until it is acknowledged,
+// and writes down every acknowledgement.
+func obey(text string) error {
+	var o orders
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	log, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- log.Run(running) }()
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+	var wg sync.WaitGroup
+	for w := range o.Workers {
+		wg.Go(func() { o.work(ctx, log, w) })
+	}
+	wg.Wait()
+	stop()
+	return <-ended
+}
+
+func (o orders) work(ctx context.Context, log *tlog.Engine, worker int) {
+	for i := 0; ctx.Err() == nil; i++ {
+		e := logtest.Entry(fmt.Sprintf("%s.%d.%d", o.Prefix, worker, i))
+		for ctx.Err() == nil && log.Health() == nil {
+			// An append that was begun is waited for: it says what became of the entry.
+			r, err := log.Append(context.WithoutCancel(ctx), e)
+			if err != nil {
+				time.Sleep(10 * time.Millisecond) // as Retry-After would have it
+				continue
+			}
+			if err := logtest.CheckReceipt(r); err != nil {
+				panic(err)
+			}
+			// One write: a line is written whole or not at all.
+			fmt.Printf("%s %d %d %x\n", e, r.Leaf.Index, r.Checkpoint.Size, r.Checkpoint.Root)
+			break
+		}
+	}
+}
+
+// open opens the log, and goes on trying as long as the databases are away.
+func (o orders) open(ctx context.Context) (log *tlog.Engine, err error) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if log, err = o.tryOpen(ctx); err == nil || !errors.Is(err, pg.ErrTransient) {
+			return log, err
+		}
+	}
+	return nil, err
+}
+
+func (o orders) tryOpen(ctx context.Context) (*tlog.Engine, error) {
+	cfg, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	quick := pg.Config{URL: o.URL, Schema: "tlog"}
+	impatient(&quick)
+	db, err := pg.Open(ctx, quick)
+	if err != nil {
+		return nil, err
+	}
+	if o.Guard != "" {
+		guard, err := pg.Open(ctx, pg.Config{URL: o.Guard, Schema: "guard"})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Guard = pgguard.New(guard)
+	}
+	store, err := pgstore.Open(ctx, db, "test")
+	if err != nil {
+		return nil, err
+	}
+	return tlog.Open(ctx, store, cfg)
+}
+
+func (o orders) config() (tlog.Config, error) {
+	key, err := keys.Load(o.Key)
+	if err != nil {
+		return tlog.Config{}, err
+	}
+	signer, err := checkpoint.NewSigner(logtest.Origin, logtest.Origin, key)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return tlog.Config{Name: "test", Signer: signer, Logger: logger}, err
+}
+
+// witness collects what children acknowledge.
+type witness struct {
+	mu    sync.Mutex
+	acks  map[string]int64
+	heads map[int64]string
+	grown *sync.Cond
+
+	children []*child
+}
+
+func newWitness() *witness {
+	w := &witness{acks: make(map[string]int64), heads: make(map[int64]string)}
+	w.grown = sync.NewCond(&w.mu)
+	return w
+}
+
+func (w *witness) line(t testing.TB, line string) {
+	var entry, root string
+	var index, size int64
+	if _, err := fmt.Sscanf(line, "%s %d %d %s", &entry, &index, &size, &root); err != nil {
+		t.Errorf("a child says %q: %v", line, err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at, ok := w.acks[entry]; ok && at != index {
+		t.Errorf("%s was acknowledged at %d and at %d", entry, at, index)
+	}
+	if r, ok := w.heads[size]; ok && r != root {
+		t.Errorf("two heads of size %d", size)
+	}
+	w.acks[entry], w.heads[size] = index, root
+	w.grown.Broadcast()
+}
+
+// count returns how many entries are acknowledged.
+func (w *witness) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acks)
+}
+
+// countOf returns how many entries are acknowledged of those with a prefix.
+func (w *witness) countOf(prefix string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for e := range w.acks {
+		if strings.HasPrefix(e, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// await waits until n more entries are acknowledged.
+func (w *witness) await(t testing.TB, n int) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	late := false
+	timer := time.AfterFunc(time.Minute, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		late = true
+		w.grown.Broadcast()
+	})
+	defer timer.Stop()
+	for want := len(w.acks) + n; len(w.acks) < want; {
+		w.grown.Wait()
+		if late {
+			for _, c := range w.children {
+				t.Logf("a child says %s", c.said())
+			}
+			t.Fatalf("no %d entries are acknowledged within a minute", n)
+		}
+	}
+}
+
+// check holds the log to everything that was acknowledged.
+func (w *witness) check(t testing.TB, store tlog.Store, cfg tlog.Config) {
+	t.Helper()
+	_, err := tlog.Fsck(t.Context(), store, tlog.Audit{
+		Verifier: cfg.Signer.Verifier(),
+		Identity: func(l tlog.Leaf) ([32]byte, error) { return logtest.Entry(l.Data).Identity(), nil },
+		Keys:     func(l tlog.Leaf) ([][]byte, error) { return logtest.Entry(l.Data).Keys(), nil },
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	log, err := tlog.Open(t.Context(), store, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp, err := log.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for entry, index := range w.acks {
+		at, err := log.Find(t.Context(), logtest.Entry(entry).Identity())
+		if err != nil || at != index {
+			t.Errorf("%s was acknowledged at %d and is at %d, %v", entry, index, at, err)
+			continue
+		}
+		l, err := log.Leaf(t.Context(), index)
+		if err != nil || string(l.Data) != entry {
+			t.Errorf("leaf %d: %q, %v", index, l.Data, err)
+		}
+		proof, err := log.Inclusion(t.Context(), index, cp.Size)
+		if err == nil {
+			err = logtest.VerifyInclusion(index, cp.Size, l.Hash, proof, cp.Root)
+		}
+		if err != nil {
+			t.Errorf("leaf %d in the last head: %v", index, err)
+		}
+	}
+	for size, root := range w.heads {
+		have, err := log.Root(t.Context(), size)
+		if err != nil || hex.EncodeToString(have[:]) != root {
+			t.Errorf("a head of size %d was acknowledged that is no prefix of the log: %v", size, err)
+		}
+	}
+	if int64(len(w.acks)) > cp.Size {
+		t.Errorf("%d entries are acknowledged, the log has %d", len(w.acks), cp.Size)
+	}
+}
+
+// child is a process that appends.
+type child struct {
+	cmd   *osexec.Cmd
+	stdin io.Closer
+	read  chan bool // closed when it has said everything
+	log   *os.File
+}
+
+// startChild starts a process.
+func startChild(t testing.TB, o orders, w *witness) *child {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{cmd: osexec.Command(os.Args[0]), read: make(chan bool)}
+	c.cmd.Env = append(os.Environ(), ordersVariable+"="+string(text))
+	if c.log, err = os.Create(filepath.Join(t.TempDir(), fmt.Sprintf("child-%d.log", len(w.children)))); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Stderr = c.log
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.children = append(w.children, c)
+	go func() {
+		defer close(c.read)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			w.line(t, lines.Text())
+		}
+	}()
+	return c
+}
+
+// kill ends the process with SIGKILL.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.read
+	_ = c.cmd.Wait()
+}
+
+// stop lets the process drain its log.
+func (c *child) stop(t testing.TB) {
+	t.Helper()
+	_ = c.stdin.Close()
+	<-c.read
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("a child ended with %v: %s", err, c.said())
+	}
+}
+
+// said returns the last that the process has logged.
+func (c *child) said() string {
+	b, err := os.ReadFile(c.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-4000):])
+}
+
+// newReplicated makes a log for children, with its guard in another server, and returns what to
+// tell them.
+func newReplicated(t testing.TB, server *pgtest.Server) (orders, *pgstore.Store, tlog.Config) {
+	t.Helper()
+	name := newDatabase(t, server)
+	key, err := keys.NewECDSA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := orders{URL: asWriter(server.URL(name)), Key: filepath.Join(t.TempDir(), "key.pem"), Guard: newGuardURL(t), Workers: 8}
+	if err := keys.Save(o.Key, key); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := o.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Logger = nil
+	store := openStore(t, openDB(t, server.URL(name)), "test")
+	if err := tlog.Create(t.Context(), store, cfg, []tlog.Entry{logtest.Entry("seed")}); err != nil {
+		t.Fatal(err)
+	}
+	return o, store, cfg
+}
+
+// newGuardURL makes a guard in the shared server.
+func newGuardURL(t testing.TB) string {
+	t.Helper()
+	s := pgtest.Shared(t)
+	url := s.URL(s.Database(t))
+	if err := pg.Migrate(t.Context(), url, "guard"); err != nil {
+		t.Fatal(err)
+	}
+	return url + "&role=sigbox_guard_writer"
+}
+
+func openGuard(t testing.TB, url string) *pgguard.Guard {
+	t.Helper()
+	db, err := pg.Open(t.Context(), pg.Config{URL: url, Schema: "guard"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return pgguard.New(db)
+}
