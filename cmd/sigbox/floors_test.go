@@ -34,7 +34,7 @@ var floors = []struct {
 	{"tlog/tile", ground}, {"tlog/checkpoint", ground},
 	{"tlog", domain}, {"tlog/entry", domain}, {"tlog/entry/*", domain}, {"ca", domain}, {"ca/profile", domain},
 	{"oidc", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain},
-	{"*/*store", adapter}, {"tlog/*guard", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tuf/mirrordir", adapter},
+	{"*/*store", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tuf/mirrordir", adapter},
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"oidc/devidp", face},
 	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face},
 	{"cmd/*", command}, {"cmd/*/internal/*", command},
