@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver, in pure Go: the binary stays static
 )
@@ -20,6 +21,10 @@ type DB struct {
 // Open opens the database at path and creates it where there is none. It fails if the file is
 // not a database or is damaged where SQLite's quick check looks.
 func Open(ctx context.Context, path string) (*DB, error) {
+	path, err := filepath.Abs(path) // SQLite reads ":memory:" and "//host/file" its own way
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
@@ -81,16 +86,19 @@ func (d *DB) Read() *sql.DB { return d.read }
 func (d *DB) Writer() *sql.DB { return d.write }
 
 // Update runs f in a transaction that holds the file's write lock from its first statement, and
-// commits if f returns nil. Cancelling ctx is only looked at before the transaction begins: a
-// commit under way is never abandoned.
+// commits if f returns nil. Cancelling ctx ends the wait for one's turn and nothing after that: a
+// transaction that has begun is never abandoned.
 func (d *DB) Update(ctx context.Context, f func(*sql.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	conn, err := d.write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for the writer: %w", err)
 	}
-	tx, err := d.write.BeginTx(context.WithoutCancel(ctx), nil)
+	defer func() { _ = conn.Close() }() // gives it back
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	defer func() { _ = tx.Rollback() }() // for a panic in f, which would hold the lock for ever
 	if err := f(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
