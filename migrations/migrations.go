@@ -48,3 +48,21 @@ func apply(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir, schema, 
 }
 
 func newestOf(sources []*goose.Source) int64 { return sources[len(sources)-1].Version }
+
+// CheckSQLite fails if a schema of an SQLite database is not at the newest version this binary
+// knows. It changes nothing.
+func CheckSQLite(ctx context.Context, db *sql.DB, schema string) error {
+	list, err := fs.Glob(files, "sqlite/"+schema+"/*.sql")
+	if err != nil {
+		return fmt.Errorf("migrations of %s: %w", schema, err)
+	}
+	var have int
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM sigbox_"+schema+"_version WHERE is_applied").Scan(&have)
+	if err != nil {
+		return fmt.Errorf("schema version of %s: %w", schema, err)
+	}
+	if have != len(list) { // versions are numbered from 1
+		return fmt.Errorf("schema %s has version %d, this sigbox knows %d: run the version of sigbox that runs the instance", schema, have, len(list))
+	}
+	return nil
+}

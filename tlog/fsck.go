@@ -18,11 +18,16 @@ type Audit struct {
 	LeafInput func(stored []byte) ([]byte, error) // as Config.LeafInput
 	// Identity returns what Entry.Identity gave for a leaf. Default: identities are not looked at.
 	Identity func(Leaf) ([32]byte, error)
-	// Keys returns the search keys that a leaf must be found under. Default: keys are not looked at.
+	// Keys returns the search keys that a leaf must be found under, or ErrUnknownKeys. Default:
+	// keys are not looked at.
 	Keys func(Leaf) ([][]byte, error)
 	// Progress is told now and then how many leaves of the log are checked. Default: nobody is.
 	Progress func(done, size int64)
 }
+
+// ErrUnknownKeys is what Audit.Keys returns for a leaf whose search keys cannot be recomputed from
+// what is stored. Such a leaf may have any.
+var ErrUnknownKeys = errors.New("tlog: search keys cannot be recomputed")
 
 // Fsck recomputes a log from its leaves: every leaf hash, tile and root, the checkpoint, the
 // order of times, the index of identities and, if it is told how, identities and search keys. It returns the head that
@@ -44,6 +49,7 @@ type fsck struct {
 	tree   *compact.Range
 	timeMS int64 // of the last leaf
 	keys   int64 // that must be stored
+	more   bool  // keys that are not known may be stored too
 	tails  [8][]tile.Hash
 }
 
@@ -158,6 +164,10 @@ func (f *fsck) checkKeys(ctx context.Context, leaves []Leaf) error {
 	var keys []Key
 	for _, l := range leaves {
 		list, err := f.Keys(l)
+		if errors.Is(err, ErrUnknownKeys) {
+			f.more = true
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%w: leaf %d: search keys: %w", ErrCorrupt, l.Index, err)
 		}
@@ -193,7 +203,7 @@ func (f *fsck) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n != f.keys {
+		if n < f.keys || n > f.keys && !f.more {
 			return fmt.Errorf("%w: %d search keys are stored, the leaves have %d", ErrCorrupt, n, f.keys)
 		}
 	}

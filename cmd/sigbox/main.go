@@ -34,6 +34,6 @@ type next.`,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(upCommand(), tokenCommand(), trustCommand(), versionCommand())
+	root.AddCommand(upCommand(), logCommand(), tokenCommand(), trustCommand(), versionCommand())
 	return root
 }

@@ -126,8 +126,20 @@ func (d *Dir) SetURL(url string) error {
 	return writeInfo(d.Path, d.Info)
 }
 
-// Close gives the lock back.
-func (d *Dir) Close() error { return d.lock.Close() }
+// Close gives the lock back, if there is one.
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
+
+// Read reads what an existing data directory is without locking it, for those who only look. The
+// error of a directory that is no instance is an fs.ErrNotExist.
+func Read(path string) (*Dir, error) {
+	d := &Dir{Path: path}
+	return d, d.readInfo()
+}
 
 // Create makes a new instance for host in a staging directory, lets fill put everything else in
 // it, and moves it to path when it is complete. If anything fails, nothing is left of it.
