@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,11 +62,18 @@ func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
-// Load reads a PKCS #8 PEM key. It refuses a file that others than its owner can read.
+// maxFile bounds what Load reads: an RSA key of 16384 bits is some 13 KiB.
+const maxFile = 64 << 10
+
+// Load reads a PKCS #8 PEM key. It refuses a file that others than its owner can read, and one
+// that holds anything else beside the key.
 func Load(path string) (crypto.Signer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxFile {
+		return nil, fmt.Errorf("key %s: want a file of at most %d bytes", path, maxFile)
 	}
 	if st.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("key %s can be read by others (mode %04o): run chmod 600 on it", path, st.Mode().Perm())
@@ -73,9 +82,9 @@ func Load(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
 	}
-	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "PRIVATE KEY" || len(rest) != 0 {
-		return nil, fmt.Errorf("key %s: want exactly one PEM block of type PRIVATE KEY (PKCS #8)", path)
+	block := onlyBlock(raw)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("key %s: want exactly one PEM block of type PRIVATE KEY (PKCS #8, not encrypted)", path)
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -88,7 +97,19 @@ func Load(path string) (crypto.Signer, error) {
 	return s, nil
 }
 
-// Save writes a key as PKCS #8 PEM, mode 0600, to a path that must not exist yet.
+// onlyBlock returns the PEM block that raw is, nil if it is anything else or more. pem.Decode by
+// itself skips text and broken blocks.
+func onlyBlock(raw []byte) *pem.Block {
+	begin := []byte("-----BEGIN ")
+	block, rest := pem.Decode(raw)
+	if !bytes.HasPrefix(raw, begin) || bytes.Count(raw, begin) != 1 || len(bytes.TrimSpace(rest)) != 0 {
+		return nil
+	}
+	return block
+}
+
+// Save writes a key as PKCS #8 PEM, mode 0600, to a path that must not exist yet. After an error
+// there is no file of its making.
 func Save(path string, key crypto.Signer) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -101,12 +122,12 @@ func Save(path string, key crypto.Signer) error {
 	if err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	defer f.Close()
-	if err := pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der}); err != nil {
-		return fmt.Errorf("write key %s: %w", path, err)
+	err = pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err == nil {
+		err = f.Sync()
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write key %s: %w", path, err)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write key %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
-	return f.Close()
+	return nil
 }
