@@ -161,6 +161,22 @@ func TestExportGrows(t *testing.T) {
 	}
 }
 
+// TestExportOfALogInUse appends in the middle of an export: it must end with the head it began with.
+func TestExportOfALogInUse(t *testing.T) {
+	k, dir := newKeyed(t), t.TempDir()
+	log, next := k.log(0, 700), 700
+	size, err := Export(t.Context(), log, k.signer.Verifier(), dir, func(int64, int64) {
+		grow(t, log, next, next+100)
+		next += 100
+	})
+	if err != nil || size != 700 || next != 1000 {
+		t.Fatalf("size %d, %v; the log has %d by now", size, err, next)
+	}
+	if n := verify(t, dir, k.signer.Verifier()); n != 700 {
+		t.Errorf("the directory has %d", n)
+	}
+}
+
 // TestFullTilesAreWrittenOnce looks at the files themselves, not at their content.
 func TestFullTilesAreWrittenOnce(t *testing.T) {
 	k := newKeyed(t)
