@@ -43,6 +43,11 @@ func (dir files) ReadTiles(tiles []sumdb.Tile) ([][]byte, error) {
 // authenticated by x/mod against the checkpoint. It returns the size.
 func verify(t *testing.T, dir string, v *checkpoint.Verifier) int64 {
 	t.Helper()
+	return verifyEntries(t, dir, v, func(i int64, entry string) bool { return entry == string(logtest.Numbered(int(i))) })
+}
+
+func verifyEntries(t *testing.T, dir string, v *checkpoint.Verifier, right func(i int64, entry string) bool) int64 {
+	t.Helper()
 	note, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,7 @@ func verify(t *testing.T, dir string, v *checkpoint.Verifier) int64 {
 			t.Fatal(err)
 		}
 		for i, entry := range entries {
-			if want := logtest.Numbered(int(from) + i); string(entry) != string(want) {
+			if !right(from+int64(i), string(entry)) {
 				t.Fatalf("entry %d is %q", from+int64(i), entry)
 			}
 			if sumdb.RecordHash(entry) != hashes[i] {
@@ -158,6 +163,35 @@ func TestExportGrows(t *testing.T) {
 			}
 		}
 		before = now
+	}
+}
+
+// TestExportOf100000 is an export with three levels of tiles, and another one after 1,000 more.
+func TestExportOf100000(t *testing.T) {
+	k, dir := newKeyed(t), t.TempDir()
+	log := k.log(0, 0)
+	for from := 0; from < 100_000; from += 5_000 { // concurrently: in any order
+		logtest.Fill(t, log, from, from+5_000)
+	}
+	for _, want := range []int{100_000, 101_000} {
+		logtest.Fill(t, log, 100_000, want)
+		written := 0
+		size, err := Export(t.Context(), log, k.signer.Verifier(), dir, func(int64, int64) { written++ })
+		if err != nil || size != int64(want) {
+			t.Fatalf("size %d, %v", size, err)
+		}
+		if want > 100_000 && written > 5 {
+			t.Errorf("1,000 more entries took %d bundles", written)
+		}
+		seen := map[string]bool{}
+		n := verifyEntries(t, dir, k.signer.Verifier(), func(_ int64, entry string) bool {
+			again := seen[entry]
+			seen[entry] = true
+			return !again
+		})
+		if n != size || len(seen) != want {
+			t.Errorf("the directory has %d, %d of them distinct", n, len(seen))
+		}
 	}
 }
 
