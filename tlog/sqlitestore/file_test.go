@@ -24,6 +24,16 @@ import (
 	"github.com/sigbox/sigbox/tlog/sqlitestore"
 )
 
+// Opening that is interrupted, as Ctrl-C during a start does it, fails and does not panic.
+func TestOpenInterrupted(t *testing.T) {
+	db := newDB(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sqlitestore.Open(ctx, db, "test"); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want context.Canceled", err)
+	}
+}
+
 // The database itself refuses to change what was appended, whoever asks.
 func TestAppendOnly(t *testing.T) {
 	db := newDB(t)

@@ -64,8 +64,8 @@ func (q queries) in(ctx context.Context, tx *sql.Tx) queries {
 	return q
 }
 
-func prepare(ctx context.Context, read, write *sql.DB) (s *statements, err error) {
-	s = new(statements)
+func prepare(ctx context.Context, read, write *sql.DB) (_ *statements, err error) {
+	s := new(statements) // not the result, which is nil where the deferred close runs
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("prepare the statements of the logs: %w", err), s.close())
