@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/filelock"
@@ -63,12 +64,16 @@ func Probe(path string) (State, error) {
 	if err != nil {
 		return Absent, fmt.Errorf("data directory: %w", err)
 	}
+	others := 0
 	for _, e := range entries {
 		if e.Name() == "instance.json" {
 			return Existing, nil
 		}
+		if !strings.HasPrefix(e.Name(), staging) { // of a first run that was killed, or still runs
+			others++
+		}
 	}
-	if len(entries) > 0 {
+	if others > 0 {
 		return Absent, fmt.Errorf("data directory %s %w", path, ErrForeign)
 	}
 	return Absent, nil
@@ -153,7 +158,8 @@ func Create(path, host, logs string, now time.Time, fill func(*Dir) error) (err 
 	if err := os.MkdirAll(stageIn, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	tmp, err := os.MkdirTemp(stageIn, ".sigbox-new-")
+	removeAbandoned(stageIn, now)
+	tmp, err := os.MkdirTemp(stageIn, staging)
 	if err != nil {
 		return fmt.Errorf("data directory %s cannot be made: %w", path, err)
 	}
@@ -162,6 +168,11 @@ func Create(path, host, logs string, now time.Time, fill func(*Dir) error) (err 
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
+	lock, err := filelock.Acquire(filepath.Join(tmp, "lock"))
+	if err != nil {
+		return fmt.Errorf("data directory %s cannot be made: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	info, err := newInfo(host, logs, now)
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/filelock"
 )
 
 var born = time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
@@ -61,6 +63,41 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 		if n := len(files) + len(hidden) + len(inside); n != map[bool]int{false: 0, true: 1}[existing] {
 			t.Errorf("existing=%v: left behind %v %v %v", existing, files, hidden, inside)
 		}
+	}
+}
+
+// TestKilledFirstRunIsForgotten: what a first run made before it was killed is removed by the next,
+// and does not make an empty directory somebody else's. What another process still fills stays.
+func TestKilledFirstRunIsForgotten(t *testing.T) {
+	for _, existing := range []bool{false, true} {
+		root := t.TempDir()
+		path := filepath.Join(root, "data")
+		stageIn := root
+		if existing {
+			must(t, os.Mkdir(path, 0o700))
+			stageIn = path
+		}
+		killed, filling := filepath.Join(stageIn, staging+"1"), filepath.Join(stageIn, staging+"2")
+		for _, dir := range []string{killed, filling} {
+			must(t, os.Mkdir(dir, 0o700))
+			must(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600))
+		}
+		other, err := filelock.Acquire(filepath.Join(filling, "lock"))
+		must(t, err)
+		defer other.Close()
+		if s, err := Probe(path); s != Absent || err != nil {
+			t.Errorf("existing=%v: %v %v, want a path that can hold a new instance", existing, s, err)
+		}
+		must(t, Create(path, "127.0.0.1", SQLite, born, fillOne))
+		if _, err := os.Stat(killed); err == nil {
+			t.Errorf("existing=%v: the killed run's directory is still there", existing)
+		}
+		if _, err := os.Stat(filling); err != nil {
+			t.Errorf("existing=%v: another process's directory is gone: %v", existing, err)
+		}
+		d, err := Open(path)
+		must(t, err)
+		must(t, d.Close())
 	}
 }
 
