@@ -33,7 +33,12 @@ type next.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		RunE:          showHelp,
 	}
 	root.AddCommand(upCommand(), logCommand(), tokenCommand(), trustCommand(), versionCommand())
 	return root
 }
+
+// showHelp is what a command does that only groups others. Without it cobra shows the help for an
+// unknown subcommand too, and exits 0: a misspelt command in a script would count as done.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -15,6 +15,7 @@ func trustCommand() *cobra.Command {
 		Use:   "trust",
 		Short: "Give clients what they need to trust an instance",
 		Args:  cobra.NoArgs,
+		RunE:  showHelp,
 	}
 	cmd.AddCommand(trustExportCommand(), trustInitCommand())
 	return cmd

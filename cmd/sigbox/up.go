@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -93,22 +94,35 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 	url := scheme + "://" + net.JoinHostPort(host, portOf(ln))
 	dir, created, err := openInstance(ctx, f, host, url, log)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, log, err)
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, Database: f.database, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log})
 	if err != nil {
-		return err
+		return unlessStopped(ctx, log, err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
+	stop := ctx
 	services, ctx := errgroup.WithContext(ctx)
 	services.Go(func() error { return s.Run(ctx, ln) })
 	if registry != nil {
 		services.Go(func() error { return stack.Serve(ctx, registry, stack.Registry(), nil) })
 	}
-	services.Go(func() error { return announce(ctx, s, dir, url, secure, created, registry, out) })
+	services.Go(func() error {
+		return unlessStopped(stop, log, announce(ctx, s, dir, url, secure, created, registry, out))
+	})
 	return services.Wait()
+}
+
+// unlessStopped returns err, but not where Ctrl-C or SIGTERM came before everything was ready: what
+// fails then, fails for want of time, and to stop when told to is no failure.
+func unlessStopped(ctx context.Context, log *slog.Logger, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	log.Info("stopped before it was ready", "while", err)
+	return nil
 }
 
 // openInstance opens the data directory, and makes it first if it is not there.
@@ -188,11 +202,11 @@ func refuseTUFRoot(data string) error {
 	if root == "" {
 		return nil
 	}
-	r, err := filepath.Abs(root)
+	r, err := realPath(root)
 	if err != nil {
 		return fmt.Errorf("TUF_ROOT: %w", err)
 	}
-	d, err := filepath.Abs(data)
+	d, err := realPath(data)
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
@@ -200,6 +214,20 @@ func refuseTUFRoot(data string) error {
 		return fmt.Errorf("TUF_ROOT is %s, which holds the data directory %s: `cosign initialize` empties TUF_ROOT and would delete the instance: unset TUF_ROOT, or name another directory with --data", root, data)
 	}
 	return nil
+}
+
+// realPath returns an absolute path without symbolic links; what is not there yet has none.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		parent, err := realPath(filepath.Dir(path))
+		return filepath.Join(parent, filepath.Base(path)), err
+	}
+	return real, err
 }
 
 func listenRegistry(addr string) (net.Listener, error) {

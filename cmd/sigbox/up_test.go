@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func get(t *testing.T, url string) string {
@@ -208,6 +209,61 @@ func TestUpRefusesTUFRootOverItsData(t *testing.T) {
 	_, stderr, code := finish(t, cmd)
 	if code == 0 || !strings.Contains(stderr, "empties TUF_ROOT") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestUpRefusesTUFRootThroughALink(t *testing.T) {
+	root := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := sigbox(t, "up", "--data", filepath.Join(root, "not", "yet", "data"), "--listen", freeAddr(t))
+	cmd.Env = append(cmd.Env, "TUF_ROOT="+link)
+	_, stderr, code := finish(t, cmd)
+	if code == 0 || !strings.Contains(stderr, "empties TUF_ROOT") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// TestUpStoppedBeforeItIsReady: Ctrl-C is no failure, whenever it comes, and leaves nothing half-made.
+func TestUpStoppedBeforeItIsReady(t *testing.T) {
+	for _, ms := range []int{20, 60, 100, 150, 250} {
+		parent := t.TempDir()
+		cmd := sigbox(t, "up", "--data", filepath.Join(parent, "data"), "--listen", freeAddr(t))
+		stderr := &lockedBuffer{}
+		cmd.Stderr = stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(ms) * time.Millisecond) // whenever it comes
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code > 0 { // below 0: before main was reached
+			t.Errorf("after %d ms: exit code %d: %s", ms, code, stderr)
+		}
+		left, err := filepath.Glob(filepath.Join(parent, ".sigbox-new-*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("after %d ms: left behind %v %v", ms, left, err)
+		}
+	}
+}
+
+func TestHostNameInCapitals(t *testing.T) {
+	r := start(t, "--data", newData(t), "--listen", "LOCALHOST:0")
+	if !strings.HasPrefix(r.url, "http://localhost:") {
+		t.Errorf("URL %s, want lower case", r.url)
+	}
+}
+
+// TestUnknownCommands: a misspelt command is an error, not a page of help and success.
+func TestUnknownCommands(t *testing.T) {
+	for _, args := range [][]string{{"upp"}, {"trust", "exprot"}} {
+		if stdout, stderr, code := run(t, args...); code == 0 || stdout != "" || !strings.Contains(stderr, "unknown command") {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 // Listen opens a TCP listener on a loopback address. host is what URLs say: the host part of
-// addr as it was written.
+// addr as it was written, in lower case: clients compare URLs byte by byte.
 func Listen(addr string) (ln net.Listener, host string, err error) {
 	host, _, err = net.SplitHostPort(addr)
 	if err != nil {
@@ -43,7 +43,7 @@ func Listen(addr string) (ln net.Listener, host string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}
-	return ln, host, nil
+	return ln, strings.ToLower(host), nil
 }
 
 // isLoopback says whether host can only be reached from this machine. A name other than
