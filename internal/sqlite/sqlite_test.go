@@ -103,12 +103,12 @@ func TestOpenRefuses(t *testing.T) {
 		make func(t *testing.T, path string)
 		want string
 	}{
-		{"text", write("anything"), "not a usable SQLite file"},
-		{"header alone", write("SQLite format 3\x00"), "not a usable SQLite file"},
-		{"long text", write(strings.Repeat("anything", 1<<12)), "not a usable SQLite file"},
+		{"text", write("anything"), "file is not a database"},
+		{"header alone", write("SQLite format 3\x00"), "file is not a database"},
+		{"long text", write(strings.Repeat("anything", 1<<12)), "file is not a database"},
 		{"page of the table overwritten", damage(func(b []byte) { copy(b[2*4096:], bytes.Repeat([]byte{0xff}, 4096)) }), "damaged: "},
 		{"page emptied", damage(func(b []byte) { clear(b[3*4096 : 4*4096]) }), "damaged: "},
-		{"header overwritten", damage(func(b []byte) { clear(b[:100]) }), "not a usable SQLite file"},
+		{"header overwritten", damage(func(b []byte) { clear(b[:100]) }), "file is not a database"},
 		{"cut in half", func(t *testing.T, path string) {
 			damage(func([]byte) {})(t, path)
 			if err := os.Truncate(path, 5*4096); err != nil {
