@@ -126,8 +126,11 @@ func (f *fsck) leaf(ctx context.Context, l Leaf) error {
 	f.timeMS = l.TimeMS
 	if f.Identity != nil {
 		id, err := f.Identity(l)
-		if err != nil || id != l.Identity {
-			return errors.Join(fmt.Errorf("%w: leaf %d has identity %x, its row says %x", ErrCorrupt, l.Index, id, l.Identity), err)
+		if err != nil {
+			return fmt.Errorf("%w: leaf %d: identity: %w", ErrCorrupt, l.Index, err)
+		}
+		if id != l.Identity {
+			return fmt.Errorf("%w: leaf %d has identity %x, its row says %x", ErrCorrupt, l.Index, id, l.Identity)
 		}
 	}
 	if err := f.tree.Append(hash[:], nil); err != nil {

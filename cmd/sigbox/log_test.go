@@ -221,6 +221,9 @@ func TestFsckFindsEveryFlippedBit(t *testing.T) {
 	r := start(t, "--data", data, "--listen", freeAddr(t))
 	added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
 	added(t, r.url+"/api/v2/log/entries", v2Entry(t, "b"))
+	if status, answer := postTo(t, r.url+"/api/v2/signingCert", certRequest(t, r.url)); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
 	r.stop(t, syscall.SIGTERM)
 	file := filepath.Join(data, "sigbox.db")
 	good, err := os.ReadFile(file)
@@ -230,27 +233,28 @@ func TestFsckFindsEveryFlippedBit(t *testing.T) {
 	const of = " WHERE log_id = (SELECT id FROM tlog WHERE name = ?)"
 	for name, tc := range map[string]struct {
 		log, table, column, where string // the blob whose bit is flipped
-		at                        int    // byte of it
+		at                        int    // byte of it, from the end if negative
 		sql                       string // instead of that
 		want                      string
 	}{
-		"v1 body":                   {log: "rekor-v1", table: "tlog_leaf", column: "data", where: "idx = 2", at: 40, want: "leaf 2 hashes to"},
-		"v2 body":                   {log: "rekor-v2", table: "tlog_leaf", column: "data", where: "idx = 1", at: 40, want: "leaf 1 hashes to"},
-		"CT leaf":                   {log: "ct", table: "tlog_leaf", column: "data", where: "idx = 0", at: 40, want: "leaf 0"},
-		"stored leaf hash":          {log: "rekor-v1", table: "tlog_leaf", column: "leaf_hash", where: "idx = 1", want: "leaf 1 hashes to"},
-		"v1 identity":               {log: "rekor-v1", table: "tlog_leaf", column: "identity", where: "idx = 2", want: "leaf 2 has identity"},
-		"v2 identity":               {log: "rekor-v2", table: "tlog_leaf", column: "identity", where: "idx = 2", want: "leaf 2 has identity"},
-		"CT identity":               {log: "ct", table: "tlog_leaf", column: "identity", where: "idx = 1", want: "leaf 1 has identity"},
-		"v1 search key":             {log: "rekor-v1", table: "tlog_key", column: "key", where: "idx = 2", want: "of leaf 2 is missing"},
-		"CT leaf hash as key":       {log: "ct", table: "tlog_key", column: "key", where: "idx = 1", want: "of leaf 1 is missing"},
-		"search key of nothing":     {log: "rekor-v1", sql: "INSERT INTO tlog_key SELECT id, x'00', 0 FROM tlog WHERE name = ?", want: "search keys are stored"},
-		"v2 has no search keys":     {log: "rekor-v2", sql: "INSERT INTO tlog_key SELECT id, x'00', 0 FROM tlog WHERE name = ?", want: "search keys are stored"},
-		"root of the head row":      {log: "rekor-v2", table: "tlog_head", column: "root", where: "1", want: "not that of its checkpoint"},
-		"signature":                 {log: "rekor-v2", table: "tlog_head", column: "checkpoint", where: "1", at: 90, want: "checkpoint"},
-		"the last leaf is gone":     {log: "rekor-v2", sql: "DELETE FROM tlog_leaf" + of + " AND idx = 2", want: "leaf 2 is missing"},
-		"time of a leaf":            {log: "rekor-v1", sql: "UPDATE tlog_leaf SET time_ms = time_ms + 3600000" + of + " AND idx = 1", want: "leaf 1 has time"},
-		"key of the log's own row":  {log: "ct", sql: "UPDATE tlog SET key_sha256 = zeroblob(32) WHERE name = ?", want: "and key"},
-		"a checkpoint of other log": {log: "ct", sql: "UPDATE tlog_head SET (size, root, checkpoint) = (SELECT size, root, checkpoint FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE l.name = 'rekor-v2')" + of, want: "checkpoint"},
+		"v1 body":                    {log: "rekor-v1", table: "tlog_leaf", column: "data", where: "idx = 2", at: 40, want: "leaf 2 hashes to"},
+		"v2 body":                    {log: "rekor-v2", table: "tlog_leaf", column: "data", where: "idx = 1", at: 40, want: "leaf 1 hashes to"},
+		"CT leaf":                    {log: "ct", table: "tlog_leaf", column: "data", where: "idx = 0", at: 40, want: "leaf 0"},
+		"CT chain, outside the tree": {log: "ct", table: "tlog_leaf", column: "data", where: "idx = 2", at: -40, want: "leaf 2: identity: chain: certificate 2"},
+		"stored leaf hash":           {log: "rekor-v1", table: "tlog_leaf", column: "leaf_hash", where: "idx = 1", want: "leaf 1 hashes to"},
+		"v1 identity":                {log: "rekor-v1", table: "tlog_leaf", column: "identity", where: "idx = 2", want: "leaf 2 has identity"},
+		"v2 identity":                {log: "rekor-v2", table: "tlog_leaf", column: "identity", where: "idx = 2", want: "leaf 2 has identity"},
+		"CT identity":                {log: "ct", table: "tlog_leaf", column: "identity", where: "idx = 1", want: "leaf 1 has identity"},
+		"v1 search key":              {log: "rekor-v1", table: "tlog_key", column: "key", where: "idx = 2", want: "of leaf 2 is missing"},
+		"CT leaf hash as key":        {log: "ct", table: "tlog_key", column: "key", where: "idx = 1", want: "of leaf 1 is missing"},
+		"search key of nothing":      {log: "rekor-v1", sql: "INSERT INTO tlog_key SELECT id, x'00', 0 FROM tlog WHERE name = ?", want: "search keys are stored"},
+		"v2 has no search keys":      {log: "rekor-v2", sql: "INSERT INTO tlog_key SELECT id, x'00', 0 FROM tlog WHERE name = ?", want: "search keys are stored"},
+		"root of the head row":       {log: "rekor-v2", table: "tlog_head", column: "root", where: "1", want: "not that of its checkpoint"},
+		"signature":                  {log: "rekor-v2", table: "tlog_head", column: "checkpoint", where: "1", at: 90, want: "checkpoint"},
+		"the last leaf is gone":      {log: "rekor-v2", sql: "DELETE FROM tlog_leaf" + of + " AND idx = 2", want: "leaf 2 is missing"},
+		"time of a leaf":             {log: "rekor-v1", sql: "UPDATE tlog_leaf SET time_ms = time_ms + 3600000" + of + " AND idx = 1", want: "leaf 1 has time"},
+		"key of the log's own row":   {log: "ct", sql: "UPDATE tlog SET key_sha256 = zeroblob(32) WHERE name = ?", want: "and key"},
+		"a checkpoint of other log":  {log: "ct", sql: "UPDATE tlog_head SET (size, root, checkpoint) = (SELECT size, root, checkpoint FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE l.name = 'rekor-v2')" + of, want: "checkpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(file, good, 0o600); err != nil {
@@ -267,7 +271,7 @@ func TestFsckFindsEveryFlippedBit(t *testing.T) {
 					return err
 				}
 				flipped := bytes.Clone(blob)
-				flipped[tc.at] ^= 1
+				flipped[(tc.at+len(blob))%len(blob)] ^= 1
 				_, err := db.Exec("UPDATE "+tc.table+" SET "+tc.column+" = ?2"+strings.Replace(where, "?", "?1", 1)+" AND "+tc.column+" = ?3", tc.log, flipped, blob)
 				return err
 			})

@@ -2,13 +2,11 @@ package stack
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
-	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/entry/dsse"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
 	"github.com/sigbox/sigbox/tlog/tile"
@@ -48,19 +46,4 @@ func keysV1(l tlog.Leaf) ([][]byte, error) {
 		return nil, err
 	}
 	return e.Keys(), nil
-}
-
-// certificateIdentity is [certificate.Entry.Identity]: SHA-256 of the MerkleTreeLeaf with the time
-// left out. RFC 6962 3.4: a byte of version, one of leaf type, eight of time.
-func certificateIdentity(l tlog.Leaf) ([32]byte, error) {
-	leaf, err := certificate.LeafInput(l.Data)
-	if err != nil {
-		return [32]byte{}, err
-	}
-	if _, err := certificate.ParseLeaf(leaf); err != nil {
-		return [32]byte{}, err
-	}
-	timeless := bytes.Clone(leaf)
-	clear(timeless[2:10])
-	return sha256.Sum256(timeless), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/pg"
@@ -50,6 +51,14 @@ func openDatabases(ctx context.Context, d *instance.Dir, url string, log *slog.L
 		return nil, errors.Join(fmt.Errorf("--database: %w", err), db.Close())
 	}
 	return db, nil
+}
+
+// databaseIsThere keeps an instance that lost its database from going on with an empty one.
+func databaseIsThere(d *instance.Dir) error {
+	if _, err := os.Stat(d.File("sigbox.db")); err != nil {
+		return fmt.Errorf("database: %w: restore it from a backup; keys without their logs are no instance", err)
+	}
+	return nil
 }
 
 // checkKind refuses to look for an instance's logs where they are not.

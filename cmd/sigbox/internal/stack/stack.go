@@ -73,6 +73,9 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.m, err = loadMaterial(o.Dir); err != nil {
 		return nil, err
 	}
+	if err := databaseIsThere(o.Dir); err != nil {
+		return nil, err
+	}
 	if s.db, err = openDatabases(ctx, o.Dir, o.Database, o.Log); err != nil {
 		return nil, err
 	}
@@ -112,7 +115,13 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	services, work := errgroup.WithContext(work)
 	for _, l := range s.logs {
-		services.Go(func() error { return l.Run(work) })
+		services.Go(func() error {
+			// A log that has halted said so then, and serves reads until it is told to end.
+			if err := l.Run(work); err != nil && work.Err() == nil {
+				return err
+			}
+			return nil
+		})
 	}
 	services.Go(func() error { return s.repo.Run(work) })
 	services.Go(func() error {

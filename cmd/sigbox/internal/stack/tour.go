@@ -17,7 +17,7 @@ func Self() string {
 	if os.Args[0] == filepath.Base(os.Args[0]) {
 		return os.Args[0] // found on PATH
 	}
-	return exe
+	return shellQuote(exe)
 }
 
 // Tour is what to type to sign and to verify, for one client.
