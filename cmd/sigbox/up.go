@@ -196,11 +196,12 @@ func readTLS(f upFlags) (scheme string, secure *tls.Config, err error) {
 	return "https", secure, err
 }
 
-// refuseTUFRoot keeps cosign 3, whose `initialize` empties $TUF_ROOT, away from the data.
+// refuseTUFRoot keeps cosign 3, whose `initialize` empties $TUF_ROOT (default ~/.sigstore/root),
+// away from the data.
 func refuseTUFRoot(data string) error {
-	root := os.Getenv("TUF_ROOT")
-	if root == "" {
-		return nil
+	root, err := clientcache.DefaultDir()
+	if err != nil {
+		return nil // no home directory: cosign has no cache to empty
 	}
 	r, err := realPath(root)
 	if err != nil {
@@ -211,7 +212,7 @@ func refuseTUFRoot(data string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if d == r || strings.HasPrefix(d, strings.TrimSuffix(r, "/")+"/") {
-		return fmt.Errorf("TUF_ROOT is %s, which holds the data directory %s: `cosign initialize` empties TUF_ROOT and would delete the instance: unset TUF_ROOT, or name another directory with --data", root, data)
+		return fmt.Errorf("cosign's cache directory (TUF_ROOT) is %s, which holds the data directory %s: `cosign initialize` empties TUF_ROOT and would delete the instance: set TUF_ROOT to another directory, or name another one with --data", root, data)
 	}
 	return nil
 }

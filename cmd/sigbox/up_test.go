@@ -154,6 +154,25 @@ func TestUpRefuses(t *testing.T) {
 		{name: "corrupt database", data: func(t *testing.T) string {
 			return spoiled(t, "sigbox.db", strings.Repeat("not a database ", 1000))
 		}, want: "sigbox.db"},
+		{name: "database torn in the middle", data: func(t *testing.T) string {
+			data := spoiled(t, "trust/x", "")
+			f, err := os.OpenFile(filepath.Join(data, "sigbox.db"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteAt([]byte(strings.Repeat("torn", 6000)), 8192); err != nil {
+				t.Fatal(err)
+			}
+			return data
+		}, want: "sigbox.db"},
+		{name: "database gone", data: func(t *testing.T) string {
+			data := spoiled(t, "trust/x", "")
+			if err := os.Remove(filepath.Join(data, "sigbox.db")); err != nil {
+				t.Fatal(err)
+			}
+			return data
+		}, want: "restore it from a backup"},
 		{name: "other host name", listen: "localhost:0", data: func(t *testing.T) string { return spoiled(t, "trust/x", "") }, want: "cannot change"},
 		{name: "issuers file missing", args: []string{"--issuers", "/nonexistent.yaml"}, want: "issuers: "},
 		{name: "key readable by others", data: func(t *testing.T) string {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	_ "modernc.org/sqlite" // the driver, in pure Go: the binary stays static
 )
@@ -60,10 +61,10 @@ func open(path, extra string, conns int) (*sql.DB, error) {
 func (d *DB) check(ctx context.Context) error {
 	var verdict string
 	if err := d.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return fmt.Errorf("not a usable SQLite file: %w", err)
+		return fmt.Errorf("cannot be used: %w", err)
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("damaged: %s", verdict)
+		return fmt.Errorf("damaged: %s", strings.Join(strings.Fields(verdict), " ")) // SQLite says it in lines
 	}
 	return nil
 }
