@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/tile"
@@ -105,63 +104,59 @@ func listLogs(t *testing.T, args ...string) map[string]listedLog {
 // TestLogWhileUpRuns: list, fsck and export work beside a running instance and see what it has
 // acknowledged; freeze does not.
 func TestLogWhileUpRuns(t *testing.T) {
-	for name, database := range map[string]func(t *testing.T) []string{
-		"SQLite": func(*testing.T) []string { return nil },
-		"PostgreSQL": func(t *testing.T) []string {
-			server := pgtest.Shared(t)
-			return []string{"--database", server.URL(server.Database(t))}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			at := append([]string{"--data", newData(t)}, database(t)...)
-			r := start(t, append(slices.Clone(at), "--listen", freeAddr(t))...)
-			added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
-			key := entrytest.P256(t)
-			envelope := entrytest.Envelope(t, "application/vnd.in-toto+json", []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"x","predicate":{}}`), key)
-			added(t, r.url+"/api/v1/log/entries", entrytest.DSSE(t, envelope, entrytest.PEM(t, key.Public())))
-			for range 260 {
-				added(t, r.url+"/api/v2/log/entries", v2Entry(t, "b"))
-			}
-			if status, answer := postTo(t, r.url+"/api/v2/signingCert", certRequest(t, r.url)); status != http.StatusOK {
-				t.Fatalf("%d %s", status, answer)
-			}
+	logWhileUpRuns(t)
+}
 
-			list := listLogs(t, at...)
-			if n := list["rekor-v1"].Size; n != 4 || list["rekor-v2"].Size != 262 || list["ct"].Size != 3 {
-				t.Errorf("list: %+v", list)
-			}
-			if l := list["rekor-v2"]; l.State != "active" || l.Origin != "127.0.0.1" || !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(l.KeyID) || l.LastEntry.IsZero() {
-				t.Errorf("list: %+v", l)
-			}
-			table, _ := logs(t, 0, append([]string{"list"}, at...)...)
-			column := -1
-			for line := range strings.Lines(table) {
-				at := max(strings.Index(line, "STATE"), strings.Index(line, "active"))
-				if column >= 0 && at != column {
-					t.Errorf("the table is not aligned:\n%s", table)
-				}
-				column = at
-			}
+// logWhileUpRuns runs the test on an instance with further flags, which say where its logs are.
+func logWhileUpRuns(t *testing.T, database ...string) {
+	t.Helper()
+	at := append([]string{"--data", newData(t)}, database...)
+	r := start(t, append(slices.Clone(at), "--listen", freeAddr(t))...)
+	added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
+	key := entrytest.P256(t)
+	envelope := entrytest.Envelope(t, "application/vnd.in-toto+json", []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"x","predicate":{}}`), key)
+	added(t, r.url+"/api/v1/log/entries", entrytest.DSSE(t, envelope, entrytest.PEM(t, key.Public())))
+	for range 260 {
+		added(t, r.url+"/api/v2/log/entries", v2Entry(t, "b"))
+	}
+	if status, answer := postTo(t, r.url+"/api/v2/signingCert", certRequest(t, r.url)); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
 
-			stdout, stderr := logs(t, 0, append([]string{"fsck"}, at...)...)
-			for _, want := range []string{"ct: ok: 3 entries", "rekor-v1: ok: 4 entries", "rekor-v2: ok: 262 entries"} {
-				if !strings.Contains(stdout, want) {
-					t.Errorf("fsck does not say %q:\n%s", want, stdout)
-				}
-			}
-			if !strings.Contains(stderr, "rekor-v2: 256 of 262 leaves checked\n") || strings.Contains(stderr, "\r") {
-				t.Errorf("fsck's progress, not on a terminal: %q", stderr)
-			}
+	list := listLogs(t, at...)
+	if n := list["rekor-v1"].Size; n != 4 || list["rekor-v2"].Size != 262 || list["ct"].Size != 3 {
+		t.Errorf("list: %+v", list)
+	}
+	if l := list["rekor-v2"]; l.State != "active" || l.Origin != "127.0.0.1" || !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(l.KeyID) || l.LastEntry.IsZero() {
+		t.Errorf("list: %+v", l)
+	}
+	table, _ := logs(t, 0, append([]string{"list"}, at...)...)
+	column := -1
+	for line := range strings.Lines(table) {
+		at := max(strings.Index(line, "STATE"), strings.Index(line, "active"))
+		if column >= 0 && at != column {
+			t.Errorf("the table is not aligned:\n%s", table)
+		}
+		column = at
+	}
 
-			testExport(t, r, at)
-			_, stderr = logs(t, 1, append([]string{"freeze", "ct", "--yes"}, at...)...)
-			if !strings.Contains(stderr, "another sigbox is running") {
-				t.Errorf("freeze beside a running instance: %s", stderr)
-			}
-			if code := r.stop(t, syscall.SIGTERM); code != 0 {
-				t.Errorf("up was disturbed: %d\n%s", code, r.stderr)
-			}
-		})
+	stdout, stderr := logs(t, 0, append([]string{"fsck"}, at...)...)
+	for _, want := range []string{"ct: ok: 3 entries", "rekor-v1: ok: 4 entries", "rekor-v2: ok: 262 entries"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("fsck does not say %q:\n%s", want, stdout)
+		}
+	}
+	if !strings.Contains(stderr, "rekor-v2: 256 of 262 leaves checked\n") || strings.Contains(stderr, "\r") {
+		t.Errorf("fsck's progress, not on a terminal: %q", stderr)
+	}
+
+	testExport(t, r, at)
+	_, stderr = logs(t, 1, append([]string{"freeze", "ct", "--yes"}, at...)...)
+	if !strings.Contains(stderr, "another sigbox is running") {
+		t.Errorf("freeze beside a running instance: %s", stderr)
+	}
+	if code := r.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("up was disturbed: %d\n%s", code, r.stderr)
 	}
 }
 
