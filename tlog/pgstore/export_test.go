@@ -5,3 +5,6 @@ const (
 	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
 	SearchAnySQL, SearchAllSQL, MissingKeysSQL               = searchAnySQL, searchAllSQL, missingKeysSQL
 )
+
+// Slot is where a search key is found.
+var Slot = slot

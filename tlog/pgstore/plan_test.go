@@ -27,16 +27,18 @@ func TestPlans(t *testing.T) {
 	}
 	admin := server.Connect(t, name)
 	const n = 1_000_000
-	identities, keys, indexes := make([][]byte, 500), make([][]byte, 500), make([]int64, 500)
+	identities, keys, indexes, slots, hashes := make([][]byte, 500), make([][]byte, 500), make([]int64, 500), make([]int64, 500), make([]int64, 500)
 	for i := range identities {
 		indexes[i] = int64(i * n / 500)
 		identities[i] = fmt.Appendf(nil, "%032d", i*n/500)
 		keys[i] = fmt.Appendf(nil, "key %d", indexes[i]/2)
+		slots[i], hashes[i] = pgstore.Slot(tlog.Key{Key: keys[i], Index: indexes[i]}), pgstore.Slot(tlog.Key{Key: keys[i]})
 	}
 	for _, rows := range []int{0, n} {
 		exec(t, admin, `INSERT INTO tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) `+
 			`SELECT id, i, i, lpad(i::text, 32, '0')::bytea, lpad('', 32, '0')::bytea, '' FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
-		exec(t, admin, `INSERT INTO tlog.tlog_key (log_id, idx, key) SELECT id, i, ('key ' || i / 2)::bytea FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
+		exec(t, admin, `INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT id, i, ((i >> 16)::bigint << 40) + ('x' || left(encode(sha256(key), 'hex'), 10))::bit(40)::bigint, key `+
+			`FROM tlog.tlog, generate_series(0, $1 - 1) i, LATERAL (SELECT ('key ' || i / 2)::bytea) k (key)`, rows)
 		exec(t, admin, `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) `+
 			`SELECT id, 0, i, repeat('0', 8192)::bytea, lpad('', 32, '0')::bytea FROM tlog.tlog, generate_series(0, $1 / 256 - 1) i`, rows)
 		for _, s := range []struct {
@@ -49,9 +51,9 @@ func TestPlans(t *testing.T) {
 			{"leaves", pgstore.LeavesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"leaf hashes", pgstore.LeafHashesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"tile roots", pgstore.TileRootsSQL, []any{0, 2048, 2048 + 256}, 256},
-			{"search any", pgstore.SearchAnySQL, []any{keys, n, 10000}, 1000},
-			{"search all", pgstore.SearchAllSQL, []any{keys[:1], n, 10000}, 2},
-			{"missing keys", pgstore.MissingKeysSQL, []any{keys, indexes}, 0},
+			{"search any", pgstore.SearchAnySQL, []any{keys[:10], hashes[:10], 0, n >> 16, n, 10000}, 20},
+			{"search all", pgstore.SearchAllSQL, []any{keys[:1], hashes[:1], 0, n >> 16, n, 10000}, 2},
+			{"missing keys", pgstore.MissingKeysSQL, []any{keys, slots, indexes}, 0},
 		} {
 			pages, returned := pagesRead(t, db, s.sql, s.arguments)
 			want := min(rows, s.rows)

@@ -89,14 +89,6 @@ func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 	return found, nil
 }
 
-func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error) {
-	query := searchAnySQL
-	if and {
-		query = searchAllSQL
-	}
-	return collect(ctx, r, pgx.RowTo[int64], query, r.log, keys, size, limit)
-}
-
 func scanLeaf(row pgx.CollectableRow) (l tlog.Leaf, err error) {
 	err = row.Scan(&l.Index, &l.TimeMS, (*hash)(&l.Identity), (*hash)(&l.Hash), &l.Data)
 	return l, err

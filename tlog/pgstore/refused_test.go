@@ -60,7 +60,7 @@ func TestDeadlock(t *testing.T) {
 	server := pgtest.Shared(t)
 	v := newVictim(t, server, server.URL)
 	other := server.Connect(t, v.name)
-	transaction(t, other, "SET LOCAL deadlock_timeout = '1h'", "LOCK TABLE tlog.tlog_key IN ACCESS EXCLUSIVE MODE")
+	transaction(t, other, "SET LOCAL deadlock_timeout = '1h'", "LOCK TABLE tlog.tlog_tile IN ACCESS EXCLUSIVE MODE")
 	let := make(chan error)
 	// With the head locked by us, the other session asks for it too, and we for its table.
 	cross := &once{point: tlog.PointLeafInserted, f: func() {
@@ -73,7 +73,6 @@ func TestDeadlock(t *testing.T) {
 		}()
 		waiting(t, server, other.PgConn().PID())
 	}}
-	v.store.UseHook(cross.hook)
 	// The server looks for a deadlock after a second of waiting, which must not be cut short.
 	patient := openStore(t, openDB(t, server.URL(v.name)), "test")
 	patient.UseHook(cross.hook)
@@ -94,7 +93,7 @@ func appendOne(t testing.TB, v *victim) func(tlog.Tx) (*tlog.Batch, error) {
 		h := tx.Head()
 		l := tlog.Leaf{Index: h.Size, TimeMS: h.TimeMS + 1, Identity: [32]byte{1}, Hash: [32]byte{2}, Data: []byte("x")}
 		return &tlog.Batch{
-			Rows: tlog.Rows{Leaves: []tlog.Leaf{l}, Keys: []tlog.Key{{Key: []byte("k"), Index: h.Size}}},
+			Rows: tlog.Rows{Leaves: []tlog.Leaf{l}, Keys: []tlog.Key{{Key: []byte("k"), Index: h.Size}}, Tiles: []tlog.TileRow{{N: 7, Hashes: make([]byte, 8192)}}},
 			Seal: func(tlog.Rows) (tlog.Head, error) { t.Error("sealed"); return tlog.Head{}, errors.New("sealed") },
 		}, nil
 	}

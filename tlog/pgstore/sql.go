@@ -20,23 +20,26 @@ const (
 	// rows, and reads the whole log. One look into the index for each wanted row leaves it no choice.
 	findSQL = `SELECT wanted.identity, hit.idx, hit.time_ms FROM unnest($2::bytea[]) AS wanted (identity), ` +
 		`LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id = $1 AND identity = wanted.identity LIMIT 1) hit`
-	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[]) AS wanted (key), ` +
-		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE log_id = $1 AND key = wanted.key AND idx < $3 ORDER BY idx LIMIT $4) hit ORDER BY hit.idx LIMIT $4`
-	searchAllSQL = `SELECT a.idx FROM tlog.tlog_key a WHERE a.log_id = $1 AND a.key = ($2::bytea[])[1] AND a.idx < $3 AND cardinality($2::bytea[]) = (` +
-		`SELECT count(*) FROM unnest($2::bytea[]) AS wanted (key), ` +
-		`LATERAL (SELECT FROM tlog.tlog_key b WHERE b.log_id = $1 AND b.key = wanted.key AND b.idx = a.idx LIMIT 1) hit` +
-		`) ORDER BY a.idx LIMIT $4`
-	missingKeysSQL = `SELECT wanted.key, wanted.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, idx) ` +
-		`LEFT JOIN LATERAL (SELECT true AS there FROM tlog.tlog_key WHERE log_id = $1 AND key = wanted.key AND idx = wanted.idx LIMIT 1) hit ON true WHERE there IS NULL`
+	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
+		`ORDER BY hit.idx LIMIT $7`
+	searchAllSQL = `SELECT DISTINCT a.idx FROM generate_series($4::bigint, $5::bigint) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + ($3::bigint[])[1] AND log_id = $1 AND key = ($2::bytea[])[1] AND idx < $6 OFFSET 0) a ` +
+		`WHERE cardinality($2::bytea[]) = (SELECT count(*) FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), ` +
+		`LATERAL (SELECT FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx = a.idx LIMIT 1) hit) ` +
+		`ORDER BY a.idx LIMIT $7`
+	missingKeysSQL = `SELECT wanted.key, wanted.idx FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]) AS wanted (key, slot, idx) ` +
+		`LEFT JOIN LATERAL (SELECT true AS there FROM tlog.tlog_key WHERE slot = wanted.slot AND log_id = $1 AND key = wanted.key AND idx = wanted.idx LIMIT 1) hit ON true ` +
+		`WHERE there IS NULL`
 	keyCountSQL = `SELECT count(*) FROM tlog.tlog_key WHERE log_id = $1 AND idx < $2`
 
 	// A name or an origin that is taken returns no row.
-	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
-	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
-	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
-	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
-	insertKeysSQL   = `INSERT INTO tlog.tlog_key (log_id, idx, key) SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])`
-	insertAttestSQL = `INSERT INTO tlog.attestation (log_id, idx, data) VALUES ($1, $2, $3)`
+	insertLogSQL  = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
+	insertHeadSQL = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
+	copyLeavesSQL = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
+	insertTileSQL = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
+	copyKeysSQL   = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
+	copyAttestSQL = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
 	// The division fails where no row was moved: COMMIT follows without a look at the result.
 	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
 		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`

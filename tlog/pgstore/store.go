@@ -178,10 +178,7 @@ func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, e
 	if err != nil {
 		return nil, err
 	}
-	indexes, list := keyColumns(keys)
-	return collect(ctx, r, func(row pgx.CollectableRow) (k tlog.Key, err error) {
-		return k, row.Scan(&k.Key, &k.Index)
-	}, missingKeysSQL, r.log, list, indexes)
+	return r.missingKeys(ctx, keys)
 }
 
 // KeyCount implements [tlog.Store]. It reads the whole index, for as long as that takes.

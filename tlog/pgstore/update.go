@@ -1,9 +1,7 @@
 package pgstore
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -127,11 +125,8 @@ func (s *Store) commit(ctx context.Context, tx *pg.Tx, last *pgx.Batch) error {
 
 // write inserts the rows of a batch, reads them back and has them sealed.
 func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (tlog.Head, error) {
-	if len(b.Leaves) > 0 {
-		_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(encodeLeaves(r.log, b.Leaves)), copyLeavesSQL)
-		if err != nil {
-			return tlog.Head{}, fault(fmt.Sprintf("insert leaves of log %s%s", s.name, refusedLeaf(err, b.Leaves)), err)
-		}
+	if err := tx.Copy(ctx, encode(r.log, b.Rows)...); err != nil {
+		return tlog.Head{}, fault(fmt.Sprintf("insert rows of log %s%s", s.name, refusedLeaf(err, b.Leaves)), err)
 	}
 	if err := s.hit(tlog.PointLeafInserted); err != nil {
 		return tlog.Head{}, err
@@ -139,15 +134,6 @@ func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (
 	var batch pgx.Batch
 	for _, t := range b.Tiles {
 		batch.Queue(insertTileSQL, r.log, t.Level, t.N, t.Hashes, t.Root[:])
-	}
-	if len(b.Keys) > 0 {
-		indexes, keys := keyColumns(b.Keys)
-		batch.Queue(insertKeysSQL, r.log, indexes, keys)
-	}
-	for _, l := range b.Leaves {
-		if l.Attestation != nil {
-			batch.Queue(insertAttestSQL, r.log, l.Index, l.Attestation)
-		}
 	}
 	stored := readBack(&batch, r.log, b.Rows)
 	if err := tx.Send(ctx, &batch); err != nil {
@@ -194,45 +180,4 @@ func readBack(batch *pgx.Batch, log int64, rows tlog.Rows) *tlog.Rows {
 		})
 	}
 	return stored
-}
-
-// encodeLeaves returns rows for copyLeavesSQL in PostgreSQL's binary COPY format (manual of COPY).
-func encodeLeaves(log int64, leaves []tlog.Leaf) []byte {
-	size := 0
-	for _, l := range leaves {
-		size += 2 + 6*4 + 4 + 8 + 8 + 32 + 32 + len(l.Data)
-	}
-	b := make([]byte, 0, 19+size+2)
-	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	field := func(n int) { b = binary.BigEndian.AppendUint32(b, uint32(n)) }
-	for _, l := range leaves {
-		b = binary.BigEndian.AppendUint16(b, 6)
-		field(4)
-		b = binary.BigEndian.AppendUint32(b, uint32(log))
-		field(8)
-		b = binary.BigEndian.AppendUint64(b, uint64(l.Index))
-		field(8)
-		b = binary.BigEndian.AppendUint64(b, uint64(l.TimeMS))
-		for _, column := range [][]byte{l.Identity[:], l.Hash[:], l.Data} {
-			field(len(column))
-			b = append(b, column...)
-		}
-	}
-	return binary.BigEndian.AppendUint16(b, 0xffff)
-}
-
-func keyColumns(keys []tlog.Key) (indexes []int64, list [][]byte) {
-	indexes, list = make([]int64, len(keys)), make([][]byte, len(keys))
-	for i, k := range keys {
-		indexes[i], list[i] = k.Index, notNull(k.Key)
-	}
-	return indexes, list
-}
-
-// notNull is b, which may be empty but is not NULL.
-func notNull(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

@@ -50,13 +50,17 @@ CREATE TABLE tlog.tlog_tile (
 );
 ALTER TABLE tlog.tlog_tile ALTER COLUMN hashes SET STORAGE EXTERNAL; -- hashes do not compress
 
--- Search keys.
+-- Search keys. The index is on a slot, which is the entry's index / 65536 above 40 bits of the key's
+-- SHA-256: new rows go to one small region of the index, which stays in memory, instead of all over
+-- it, and a search looks into one region after the other. Rows of other keys that share a slot are
+-- told apart by the key.
 CREATE TABLE tlog.tlog_key (
-    log_id integer NOT NULL,
     idx    bigint  NOT NULL,
-    key    bytea   NOT NULL,
-    PRIMARY KEY (log_id, key, idx)
+    slot   bigint  NOT NULL,
+    log_id integer NOT NULL,
+    key    bytea   NOT NULL
 );
+CREATE INDEX tlog_key_slot ON tlog.tlog_key (slot);
 
 CREATE TABLE tlog.attestation (
     log_id integer NOT NULL,

@@ -1,0 +1,68 @@
+package pgstore
+
+import (
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/tlog"
+)
+
+// encode returns the rows of a batch for COPY, all but the tiles, which are few.
+func encode(log int64, rows tlog.Rows) (all []*pg.Rows) {
+	if len(rows.Leaves) > 0 {
+		all = append(all, encodeLeaves(log, rows.Leaves))
+	}
+	if len(rows.Keys) > 0 {
+		all = append(all, encodeKeys(log, rows.Keys))
+	}
+	if r, n := encodeAttestations(log, rows.Leaves); n > 0 {
+		all = append(all, r)
+	}
+	return all
+}
+
+func encodeLeaves(log int64, leaves []tlog.Leaf) *pg.Rows {
+	size := 0
+	for _, l := range leaves {
+		size += 110 + len(l.Data)
+	}
+	r := pg.NewRows(copyLeavesSQL, size)
+	for _, l := range leaves {
+		r.Row(6)
+		r.Int4(int32(log))
+		r.Int8(l.Index)
+		r.Int8(l.TimeMS)
+		r.Bytes(l.Identity[:])
+		r.Bytes(l.Hash[:])
+		r.Bytes(l.Data)
+	}
+	return r
+}
+
+func encodeKeys(log int64, keys []tlog.Key) *pg.Rows {
+	size := 0
+	for _, k := range keys {
+		size += 38 + len(k.Key)
+	}
+	r := pg.NewRows(copyKeysSQL, size)
+	for _, k := range keys {
+		r.Row(4)
+		r.Int4(int32(log))
+		r.Int8(k.Index)
+		r.Int8(slot(k))
+		r.Bytes(k.Key)
+	}
+	return r
+}
+
+func encodeAttestations(log int64, leaves []tlog.Leaf) (r *pg.Rows, n int) {
+	r = pg.NewRows(copyAttestSQL, 0)
+	for _, l := range leaves {
+		if l.Attestation != nil {
+			r.Row(3)
+			r.Int4(int32(log))
+			r.Int8(l.Index)
+			r.Bytes(l.Attestation)
+			n++
+		}
+	}
+	return r, n
+}
