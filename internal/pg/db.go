@@ -95,8 +95,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // session is set on every connection.
 var session = map[string]string{
-	// A plan that was made while a table was small would be kept, and it scans.
-	"plan_cache_mode": "force_custom_plan",
+	// Statements are planned once per session, and never by the size that a table happens to have
+	// then: an index is used wherever there is one. Planning each time takes longer than running.
+	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
 	// A host that died without a word: noticed by the server within some 15 s.
 	"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "3", "tcp_keepalives_count": "3", "tcp_user_timeout": "15000",
 	"jit":             "off",

@@ -59,7 +59,7 @@ func Fault(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-var duplicateKey = regexp.MustCompile(`^Key \(([^()]*)\)=\((.*)\) already exists`)
+var duplicateKey = regexp.MustCompile(`^Key \((.*)\)=\((.*)\) already exists`)
 
 // row names the row that a unique index refused: "log_id 1, level 0, n 7".
 func row(e *pgconn.PgError) string {

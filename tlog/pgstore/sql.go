@@ -16,10 +16,10 @@ const (
 	tileSQL       = `SELECT hashes, root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n = $3`
 	tileRootsSQL  = `SELECT root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n >= $3 AND n < $4 ORDER BY n`
 
-	// Where a table has grown since its statistics were made, the planner takes one log_id for a few
-	// rows, and reads the whole log. One look into the index for each wanted row leaves it no choice.
+	// One look into the index for each wanted row: a join would leave the planner other ways, which
+	// are good for small tables. log_id + 0 is how the index on identities knows it.
 	findSQL = `SELECT wanted.identity, hit.idx, hit.time_ms FROM unnest($2::bytea[]) AS wanted (identity), ` +
-		`LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id = $1 AND identity = wanted.identity LIMIT 1) hit`
+		`LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE identity = wanted.identity AND log_id + 0 = $1 LIMIT 1) hit`
 	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
 		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
 		`ORDER BY hit.idx LIMIT $7`
