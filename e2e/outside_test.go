@@ -22,10 +22,11 @@ const (
 	trapRow   = "the trap: sign --key without the environment file asks for the public log"
 )
 
-// namespaced skips where namespaces cannot be made; the table then says "not run".
+// namespaced skips where namespaces cannot be made; the table then says "not run". In CI that is a
+// failure: nothing is left out there.
 func namespaced(t *testing.T, err error) {
 	t.Helper()
-	if errors.Is(err, outside.ErrUnavailable) {
+	if errors.Is(err, outside.ErrUnavailable) && os.Getenv("CI") == "" {
 		t.Skipf("NOT RUN: %v", err)
 	}
 	if err != nil {
