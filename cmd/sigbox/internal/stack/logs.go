@@ -63,18 +63,12 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 // then misses; the CT log begins with the CA's own chain.
 func seeds(m *material) (map[string][]tlog.Entry, error) {
 	out := map[string][]tlog.Entry{}
-	for i := range 2 {
-		text := fmt.Appendf(nil, "sigbox: first entries of this log, %d of 2", i+1)
-		v1, err := seedV1(m.keys[roleRekorV1], text)
-		if err != nil {
-			return nil, fmt.Errorf("seed log %s: %w", logRekorV1, err)
-		}
-		v2, err := seedV2(m.keys[roleRekorV2], text)
-		if err != nil {
-			return nil, fmt.Errorf("seed log %s: %w", logRekorV2, err)
-		}
-		out[logRekorV1] = append(out[logRekorV1], v1)
-		out[logRekorV2] = append(out[logRekorV2], v2)
+	var err error
+	if out[logRekorV1], err = seedEntries(m.keys[roleRekorV1], seedV1); err != nil {
+		return nil, fmt.Errorf("seed log %s: %w", logRekorV1, err)
+	}
+	if out[logRekorV2], err = seedEntries(m.keys[roleRekorV2], seedV2); err != nil {
+		return nil, fmt.Errorf("seed log %s: %w", logRekorV2, err)
 	}
 	ct, err := ctlog.Seeds(m.caChain)
 	if err != nil {
@@ -82,6 +76,18 @@ func seeds(m *material) (map[string][]tlog.Entry, error) {
 	}
 	out[logCT] = ct
 	return out, nil
+}
+
+// seedEntries makes the two first entries of a Rekor log.
+func seedEntries(key crypto.Signer, seed func(crypto.Signer, []byte) (tlog.Entry, error)) (entries []tlog.Entry, err error) {
+	for i := range 2 {
+		e, err := seed(key, fmt.Appendf(nil, "sigbox: first entries of this log, %d of 2", i+1))
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
 }
 
 func seedV1(key crypto.Signer, text []byte) (tlog.Entry, error) {

@@ -1,0 +1,175 @@
+package config
+
+import (
+	"embed"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// The comments of the structs, which the compiler does not keep.
+//
+//go:embed config.go tlog.go ca.go
+var sources embed.FS
+
+// docs are the comments by "Type" and "Type.Field".
+var docs = sync.OnceValue(func() map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"config.go", "tlog.go", "ca.go"} {
+		src, err := sources.ReadFile(name)
+		if err != nil {
+			panic(err)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ParseComments)
+		if err != nil {
+			panic(err)
+		}
+		for _, decl := range file.Decls {
+			if g, ok := decl.(*ast.GenDecl); ok && g.Tok == token.TYPE {
+				readType(out, g)
+			}
+		}
+	}
+	return out
+})
+
+func readType(out map[string]string, g *ast.GenDecl) {
+	spec := g.Specs[0].(*ast.TypeSpec)
+	out[spec.Name.Name] = g.Doc.Text()
+	s, ok := spec.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	for _, f := range s.Fields.List {
+		for _, name := range f.Names {
+			out[spec.Name.Name+"."+name.Name] = f.Doc.Text()
+		}
+	}
+}
+
+// doc returns the comment of a type, or of a field of it.
+func doc(typeName, fieldName string) string {
+	if fieldName != "" {
+		typeName += "." + fieldName
+	}
+	return strings.TrimSpace(docs()[typeName])
+}
+
+// firstSentence is the beginning of a comment, on one line, without its full stop.
+func firstSentence(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if i := strings.Index(text, ". "); i >= 0 {
+		text = text[:i]
+	}
+	for _, end := range []string{": ", "; "} {
+		text, _, _ = strings.Cut(text, end)
+	}
+	text = strings.TrimSuffix(text, ".")
+	return strings.ToLower(text[:1]) + text[1:]
+}
+
+// Key is one key of the configuration.
+type Key struct {
+	Path     string // such as tlog.rekor_v1.shards.key; items of a list have no index
+	Name     string // the last part of Path
+	Kind     string // what its value is, in words
+	Default  string // "" for none
+	Bounds   string // "" for none
+	Required bool   // where its section is there
+	Section  bool   // it has keys of its own
+	Doc      string // paragraphs, wrapped
+}
+
+func (k Key) parent() string {
+	return strings.TrimSuffix(strings.TrimSuffix(k.Path, k.Name), ".")
+}
+
+// Keys lists all keys in the order of the structs, each section before what is in it.
+var Keys = sync.OnceValue(func() []Key { return keysOf(reflect.TypeFor[Config](), "") })
+
+func keysOf(t reflect.Type, path string) (list []Key) {
+	for _, f := range fields(t) {
+		inner := f.Type
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		k := Key{
+			Path: join(path, f.key), Name: f.key, Kind: kindOf(f.Type), Required: f.required(),
+			Section: inner.Kind() == reflect.Struct, Doc: doc(t.Name(), f.Name),
+			Default: f.Tag.Get("default"), Bounds: boundsOf(f),
+		}
+		if d := f.Tag.Get("derived"); d != "" {
+			k.Default = d
+		}
+		if k.Section {
+			k.Doc = strings.TrimSpace(k.Doc + "\n\n" + about(inner.Name()))
+		}
+		list = append(list, k)
+		if k.Section {
+			list = append(list, keysOf(inner, k.Path)...)
+		}
+	}
+	return list
+}
+
+// about is what the comment of a type says beyond its first sentence, which says what the comment
+// of the key says too.
+func about(typeName string) string {
+	text := doc(typeName, "")
+	_, rest, ok := strings.Cut(text, ". ")
+	if first, after, found := strings.Cut(text, ".\n"); found && (!ok || len(first) < len(text)-len(rest)-2) {
+		rest, ok = after, true
+	}
+	if !ok {
+		return ""
+	}
+	return strings.TrimSpace(rest)
+}
+
+var kinds = map[reflect.Type]string{
+	reflect.TypeFor[Origin]():     "origin, SCHEME://HOST or SCHEME://HOST:PORT",
+	reflect.TypeFor[Address]():    "address, HOST:PORT",
+	reflect.TypeFor[Host]():       "host name",
+	reflect.TypeFor[Name]():       "name",
+	reflect.TypeFor[File]():       "path of a file",
+	reflect.TypeFor[Dir]():        "path of a directory",
+	reflect.TypeFor[KeyFile]():    "path of a private file, or ${credential:NAME}",
+	reflect.TypeFor[Duration]():   "duration with a unit",
+	reflect.TypeFor[Size]():       "bytes, or a number with KiB, MiB or GiB",
+	reflect.TypeFor[Secret]():     "reference to a secret",
+	reflect.TypeFor[ConnString](): "connection string, or a reference to one",
+	reflect.TypeFor[string]():     "one of",
+	reflect.TypeFor[int64]():      "whole number",
+	reflect.TypeFor[Database]():   "section, or its url",
+	reflect.TypeFor[Guard]():      "section, or the word none",
+}
+
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return kindOf(t.Elem())
+	case reflect.Slice:
+		return "list of sections"
+	}
+	if k, ok := kinds[t]; ok {
+		return k
+	}
+	return "section"
+}
+
+func boundsOf(f field) string {
+	if one := f.Tag.Get("one"); one != "" {
+		return orList(strings.Split(one, "|"))
+	}
+	low, high := f.Tag.Get("min"), f.Tag.Get("max")
+	switch {
+	case low != "" && high != "":
+		return low + " to " + high
+	case low != "":
+		return "at least " + low
+	}
+	return ""
+}
