@@ -227,6 +227,9 @@ func (e *Engine) halt(err error) {
 		return
 	}
 	e.metrics.healthy.Set(0)
+	if errors.Is(err, ErrRollback) {
+		e.metrics.rollback.Set(1)
+	}
 	e.cfg.Logger.Error("the log takes no more entries; it goes on serving reads", "err", err)
 	e.pool.close(unavailable(err))
 }

@@ -3,12 +3,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 )
 
 func main() {
@@ -16,6 +19,10 @@ func main() {
 	defer stop()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "sigbox: "+err.Error())
+		var wrong *config.Error
+		if errors.As(err, &wrong) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
@@ -35,7 +42,7 @@ type next.`,
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(upCommand(), logCommand(), tokenCommand(), trustCommand(), versionCommand())
+	root.AddCommand(upCommand(), serveCommand(), migrateCommand(), logCommand(), tokenCommand(), trustCommand(), versionCommand())
 	return root
 }
 

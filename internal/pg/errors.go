@@ -28,6 +28,8 @@ const (
 	uniqueViolation  = "23505"
 	readOnly         = "25006"
 	lockNotAvailable = "55P03"
+
+	insufficientPrivilege = "42501"
 )
 
 // transient are the codes of errors that may be gone on the next try.

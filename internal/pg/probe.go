@@ -134,6 +134,8 @@ func (d *DB) schema(ctx context.Context, conn *pgx.Conn) (problem string, err er
 	}
 	have, err := migrations.VersionPostgres(ctx, conn, d.cfg.Schema)
 	switch {
+	case Code(err) == insufficientPrivilege:
+		return notMember(conn.Config().User, d.cfg.Schema), nil
 	case err != nil:
 		return "", Fault("read the version of schema "+d.cfg.Schema, err)
 	case have == want:
@@ -142,4 +144,29 @@ func (d *DB) schema(ctx context.Context, conn *pgx.Conn) (problem string, err er
 		return fmt.Sprintf("schema %s has version %d, made by a newer sigbox; this one knows %d: run the newer one", d.cfg.Schema, have, want), nil
 	}
 	return fmt.Sprintf("schema %s has version %d, this sigbox needs %d: run sigbox migrate", d.cfg.Schema, have, want), nil
+}
+
+// CheckWriter refuses a user that may not write, before the first entry finds out, and warns of one
+// that may do more: the schema's triggers hold back all but their owner.
+func (d *DB) CheckWriter(ctx context.Context) error {
+	writer, owner := "sigbox_"+d.cfg.Schema+"_writer", "sigbox_"+d.cfg.Schema+"_owner"
+	var user string
+	var writes, owns, superuser bool
+	err := d.read.QueryRow(ctx, `SELECT current_user, pg_has_role($1, 'USAGE'), pg_has_role($2, 'MEMBER'), rolsuper FROM pg_roles WHERE rolname = current_user`, writer, owner).
+		Scan(&user, &writes, &owns, &superuser)
+	if err != nil {
+		return Fault("look up the roles of the database user", err)
+	}
+	if !writes {
+		return fmt.Errorf("%w: %s", ErrUnsafe, notMember(user, d.cfg.Schema))
+	}
+	if owns && !superuser { // Open has warned of a superuser
+		d.cfg.Logger.WarnContext(ctx, "connected as an owner of the tables, who could remove what guards them: use a user that is only a member of "+writer, "user", user)
+	}
+	return nil
+}
+
+func notMember(user, schema string) string {
+	writer := "sigbox_" + schema + "_writer"
+	return fmt.Sprintf("the database user %s is not a member of %s: run sigbox migrate, or GRANT %s TO %s", user, writer, writer, pgx.Identifier{user}.Sanitize())
 }

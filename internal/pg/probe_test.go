@@ -1,8 +1,10 @@
 package pg_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -216,4 +218,34 @@ func answer(client *pgproto3.Backend, session *pgconn.HijackedConn) (status byte
 			return ready.TxStatus, client.Flush()
 		}
 	}
+}
+
+// TestCheckWriter: what a user may do is known before the first write.
+func TestCheckWriter(t *testing.T) {
+	s := pgtest.Shared(t)
+	name, url := newDatabase(t, s)
+	for _, tc := range []struct {
+		role, member string
+		refused      bool
+		warns        string
+	}{
+		{"w_writer", "sigbox_guard_writer", false, ""},
+		{"w_owner", "sigbox_guard_writer, sigbox_guard_owner", false, "owner of the tables"},
+		{"w_reader", "sigbox_guard_reader", true, ""},
+	} {
+		s.Exec(t, name, "CREATE ROLE "+tc.role+" LOGIN", "GRANT "+tc.member+" TO "+tc.role)
+		t.Cleanup(func() { s.Exec(t, "postgres", "DROP ROLE "+tc.role) })
+		var log bytes.Buffer
+		db := open(t, strings.Replace(url, "user=postgres", "user="+tc.role, 1), func(c *pg.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		err := db.CheckWriter(t.Context())
+		if refused := err != nil && strings.Contains(err.Error(), "GRANT sigbox_guard_writer TO \""+tc.role+"\""); refused != tc.refused || !refused && err != nil {
+			t.Errorf("%s: %v", tc.role, err)
+		}
+		if got := strings.Contains(log.String(), "owner of the tables"); got != (tc.warns != "") {
+			t.Errorf("%s: log %q", tc.role, &log)
+		}
+	}
+	s.Exec(t, name, "CREATE ROLE w_nobody LOGIN")
+	t.Cleanup(func() { s.Exec(t, "postgres", "DROP ROLE w_nobody") })
+	wantUnsafe(t, strings.Replace(url, "user=postgres", "user=w_nobody", 1), "w_nobody is not a member of sigbox_guard_writer", "run sigbox migrate")
 }

@@ -20,6 +20,9 @@ func (c *Config) Services() (list []string) {
 	return list
 }
 
+// File returns the path that the configuration was read from.
+func (c *Config) File() string { return c.file }
+
 func (c *Config) has(service string) bool {
 	switch service {
 	case "issuer":
@@ -126,6 +129,21 @@ func check(c *Config, p *problems) {
 	if c.TLog != nil {
 		checkTLog(c, p, where)
 	}
+}
+
+// URL returns the public URL of a service that the configuration has.
+func (c *Config) URL(service string) Origin {
+	switch service {
+	case "issuer":
+		return c.Issuer.PublicURL
+	case "tlog":
+		return c.TLog.PublicURL
+	case "ca":
+		return c.CA.PublicURL
+	case "tuf":
+		return c.TUF.PublicURL
+	}
+	panic("there is no service " + service)
 }
 
 // listen returns the address of a service, "" for one that is not there; that of the file for "".

@@ -21,6 +21,10 @@ type Config struct {
 	// Health and metrics at an address of their own. Without it /healthz, /readyz and /metrics are
 	// where the services are, for everyone to read.
 	Operations *Operations `yaml:"operations"`
+	// How long to go on serving after SIGTERM while /readyz answers 503, so that a load balancer
+	// notices and sends no more. Set it to a little more than the balancer's check interval times the
+	// checks that must fail. Requests under way are finished in any case.
+	ShutdownDelay Duration `yaml:"shutdown_delay" default:"0s" min:"0s" max:"5m"`
 	// What is written to standard error.
 	Logging Logging `yaml:"logging"`
 

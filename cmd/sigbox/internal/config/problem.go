@@ -62,3 +62,19 @@ func (p *problems) err() error {
 	})
 	return &Error{File: p.file, Problems: p.list}
 }
+
+// Problem is one about a key, which may be a default and not be in the file: then it is placed where
+// its section is.
+func (c *Config) Problem(key, format string, args ...any) Problem {
+	at, ok := c.at[key]
+	for section := key; !ok && section != ""; at, ok = c.at[section] {
+		section = section[:max(0, strings.LastIndexAny(section, ".["))]
+	}
+	return Problem{Line: at.line, Column: at.column, Key: key, Text: fmt.Sprintf(format, args...)}
+}
+
+// Err is the [Error] of problems that were found beyond the file itself, nil for none.
+func (c *Config) Err(list []Problem) error {
+	p := problems{file: c.file, list: list}
+	return p.err()
+}

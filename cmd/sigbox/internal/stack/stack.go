@@ -67,9 +67,8 @@ type Stack struct {
 // Open builds the services over an existing instance and publishes the trust root if its URLs
 // changed. Close gives the database back.
 func Open(ctx context.Context, o Options) (_ *Stack, err error) {
-	s := &Stack{opts: o, logs: map[string]*tlog.Engine{}, registry: prometheus.NewRegistry(), mux: http.NewServeMux()}
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(250))
+	s := &Stack{opts: o, logs: map[string]*tlog.Engine{}, registry: newRegistry(), mux: http.NewServeMux()}
+	s.grpc = newGRPC(4 << 20)
 	if s.m, err = loadMaterial(o.Dir); err != nil {
 		return nil, err
 	}
@@ -131,12 +130,15 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	return services.Wait()
 }
 
-// handler sends gRPC to its server and everything else through the common outer handler.
 func (s *Stack) handler() http.Handler {
-	web := httpx.Handler(s.mux, s.opts.Log, httpx.NewMetrics(s.registry))
+	return shared(httpx.Handler(s.mux, s.opts.Log, httpx.NewMetrics(s.registry)), s.grpc)
+}
+
+// shared sends gRPC to its server and everything else to web.
+func shared(web http.Handler, rpc *grpc.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && httpx.MediaType(r) == "application/grpc" {
-			s.grpc.ServeHTTP(w, r)
+			rpc.ServeHTTP(w, r)
 			return
 		}
 		web.ServeHTTP(w, r)
@@ -247,7 +249,7 @@ func (s *Stack) aliases() []string {
 func (s *Stack) addRekor(context.Context) error {
 	v1, err := rekorv1.New(rekorv1.Config{
 		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
-		Kinds:  entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse},
+		Kinds:  kindsV1(),
 		Logger: s.opts.Log,
 	})
 	if err != nil {
@@ -270,6 +272,11 @@ func (s *Stack) addRekor(context.Context) error {
 	return nil
 }
 
+// kindsV1 are the kinds of entries that our Rekor v1 logs take.
+func kindsV1() entry.Kinds {
+	return entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse}
+}
+
 func (s *Stack) addTSA(context.Context) error {
 	authority, err := tsa.New(tsa.Config{Key: s.m.keys[roleTSA], Chain: s.m.tsaChain, Clock: s.opts.Clock, Logger: s.opts.Log})
 	if err != nil {
@@ -277,6 +284,18 @@ func (s *Stack) addTSA(context.Context) error {
 	}
 	tsaweb.New(authority, s.opts.Log).Register(s.mux)
 	return nil
+}
+
+// newRegistry returns a registry with the series of the process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// newGRPC returns a server for messages of at most maxMessage bytes.
+func newGRPC(maxMessage int) *grpc.Server {
+	return grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(250))
 }
 
 func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,222 @@
+package stack
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/oidc"
+)
+
+// CheckFiles looks at everything that a configuration names on this machine: keys, certificates,
+// secrets. Its error is a [*config.Error] with every problem. Databases and addresses are not looked
+// at.
+func CheckFiles(cfg *config.Config) error {
+	c := &fileCheck{cfg: cfg, owners: map[[32]byte]keyOwner{}}
+	if cfg.TLS != nil {
+		c.tls()
+	}
+	if t := cfg.TLog; t != nil {
+		c.tlog(t)
+	}
+	if a := cfg.CA; a != nil {
+		c.database("ca.database", a.Database)
+		c.chain("ca.key", "ca", a.Key, "ca.chain", a.Chain)
+		if a.TSA != nil {
+			c.chain("ca.tsa.key", "ca.tsa", a.TSA.Key, "ca.tsa.chain", a.TSA.Chain)
+		}
+		if raw, err := os.ReadFile(string(a.Issuers)); err != nil {
+			c.add("ca.issuers", err)
+		} else if _, err := oidc.ParseConfig(string(a.Issuers), raw); err != nil {
+			c.add("ca.issuers", err)
+		}
+	}
+	if t := cfg.TUF; t != nil {
+		c.database("tuf.database", t.Database)
+		c.key("tuf.snapshot_key", "tuf.snapshot_key", t.Snapshot, p256)
+		c.key("tuf.timestamp_key", "tuf.timestamp_key", t.Timestamp, p256)
+	}
+	if i := cfg.Issuer; i != nil {
+		c.key("issuer.key", "issuer", i.Key, rsaKey)
+	}
+	return cfg.Err(c.problems)
+}
+
+// fileCheck collects what is wrong with files.
+type fileCheck struct {
+	cfg      *config.Config
+	problems []config.Problem
+	owners   map[[32]byte]keyOwner // by key id
+}
+
+// keyOwner is what a key was first seen for.
+type keyOwner struct{ role, key string }
+
+func (c *fileCheck) add(key string, err error) {
+	var path *fs.PathError
+	if errors.As(err, &path) && errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%s cannot be read by this user: %w", path.Path, path.Err)
+	}
+	c.problems = append(c.problems, c.cfg.Problem(key, "%v", err))
+}
+
+func p256(k crypto.Signer) error {
+	if pub, ok := k.Public().(*ecdsa.PublicKey); !ok || pub.Curve != elliptic.P256() {
+		return errors.New("is not an ECDSA P-256 key, the one kind that every client verifies")
+	}
+	return nil
+}
+
+func rsaKey(k crypto.Signer) error {
+	if _, ok := k.Public().(*rsa.PublicKey); !ok {
+		return errors.New("is not an RSA key, the one kind that every client takes tokens of")
+	}
+	return nil
+}
+
+func anyKey(crypto.Signer) error { return nil }
+
+// key loads the key of a role; it returns nil where there is a problem.
+func (c *fileCheck) key(key, role string, file config.KeyFile, kind func(crypto.Signer) error) crypto.Signer {
+	path, err := file.Path()
+	if err != nil {
+		c.add(key, err)
+		return nil
+	}
+	k, err := keys.Load(path)
+	if err == nil {
+		if err = kind(k); err != nil {
+			err = fmt.Errorf("%s %w", path, err)
+		}
+	}
+	if err != nil {
+		c.add(key, err)
+		return nil
+	}
+	c.own(key, role, k.Public())
+	return k
+}
+
+// own notes whose key it is: roles share none.
+func (c *fileCheck) own(key, role string, pub crypto.PublicKey) {
+	id, err := keys.ID(pub)
+	if err != nil {
+		c.add(key, err)
+		return
+	}
+	first, taken := c.owners[id]
+	if !taken {
+		c.owners[id] = keyOwner{role, key}
+	} else if first.role != role {
+		c.add(key, fmt.Errorf("is the key of %s too: every role needs one of its own, since what is signed for one could be shown for the other", first.key))
+	}
+}
+
+func (c *fileCheck) tls() {
+	t := c.cfg.TLS
+	path, err := t.Key.Path()
+	if err != nil {
+		c.add("tls.key", err)
+		return
+	}
+	st, err := os.Stat(path)
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("key %s can be read by others (mode %04o): run chmod 600 on it", path, st.Mode().Perm())
+	}
+	if err != nil {
+		c.add("tls.key", err)
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(string(t.Certificate), path)
+	if err != nil {
+		c.add("tls.certificate", fmt.Errorf("with its key: %w", err))
+		return
+	}
+	c.own("tls.key", "tls", pair.PrivateKey.(crypto.Signer).Public())
+	for _, service := range c.cfg.Services() {
+		url := c.cfg.URL(service)
+		if host := url.URL().Hostname(); pair.Leaf.VerifyHostname(host) != nil {
+			c.add("tls.certificate", fmt.Errorf("%s is not valid for %s, the host of the public_url of %s", t.Certificate, host, service))
+		}
+	}
+}
+
+func (c *fileCheck) tlog(t *config.TLog) {
+	c.database("tlog.database", t.Database)
+	if t.Guard.Database != nil {
+		c.database("tlog.guard.database", t.Guard.Database)
+	}
+	for _, l := range t.Logs() {
+		role := "tlog." + l.Face
+		k := c.key(l.Section+".key", role, l.Key, p256)
+		if l.Face != config.FaceCT {
+			continue
+		}
+		chains, err := readChains(string(l.Roots))
+		if err != nil {
+			c.add(l.Section+".roots", err)
+		}
+		for _, chain := range chains {
+			for _, cert := range chain {
+				if k != nil && samePublicKey(k.Public(), cert.PublicKey) {
+					c.add(l.Section+".key", fmt.Errorf("is the key of %q in %s too: every role needs one of its own", cert.Subject, l.Roots))
+				}
+			}
+		}
+	}
+}
+
+func samePublicKey(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+// chain checks a key with the chain of its certificate.
+func (c *fileCheck) chain(key, role string, file config.KeyFile, chainKey string, chain config.File) {
+	k := c.key(key, role, file, anyKey)
+	certs, err := readChain(string(chain))
+	if err == nil {
+		err = checkIssued(certs)
+	}
+	if err != nil {
+		c.add(chainKey, err)
+		return
+	}
+	if k != nil && !samePublicKey(k.Public(), certs[0].PublicKey) {
+		c.add(key, fmt.Errorf("%s is not the key of %q, the first certificate in %s", file, certs[0].Subject, chain))
+	}
+}
+
+// checkIssued checks that each certificate is issued by the next one.
+func checkIssued(certs []*x509.Certificate) error {
+	for i, cert := range certs[:len(certs)-1] {
+		if err := cert.CheckSignatureFrom(certs[i+1]); err != nil {
+			return fmt.Errorf("%q is not issued by %q, which follows it: want the issuing certificate first, then its issuers, the root last", cert.Subject, certs[i+1].Subject)
+		}
+	}
+	return nil
+}
+
+// database checks that a connection string can be had and read. Those of migrate are not looked at:
+// serve need not have them.
+func (c *fileCheck) database(key string, d *config.Database) {
+	text, err := d.ConnString()
+	if err != nil {
+		c.add(key, err)
+		return
+	}
+	if _, err := pgconn.ParseConfig(text); err != nil { // never quoted: it may hold a password
+		c.add(key, errors.New("the connection string is not one that libpq would take"))
+	}
+}

@@ -1,0 +1,128 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/rekorv1"
+	"github.com/sigbox/sigbox/tlog/rekorv2"
+	"github.com/sigbox/sigbox/tlog/tiles"
+)
+
+// addLogs opens the logs and adds their APIs.
+func (s *Server) addLogs(ctx context.Context) (err error) {
+	t := s.cfg.TLog
+	logs, err := ServedLogs(t)
+	if err != nil {
+		return err
+	}
+	if s.stores, err = OpenLogStores(ctx, t, s.log); err != nil {
+		return err
+	}
+	if err := s.stores.DB.CheckWriter(ctx); err != nil {
+		return fmt.Errorf("tlog.database: %w", err)
+	}
+	s.health.database = newPing(s.stores.DB.Read())
+	s.watchGuard(ctx, t.Guard)
+	opened := make([]*tlog.Engine, len(logs))
+	for i, l := range logs {
+		if opened[i], err = s.openLog(ctx, l); err != nil {
+			return err
+		}
+	}
+	s.logs = opened
+	d := s.door(t.Listen)
+	for i, l := range logs {
+		if err := s.addFace(d, l, opened[i]); err != nil {
+			return fmt.Errorf("log %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+// openLog opens one log, which must exist.
+func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error) {
+	cfg := l.Config
+	cfg.Guard, cfg.Clock, cfg.Logger, cfg.Metrics = s.stores.Guard, s.clock, s.log, s.registry
+	store, err := s.stores.Store(ctx, cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := tlog.Open(ctx, store, cfg)
+	if errors.Is(err, tlog.ErrNotFound) {
+		return nil, fmt.Errorf("log %s is not in the database: to make it, once for all replicas, run sigbox log create %s --config %s; "+
+			"if it was there before, this is another database, or an empty one", l.Name, l.Name, s.cfg.File())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.health.logs = append(s.health.logs, checkedLog{cfg.Name, engine})
+	if err := engine.Health(); err == nil {
+		s.log.InfoContext(ctx, "log opened", "log", cfg.Name, "origin", l.Origin)
+	}
+	return engine, nil
+}
+
+// addFace adds the API of a log.
+func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine) error {
+	url, limits := string(s.cfg.TLog.PublicURL), s.cfg.TLog.Limits
+	switch l.Face {
+	case config.FaceRekorV1:
+		if !l.Active {
+			return errors.New("this version of sigbox serves one shard of Rekor v1")
+		}
+		face, err := rekorv1.New(rekorv1.Config{
+			Log: log, TreeID: l.TreeID, Signer: l.Signer, Kinds: kindsV1(), Logger: s.log,
+			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
+		})
+		if err != nil {
+			return err
+		}
+		face.Register(d.mux)
+		d.services = append(d.services, endpoint{"Rekor v1", url + "/api/v1/log"})
+	case config.FaceRekorV2:
+		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Logger: s.log})
+		if err != nil {
+			return err
+		}
+		face.Register(d.mux)
+		face.RegisterGRPC(d.grpc)
+		t, err := tiles.New(log, "/api/v2", s.log)
+		if err != nil {
+			return err
+		}
+		t.Register(d.mux)
+		d.services = append(d.services, endpoint{"Rekor v2", url + "/api/v2/checkpoint"})
+	case config.FaceCT:
+		face, err := ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Clock: s.clock, Logger: s.log})
+		if err != nil {
+			return err
+		}
+		face.Register(d.mux)
+		d.services = append(d.services, endpoint{"CT log", url + "/ct/v1/get-sth"})
+	}
+	return nil
+}
+
+// watchGuard has the health of the server tell what the guard does, and says at start what it cannot.
+func (s *Server) watchGuard(ctx context.Context, g *config.Guard) {
+	switch {
+	case g.None:
+		s.health.guardNote = "none: a database that goes back in time (a restored backup, a fail-over that loses commits) makes the logs fork, unnoticed"
+		s.log.WarnContext(ctx, "NO GUARD: nothing notices a database that loses acknowledged entries. Set tlog.guard before anybody relies on these logs")
+		return
+	case g.Database != nil:
+		s.health.guardNote = "database, shared by all replicas"
+	default:
+		s.health.guardPrivate = true
+		s.health.guardNote = "file, private to this process: if the database loses its last commits and another replica wrote them, this one cannot tell and goes on from a shorter log"
+		s.log.WarnContext(ctx, "the guard is private to this process: if the database loses its last commits (a fail-over to a standby that was behind, a restored backup) "+
+			"and another replica wrote them, this one cannot tell, and the log forks. Where more than one process writes, use tlog.guard.database", "guard", g.File)
+	}
+	w := &watchedGuard{Guard: s.stores.Guard}
+	s.stores.Guard, s.health.guard = w, w
+}
