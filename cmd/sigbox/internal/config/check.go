@@ -116,9 +116,9 @@ func check(c *Config, p *problems) {
 		p.add(position{1, 1}, "", "has no service: want at least one of the sections ca, tlog and tuf")
 	}
 	if c.Operations != nil {
-		for _, s := range append([]string{""}, c.Services()...) {
-			if key := join(s, "listen"); c.listen(s) != "" && c.listen(s) == c.Operations.Listen {
-				p.add(where("operations.listen"), "operations.listen", "is the address of %s too: choose another port", key)
+		for _, s := range c.Services() {
+			if l := c.listen(s); l != "" && l == c.Operations.Listen {
+				p.add(where("operations.listen"), "operations.listen", "is the address of %s too: choose another port", s)
 				break
 			}
 		}
@@ -128,6 +128,16 @@ func check(c *Config, p *problems) {
 	}
 	if c.TLog != nil {
 		checkTLog(c, p, where)
+		checkTimeouts(p, where, "tlog.database", c.TLog.Database)
+		if c.TLog.Guard != nil {
+			checkTimeouts(p, where, "tlog.guard.database", c.TLog.Guard.Database)
+		}
+	}
+	if c.CA != nil {
+		checkTimeouts(p, where, "ca.database", c.CA.Database)
+	}
+	if c.TUF != nil {
+		checkTimeouts(p, where, "tuf.database", c.TUF.Database)
 	}
 }
 
@@ -146,7 +156,7 @@ func (c *Config) URL(service string) Origin {
 	panic("there is no service " + service)
 }
 
-// listen returns the address of a service, "" for one that is not there; that of the file for "".
+// listen returns the address of a service, "" for one that is not there.
 func (c *Config) listen(service string) Address {
 	switch {
 	case service == "tlog" && c.TLog != nil:
@@ -166,11 +176,11 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 	if t.RekorV1 == nil && t.RekorV2 == nil && t.CT == nil {
 		p.add(where("tlog"), "tlog", "has no log: want at least one of rekor_v1, rekor_v2 and ct")
 	}
-	if g := t.Guard; g != nil && !g.None {
+	if g := t.Guard; g != nil && !g.None && !p.about("tlog.guard") {
 		switch {
 		case g.File != "" && g.Database != nil:
 			p.add(where("tlog.guard"), "tlog.guard", "has file and database: choose one; where several replicas write, database")
-		case g.File == "" && g.Database == nil && c.at["tlog.guard.file"] == (position{}) && c.at["tlog.guard.database"] == (position{}):
+		case g.File == "" && g.Database == nil:
 			p.add(where("tlog.guard"), "tlog.guard", "has neither file nor database: a database that loses acknowledged entries would go unnoticed; "+
 				"name one, or write \"guard: none\" to do without")
 		case g.Database != nil && t.Database != nil && g.Database.URL != "" && g.Database.URL == t.Database.URL:
@@ -199,17 +209,11 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 		}
 		unique(origins, l.Origin, originKey, "the origin")
 	}
-	for _, db := range []struct {
-		key string
-		db  *Database
-	}{{"tlog.database", t.Database}} {
-		checkTimeouts(p, where, db.key, db.db)
-	}
 }
 
 // checkTimeouts refuses timeouts that would end what they are to wait for.
 func checkTimeouts(p *problems, where func(string) position, key string, db *Database) {
-	if db == nil || db.StatementTimeout == 0 {
+	if db == nil || db.StatementTimeout == 0 || p.about(key) {
 		return
 	}
 	if db.LockTimeout > db.StatementTimeout {

@@ -28,14 +28,17 @@ type Config struct {
 	// What is written to standard error.
 	Logging Logging `yaml:"logging"`
 
-	// The certificate authority and the timestamp authority.
+	// The certificate authority and the timestamp authority. This version of serve does not run them
+	// yet.
 	CA *CA `yaml:"ca"`
 	// The transparency logs.
 	TLog *TLog `yaml:"tlog"`
-	// The TUF repository, through which clients learn what to trust.
+	// The TUF repository, through which clients learn what to trust. This version of serve does not
+	// run it yet.
 	TUF *TUF `yaml:"tuf"`
 	// The development issuer, which signs in anybody. Leave it out, unless nothing that matters
-	// trusts this instance: it is refused where the listener is beyond loopback.
+	// trusts this instance: it is refused where the listener is beyond loopback. This version of serve
+	// does not run it yet.
 	Issuer *Issuer `yaml:"issuer"`
 
 	file string

@@ -104,6 +104,10 @@ func syntaxError(path string, raw []byte, err error) error {
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		p.Text = "is not YAML: " + m[2]
+		// The library counts lines from 0 in some errors, and leaves out line 0 in all.
+		if p.Line == 0 || strings.HasPrefix(m[2], "did not find expected") {
+			p.Line++
+		}
 	}
 	for i, line := range bytes.Split(raw, []byte("\n")) {
 		if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.ContainsRune(indent, '\t') {
@@ -221,8 +225,10 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, path string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	if g, ok := v.Addr().Interface().(*Guard); ok && n.Kind == yaml.ScalarNode && n.Value == "none" {
-		g.None = true
+	if g, ok := v.Addr().Interface().(*Guard); ok && n.Kind != yaml.MappingNode {
+		if g.None = n.Kind == yaml.ScalarNode && n.Value == "none"; !g.None {
+			d.add(at(n), path, "want a section with the key file or database, or the word none")
+		}
 		return
 	}
 	if db, ok := v.Addr().Interface().(*Database); ok && n.Kind == yaml.ScalarNode {

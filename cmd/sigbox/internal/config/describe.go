@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -68,6 +69,9 @@ func firstSentence(text string) string {
 		text, _, _ = strings.Cut(text, end)
 	}
 	text = strings.TrimSuffix(text, ".")
+	if len(text) > 1 && text[1] >= 'A' && text[1] <= 'Z' { // an abbreviation
+		return text
+	}
 	return strings.ToLower(text[:1]) + text[1:]
 }
 
@@ -81,6 +85,8 @@ type Key struct {
 	Required bool   // where its section is there
 	Section  bool   // it has keys of its own
 	Doc      string // paragraphs, wrapped
+	About    string // of a section: what holds wherever there is one like it
+	Type     string // of a section: the name of its struct
 }
 
 func (k Key) parent() string {
@@ -105,7 +111,7 @@ func keysOf(t reflect.Type, path string) (list []Key) {
 			k.Default = d
 		}
 		if k.Section {
-			k.Doc = strings.TrimSpace(k.Doc + "\n\n" + about(inner.Name()))
+			k.Type, k.About = inner.Name(), about(inner.Name())
 		}
 		list = append(list, k)
 		if k.Section {
@@ -115,18 +121,38 @@ func keysOf(t reflect.Type, path string) (list []Key) {
 	return list
 }
 
+var firstSentenceEnd = regexp.MustCompile(`\.(\s+|$)`)
+
 // about is what the comment of a type says beyond its first sentence, which says what the comment
-// of the key says too.
+// of the key says too. Its first paragraph is wrapped anew, having lost its beginning.
 func about(typeName string) string {
 	text := doc(typeName, "")
-	_, rest, ok := strings.Cut(text, ". ")
-	if first, after, found := strings.Cut(text, ".\n"); found && (!ok || len(first) < len(text)-len(rest)-2) {
-		rest, ok = after, true
-	}
-	if !ok {
+	end := firstSentenceEnd.FindStringIndex(text)
+	if end == nil {
 		return ""
 	}
-	return strings.TrimSpace(rest)
+	first, rest, _ := strings.Cut(text[end[1]:], "\n\n")
+	return strings.TrimSpace(wrap(first, 96) + "\n\n" + rest)
+}
+
+// wrap breaks a paragraph into lines of at most width letters.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	length := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case length == 0:
+		case length+1+len(word) > width:
+			b.WriteByte('\n')
+			length = 0
+		default:
+			b.WriteByte(' ')
+			length++
+		}
+		b.WriteString(word)
+		length += len(word)
+	}
+	return b.String()
 }
 
 var kinds = map[reflect.Type]string{

@@ -52,6 +52,13 @@ func (p *problems) add(at position, key, format string, args ...any) {
 	p.list = append(p.list, Problem{Line: at.line, Column: at.column, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
+// about tells whether there is a problem with a key or with what is in it.
+func (p *problems) about(key string) bool {
+	return slices.ContainsFunc(p.list, func(q Problem) bool {
+		return q.Key == key || strings.HasPrefix(q.Key, key+".") || strings.HasPrefix(q.Key, key+"[")
+	})
+}
+
 // err returns the [Error], nil where there is nothing wrong.
 func (p *problems) err() error {
 	if len(p.list) == 0 {

@@ -151,7 +151,7 @@ func (s Secret) Value() (string, error) {
 	return r.resolve()
 }
 
-var keyPassword = regexp.MustCompile(`(?i)(^|\s)password\s*=`)
+var keyPassword = regexp.MustCompile(`(?i)(^|\s)(ssl)?password\s*=`)
 
 func (c *ConnString) parse(text, dir string) error {
 	if r, ok := parseReference(text); ok {
@@ -162,15 +162,16 @@ func (c *ConnString) parse(text, dir string) error {
 		*c = ConnString(abs)
 		return nil
 	}
+	if strings.Contains(text, "${") {
+		return errors.New("has a reference inside of a text, which is not replaced: make the whole value one reference, or use the key password")
+	}
 	isURL := strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
 	switch u, err := url.Parse(text); {
 	case isURL && err != nil: // the error would quote it, and with it a password
 		return errors.New("is not a URL: characters that URLs give a meaning must be written as %XX")
 	case !isURL && !strings.Contains(text, "=") || !isURL && strings.Contains(text, "://"):
 		return errors.New("is not a connection string: want postgres://USER@HOST:PORT/NAME, or libpq's key=value form")
-	case strings.Contains(text, "${"):
-		return errors.New("has a reference inside of a text, which is not replaced: make the whole value one reference, or use the key password")
-	case isURL && (hasPassword(u) || u.Query().Has("password")), !isURL && keyPassword.MatchString(text):
+	case isURL && (hasPassword(u) || u.Query().Has("password") || u.Query().Has("sslpassword")), !isURL && keyPassword.MatchString(text):
 		return errors.New("has a password in it, which does not belong into this file: use the key password, or make the whole value a reference such as ${file:PATH}")
 	}
 	*c = ConnString(text)

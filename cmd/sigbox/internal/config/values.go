@@ -39,11 +39,12 @@ func (o Origin) URL() *url.URL {
 
 func (o *Origin) parse(text, _ string) error {
 	u, err := url.Parse(text)
+	if err == nil && u.User != nil { // not quoted: there may be a password
+		return errors.New("has a user in it: want scheme, host and port only")
+	}
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("%q is not an origin: want scheme and host, such as https://sigstore.example.com", text)
-	case u.User != nil:
-		return fmt.Errorf("%q has a user in it: want scheme, host and port only", text)
 	case u.Path == "/":
 		return fmt.Errorf("%q ends with a slash, which clients would double: write %s://%s", text, u.Scheme, u.Host)
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
@@ -66,6 +67,8 @@ func (a *Address) parse(text, _ string) error {
 	switch {
 	case err != nil && strings.Contains(text, "://"):
 		return fmt.Errorf("%q is a URL: want HOST:PORT, such as 127.0.0.1:8080", text)
+	case err != nil && strings.Count(text, ":") > 1:
+		return fmt.Errorf("%q is not an address: want HOST:PORT, an IPv6 address in brackets, such as [::1]:8080", text)
 	case err != nil:
 		return fmt.Errorf("%q is not an address: want HOST:PORT, such as 127.0.0.1:8080", text)
 	case !validPort(port) && port != "0":

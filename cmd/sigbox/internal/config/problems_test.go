@@ -1,0 +1,281 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// base is a configuration with nothing wrong and every section, for edits.
+const base = `public_url: https://sigstore.example.com
+listen: 127.0.0.1:8080
+tls: {certificate: cert.pem, key: key.pem}
+operations: {listen: 127.0.0.1:9090}
+logging: {level: info, format: json}
+ca: {database: "host=ca", key: ca.pem, chain: chain.pem, issuers: issuers.yaml, tsa: {key: tsa.pem, chain: tsachain.pem}}
+tuf: {database: "host=tuf", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}
+issuer: {key: issuer.pem}
+tlog:
+  database:
+    url: postgres://sigbox@db/sigbox
+    password: ${env:PASSWORD}
+    lock_timeout: 5s
+  guard: {file: guard}
+  poll: 200ms
+  limits: {body: 4MiB, batch: 100}
+  rekor_v1:
+    duplicates: return
+    shards:
+      - name: rekor-v1
+        tree_id: 7
+        key: v1.pem
+  rekor_v2: {key: v2.pem}
+  ct: {key: ct.pem, roots: roots.pem}
+`
+
+// mistake is what a person does to a configuration: a text of base replaced, or a whole file.
+type mistake struct{ old, new string }
+
+func file(text string) mistake       { return mistake{"", text} }
+func change(old, new string) mistake { return mistake{old, new} }
+func value(key, new string) mistake  { return mistake{"\x00" + key, new} }
+func (m mistake) title() string {
+	return strings.TrimSpace(strings.ReplaceAll(strings.TrimPrefix(m.new, "\x00"), "\n", "⏎ "))
+}
+func (m mistake) apply() (out string) { return m.on(base) }
+
+func (m mistake) on(text string) string {
+	key, isKey := strings.CutPrefix(m.old, "\x00")
+	switch {
+	case m.old == "":
+		return m.new
+	case isKey:
+		// The value of a key that base has on a line of its own, or in a flow section.
+		re := regexp.MustCompile(`(?m)(^|[ {])(` + regexp.QuoteMeta(key) + `: )("[^"]*"|\$\{[^}]*\}|[^,}{\n]+)`)
+		if !re.MatchString(text) {
+			panic("base has no key " + key)
+		}
+		done := false
+		return re.ReplaceAllStringFunc(text, func(s string) string {
+			if done {
+				return s
+			}
+			done = true
+			return re.ReplaceAllString(s, "${1}${2}"+strings.ReplaceAll(m.new, "$", "$$"))
+		})
+	case !strings.Contains(text, m.old):
+		panic("base has no " + m.old)
+	}
+	return strings.Replace(text, m.old, m.new, 1)
+}
+
+// mistakes are what people do, by what they do it to. testdata/problems.txt has what they are told.
+var mistakes = []struct {
+	about string
+	list  []mistake
+}{
+	{"the file", []mistake{
+		file(""), file("# nothing yet\n"), file("- a\n- b\n"), file("hello\n"), file("public_url: [\n"), file("tlog:\n\tpoll: 1s\n"),
+		file("a: b: c\n"), file("\xff\xfe\n"), file("listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n"), file("{}\n"),
+		file("public_url: https://sigstore.example.com\n"),
+	}},
+	{"keys", []mistake{
+		change("listen: 127.0.0.1:8080", "Listen: 127.0.0.1:8080"), change("listen: 127.0.0.1:8080", "public-url: x"),
+		change("  poll:", "  pol:"), change("  poll:", "  poll_interval:"), change("listen: 127.0.0.1:8080", "poll: 1s"),
+		change("listen: 127.0.0.1:8080", "database: host=x"), change("listen: 127.0.0.1:8080", "rekor: {}"),
+		change("listen: 127.0.0.1:8080", "listen: 127.0.0.1:8080\nlisten: 127.0.0.1:8081"),
+		change("        tree_id: 7", "        treeid: 7"), change("        tree_id: 7", "        tree_id: 7\n        tree_id: 8"),
+		change("rekor_v2: {key: v2.pem}", "rekor_v2: {key: v2.pem, origin: x}"), change("listen: 127.0.0.1:8080", "<<: {}"),
+		change("listen: 127.0.0.1:8080", "1: 2"), change("listen: 127.0.0.1:8080", "? [a]\n: b"), change("listen: 127.0.0.1:8080", "\"\": x"),
+	}},
+	{"anchors and tags", []mistake{
+		change("rekor_v2: {key: v2.pem}", "rekor_v2: &x {key: v2.pem}"), change("rekor_v2: {key: v2.pem}", "rekor_v2: {key: &k v2.pem}"),
+		change("ct: {key: ct.pem", "ct: {key: !secret ct.pem"),
+	}},
+	{"what is missing", []mistake{
+		change("public_url: https://sigstore.example.com\n", ""), change("  database:\n    url: postgres://sigbox@db/sigbox\n    password: ${env:PASSWORD}\n    lock_timeout: 5s\n", ""),
+		change("    url: postgres://sigbox@db/sigbox\n", ""), change("  guard: {file: guard}\n", ""), change("      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "      - {}\n"),
+		change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", ""), change("ct: {key: ct.pem, roots: roots.pem}", "ct: {}"),
+		change("tls: {certificate: cert.pem, key: key.pem}", "tls: {}"), change("operations: {listen: 127.0.0.1:9090}", "operations: {}"),
+		change("issuer: {key: issuer.pem}", "issuer: {}"), change("tuf: {database: \"host=tuf\", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}", "tuf: {}"),
+		change("tsa: {key: tsa.pem, chain: tsachain.pem}", "tsa: {}"), change("listen: 127.0.0.1:8080", "listen:"), change("  poll: 200ms", "  poll: ~"),
+		change("issuer: {key: issuer.pem}", "issuer:"), change("rekor_v2: {key: v2.pem}", "rekor_v2:"),
+	}},
+	{"public_url", []mistake{
+		value("public_url", "sigstore.example.com"), value("public_url", "https://sigstore.example.com/"), value("public_url", "https://example.com/sigstore"),
+		value("public_url", "https://sigstore.example.com?x"), value("public_url", "https://sigstore.example.com#x"), value("public_url", "https://me:pw@sigstore.example.com"),
+		value("public_url", "https://Sigstore.Example.com"), value("public_url", "https://sigstore.example.com:443"), value("public_url", "http://sigstore.example.com:80"),
+		value("public_url", "https://sigstore.example.com:0"), value("public_url", "https://sigstore.example.com:99999"), value("public_url", "https://sigstore.example.com:"),
+		value("public_url", "ftp://sigstore.example.com"), value("public_url", "https://"), value("public_url", "https:///x"), value("public_url", "https://sig store"),
+		value("public_url", "https://bücher.example"), value("public_url", "https://-x.example"), value("public_url", "\"\""), value("public_url", "[https://a, https://b]"),
+		value("public_url", "{url: https://a}"), value("public_url", "https://*.example.com"),
+	}},
+	{"addresses", []mistake{
+		value("listen", "8080"), value("listen", "127.0.0.1"), value("listen", "localhost:http"), value("listen", "127.0.0.1:65536"), value("listen", "127.0.0.1:-1"),
+		value("listen", "127.0.0.1:08080"), value("listen", "::1:8080"), value("listen", "::1"), value("listen", "http://127.0.0.1:8080"), value("listen", "\"a b:1\""), value("listen", "tcp:127.0.0.1:80"),
+	}},
+	{"durations", []mistake{
+		value("poll", "200"), value("poll", "0"), value("poll", "1e9d"), value("poll", "1 s"), value("poll", "5 minutes"), value("poll", "1d"), value("poll", "-1s"), value("poll", "0s"), value("poll", "1h"),
+		value("poll", "999999999999h"), value("poll", "+1s"), value("poll", "true"), value("poll", "[1s]"), value("lock_timeout", "5m"), value("lock_timeout", "1ns"),
+	}},
+	{"numbers and sizes", []mistake{
+		value("tree_id", "0"), value("tree_id", "-7"), value("tree_id", "0x7"), value("tree_id", "1_000"), value("tree_id", "7.0"), value("tree_id", "1e3"), value("tree_id", "seven"),
+		value("tree_id", "9223372036854775808"), value("tree_id", "99999999999999999999999"), value("tree_id", "+7"), value("batch", "0"), value("batch", "100000"), value("batch", "10k"),
+		value("body", "4MB"), value("body", "4M"), value("body", "4 mib"), value("body", "-1"), value("body", "1.5MiB"), value("body", "1"), value("body", "1GiB"), value("body", "99999999999999GiB"),
+	}},
+	{"names, hosts and choices", []mistake{
+		value("name", "Rekor"), value("name", "\"rekor v1\""), value("name", "rekor/v1"), value("name", strings.Repeat("x", 64)), value("name", "-x"),
+		value("level", "verbose"), value("level", "INFO"), value("format", "logfmt"), value("duplicates", "409"),
+		change("rekor_v2: {key", "rekor_v2: {host: \"https://rekor.example.com\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com:443\", key"),
+		change("rekor_v2: {key", "rekor_v2: {host: Rekor.example.com, key"), change("rekor_v2: {key", "rekor_v2: {host: \"a b\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com - 7\", key"),
+	}},
+	{"paths", []mistake{
+		value("roots", "~/ca.pem"), value("roots", "\"\""), value("roots", "file:///etc/ca.pem"), value("roots", "$HOME/ca.pem"), value("roots", "\"a\\nb\""), value("roots", "\"${env:ROOTS}\""),
+		change("{key: v2.pem}", "{key: \"${env:KEY}\"}"), change("{key: v2.pem}", "{key: \"${credential:}\"}"), change("{key: v2.pem}", "{key: \"${credential:../x}\"}"),
+		change("rekor_v2: {key: v2.pem}", "rekor_v2:\n    key: |\n      -----BEGIN PRIVATE KEY-----\n      MIG..."), change("{key: v2.pem}", "{key: [a.pem, b.pem]}"),
+	}},
+	{"secrets", []mistake{
+		value("password", "hunter2"), value("password", "$PASSWORD"), value("password", "${PASSWORD}"), value("password", "${env:}"), value("password", "${env:MY-PASSWORD}"), value("password", "${vault:x}"),
+		value("password", "${file:}"), value("password", "${file:~/pw}"), value("password", "${credential:a/b}"), value("password", "x${env:PASSWORD}"), value("password", "12345"),
+		value("url", "postgres://sigbox:hunter2@db/sigbox"), value("url", "postgres://db/sigbox?password=hunter2"), value("url", "host=db password=hunter2"), value("url", "postgres://sigbox:${env:PASSWORD}@db/sigbox"),
+		value("url", "postgres://sigbox:50%@db/sigbox"), value("url", "mysql://db/sigbox"), value("url", "db.example.com"), value("url", "${env:a b}"), value("url", "${file:}"), value("url", "\"\""),
+		value("url", "postgres://db/x?sslpassword=hunter2"),
+	}},
+	{"the guard", []mistake{
+		change("guard: {file: guard}", "guard:"), change("guard: {file: guard}", "guard: {}"), change("guard: {file: guard}", "guard: off"), change("guard: {file: guard}", "guard: false"),
+		change("guard: {file: guard}", "guard: {none: true}"), change("guard: {file: guard}", "guard: {file: guard, database: host=g}"), change("guard: {file: guard}", "guard: /var/lib/guard"),
+		change("guard: {file: guard}", "guard: {database: postgres://sigbox@db/sigbox}"), change("guard: {file: guard}", "guard: {database: \"postgres://a:b@g/x\"}"),
+		change("guard: {file: guard}", "guard: {database: {}}"), change("guard: {file: guard}", "guard: {database: {url: \"host=g\", lock_timeout: 30s}}"),
+	}},
+	{"values that do not go together", []mistake{
+		change("operations: {listen: 127.0.0.1:9090}", "operations: {listen: \"127.0.0.1:8080\"}"), change("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080"),
+		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"10.0.0.1:80\"}"), change("    lock_timeout: 5s", "    lock_timeout: 30s"),
+		change("    lock_timeout: 5s", "    statement_timeout: 1s"), change("ct: {key", "ct: {name: rekor-v1, key"), change("ct: {key", "ct: {name: rekor-v2, key"),
+		change("        key: v1.pem\n", "        key: v1.pem\n      - {name: second, tree_id: 7, key: v1.pem}\n"), change("        key: v1.pem\n", "        key: v1.pem\n      - {name: rekor-v1, tree_id: 8, key: v1.pem}\n"),
+		change("  rekor_v1:\n    duplicates: return\n    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n  rekor_v2: {key: v2.pem}\n  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+	}},
+	{"shapes", []mistake{
+		change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: {name: rekor-v1, tree_id: 7, key: v1.pem}\n"),
+		change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: []\n"), change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: [rekor-v1]\n"),
+		change("rekor_v2: {key: v2.pem}", "rekor_v2: v2.pem"), change("rekor_v2: {key: v2.pem}", "rekor_v2: [{key: v2.pem}]"), change("tls: {certificate: cert.pem, key: key.pem}", "tls: true"),
+		change("limits: {body: 4MiB, batch: 100}", "limits: 4MiB"),
+	}},
+}
+
+// TestProblems compares what people are told with a file that can be read from top to bottom.
+func TestProblems(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("What a configuration with mistakes is answered with. Made by TestProblems; see problems_test.go for the\n" +
+		"file that the mistakes are made in. A line with > is what somebody wrote.\n")
+	for _, group := range mistakes {
+		fmt.Fprintf(&b, "\n\n== %s\n", group.about)
+		for _, m := range group.list {
+			_, err := Parse("sigbox.yaml", []byte(m.apply()))
+			if err == nil {
+				t.Errorf("%s: %q is taken", group.about, m.new)
+				continue
+			}
+			shown := strings.TrimSpace(strings.ToValidUTF8(m.new, "�"))
+			if key, ok := strings.CutPrefix(m.old, "\x00"); ok {
+				shown = key + ": " + shown
+			} else if shown == "" && m.old != "" {
+				shown = "(without) " + strings.TrimSpace(m.old)
+			}
+			fmt.Fprintf(&b, "\n> %s\n%v\n", strings.ReplaceAll(shown, "\n", "\n> "), err)
+		}
+	}
+	for _, secret := range []string{"hunter2", "MIG..."} {
+		for line := range strings.Lines(b.String()) {
+			if strings.Contains(line, secret) && !strings.HasPrefix(line, ">") {
+				t.Errorf("a secret is quoted: %s", line)
+			}
+		}
+	}
+	golden(t, "testdata/problems.txt", b.String())
+}
+
+// TestBase: what the mistakes are made in has none.
+func TestBase(t *testing.T) {
+	if _, err := Parse("sigbox.yaml", []byte(base)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryKeyRefuses: whatever the key, nothing but a value of its kind is taken, and the message
+// names the key and the place.
+func TestEveryKeyRefuses(t *testing.T) {
+	for _, k := range Keys() {
+		for _, wrong := range []string{"", "&a x", "!tag x", "[[x]]", "{no_such_key: 1}"} {
+			text := nested(k.Path, wrong)
+			_, err := Parse("sigbox.yaml", []byte(text))
+			if err == nil {
+				t.Errorf("%s: %q is taken", k.Path, wrong)
+				continue
+			}
+			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.Replace(k.Path, "shards.", "shards[0].", 1)) + `[:.[]`)
+			if !line.MatchString(err.Error()) {
+				t.Errorf("%s: %q: no line is about it:\n%v", k.Path, wrong, err)
+			}
+		}
+	}
+}
+
+// nested writes a key with a value, in the sections that it is in.
+func nested(path, value string) string {
+	parts := strings.Split(path, ".")
+	text := parts[len(parts)-1] + ": " + value
+	for i := len(parts) - 2; i >= 0; i-- {
+		if parts[i] == "shards" {
+			text = "- " + text
+		}
+		text = parts[i] + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+	}
+	return text + "\n"
+}
+
+func TestLoadLooksAtTheFile(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open.yaml")
+	if err := os.WriteFile(open, []byte(base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(open); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(dir, "large.yaml")
+	if err := os.WriteFile(large, []byte(strings.Repeat("# x\n", maxFile)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "none.yaml"): "cannot be read: no such file", dir: "is a directory", open: "can be written by everybody", large: "is larger than",
+	} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	c, err := Parse("sigbox.yaml", []byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Services(); !reflect.DeepEqual(got, []string{"issuer", "tlog", "ca", "tuf"}) {
+		t.Errorf("services: %v", got)
+	}
+	if err := c.Only([]string{"tlog", "ca"}); err != nil || !reflect.DeepEqual(c.Services(), []string{"tlog", "ca"}) {
+		t.Errorf("only tlog and ca: %v %v", c.Services(), err)
+	}
+	for names, want := range map[string]string{"tuf": "no section tuf", "rekor": "is no service", "": "is no service"} {
+		if err := c.Only([]string{names}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("only %q: %v, want %q", names, err, want)
+		}
+	}
+}
