@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -68,7 +69,8 @@ func (c *fileCheck) add(key string, err error) {
 	if errors.As(err, &path) && errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%s cannot be read by this user: %w", path.Path, path.Err)
 	}
-	c.problems = append(c.problems, c.cfg.Problem(key, "%v", err))
+	// "key: " is the name already.
+	c.problems = append(c.problems, c.cfg.Problem(key, "%s", strings.TrimPrefix(err.Error(), "key: ")))
 }
 
 func p256(k crypto.Signer) error {
@@ -144,11 +146,13 @@ func (c *fileCheck) tls() {
 		return
 	}
 	c.own("tls.key", "tls", pair.PrivateKey.(crypto.Signer).Public())
+	seen := map[string]bool{}
 	for _, service := range c.cfg.Services() {
-		url := c.cfg.URL(service)
-		if host := url.URL().Hostname(); pair.Leaf.VerifyHostname(host) != nil {
+		host := c.cfg.URL(service).URL().Hostname()
+		if !seen[host] && pair.Leaf.VerifyHostname(host) != nil {
 			c.add("tls.certificate", fmt.Errorf("%s is not valid for %s, the host of the public_url of %s", t.Certificate, host, service))
 		}
+		seen[host] = true
 	}
 }
 

@@ -1,0 +1,209 @@
+package stack
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
+)
+
+const checkedConfig = `public_url: https://sigstore.example.com
+tls: {certificate: tls.pem, key: tls-key.pem}
+tlog:
+  database: {url: "host=db", password: "${file:password}"}
+  guard: {database: {url: "host=guard", password: "${env:SIGBOX_TEST_PASSWORD}"}}
+  rekor_v1:
+    shards:
+      - {name: first, tree_id: 1, key: v1.pem}
+      - {name: second, tree_id: 2, key: v1.pem}
+  rekor_v2: {key: v2.pem}
+  ct: {key: "${credential:ct}", roots: roots.pem}
+ca:
+  database: "${credential:database}"
+  key: ca.pem
+  chain: chain.pem
+  issuers: issuers.yaml
+  tsa: {key: tsa.pem, chain: tsachain.pem}
+tuf: {database: "host=tuf", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}
+issuer: {key: issuer.pem}
+`
+
+// checkedSite is a directory with everything that checkedConfig names.
+func checkedSite(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	save := func(name string, key crypto.Signer) {
+		if err := keys.Save(filepath.Join(dir, name), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"v1.pem", "v2.pem", "ct", "snapshot.pem", "timestamp.pem", "spare.pem"} {
+		save(name, newKey(t, keys.NewECDSA))
+	}
+	save("issuer.pem", newKey(t, keys.NewRSA))
+	for name, key := range map[string]string{"chain.pem": "ca.pem", "tsachain.pem": "tsa.pem"} {
+		h, err := ca.NewHierarchy(clock.System{}, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, dir, name, string(chainPEM(h.Chain())), 0o644)
+		save(key, h.IntermediateKey)
+		if name == "chain.pem" {
+			put(t, dir, "roots.pem", string(chainPEM(h.Chain())), 0o644)
+			save("root.pem", h.RootKey)
+		}
+	}
+	tls := newKey(t, keys.NewECDSA)
+	save("tls-key.pem", tls)
+	put(t, dir, "tls.pem", serverCertificate(t, tls, "sigstore.example.com"), 0o644)
+	put(t, dir, "other-tls.pem", serverCertificate(t, tls, "other.example.com"), 0o644)
+	put(t, dir, "password", "secret\n", 0o600)
+	put(t, dir, "database", "postgres://u:secret@db/ca", 0o400)
+	put(t, dir, "issuers.yaml", "oidc-issuers:\n  https://issuer.example.com:\n    issuer-url: https://issuer.example.com\n    client-id: sigstore\n    type: email\n", 0o644)
+	return dir
+}
+
+func newKey(t *testing.T, kind func() (crypto.Signer, error)) crypto.Signer {
+	t.Helper()
+	k, err := kind()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func put(t *testing.T, dir, name, text string, mode os.FileMode) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func serverCertificate(t *testing.T, key crypto.Signer, host string) string {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// TestCheckFiles: each row breaks one thing, and one line says where and what.
+func TestCheckFiles(t *testing.T) {
+	dir := checkedSite(t)
+	read := func(name string) string {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	roots, chain := read("roots.pem"), read("chain.pem")
+	intermediate, root, _ := strings.Cut(roots, "-----END CERTIFICATE-----\n")
+	intermediate += "-----END CERTIFICATE-----\n"
+	for _, tc := range []struct {
+		name       string
+		old, new   string // in the configuration
+		file, text string // what is written to a file, "-" to remove it
+		mode       os.FileMode
+		key, want  string
+	}{
+		{name: "nothing"},
+		{name: "a key that is not there", file: "v2.pem", text: "-", key: "tlog.rekor_v2.key", want: "no such file"},
+		{name: "a key that others can read", file: "v2.pem", text: read("v2.pem"), mode: 0o640, key: "tlog.rekor_v2.key", want: "run chmod 600"},
+		{name: "a key that is a certificate", file: "v2.pem", text: chain, mode: 0o600, key: "tlog.rekor_v2.key", want: "type PRIVATE KEY"},
+		{name: "an RSA key for a log", file: "v2.pem", text: read("issuer.pem"), mode: 0o600, key: "tlog.rekor_v2.key", want: "is not an ECDSA P-256 key"},
+		{name: "an ECDSA key for the issuer", file: "issuer.pem", text: read("spare.pem"), mode: 0o600, key: "issuer.key", want: "is not an RSA key"},
+		{name: "two logs with one key", file: "v2.pem", text: read("v1.pem"), mode: 0o600, key: "tlog.rekor_v2.key", want: "is the key of tlog.rekor_v1.shards[0].key too"},
+		{name: "two roles with one key", file: "timestamp.pem", text: read("snapshot.pem"), mode: 0o600, key: "tuf.timestamp_key", want: "is the key of tuf.snapshot_key too"},
+		{name: "the key of the web server for a log", file: "ct", text: read("tls-key.pem"), mode: 0o600, key: "tlog.ct.key", want: "is the key of tls.key too"},
+		{name: "the root's key for the CT log", file: "ct", text: read("root.pem"), mode: 0o600, key: "tlog.ct.key", want: `is the key of "CN=test root,O=test"`},
+		{name: "a credential that is not there", file: "ct", text: "-", key: "tlog.ct.key", want: "no such file"},
+		{name: "roots that are not there", file: "roots.pem", text: "-", key: "tlog.ct.roots", want: "no such file"},
+		{name: "roots in the wrong order", file: "roots.pem", text: root + intermediate, mode: 0o644, key: "tlog.ct.roots", want: "whose issuer is missing"},
+		{name: "two intermediates in a row", file: "roots.pem", text: intermediate + intermediate + root, mode: 0o644, key: "tlog.ct.roots", want: "is not issued by"},
+		{name: "an empty file of roots", file: "roots.pem", mode: 0o644, key: "tlog.ct.roots", want: "no certificate in it"},
+		{name: "the key of another chain", file: "ca.pem", text: read("spare.pem"), mode: 0o600, key: "ca.key", want: "is not the key of"},
+		{name: "a chain from the root down", file: "chain.pem", text: root + intermediate, mode: 0o644, key: "ca.chain", want: "issuing certificate first"},
+		{name: "no issuers", file: "issuers.yaml", text: "-", key: "ca.issuers", want: "no such file"},
+		{name: "issuers that are not Fulcio's file", file: "issuers.yaml", text: "a: b\n", mode: 0o644, key: "ca.issuers", want: "issuers.yaml"},
+		{name: "a password that others can read", file: "password", text: "secret", mode: 0o644, key: "tlog.database", want: "password: " + filepath.Join(dir, "password") + " can be read by others"},
+		{name: "an empty password", file: "password", text: "\n", mode: 0o600, key: "tlog.database", want: "want one line"},
+		{name: "a password of two lines", file: "password", text: "a\nb\n", mode: 0o600, key: "tlog.database", want: "want one line"},
+		{name: "a variable that is not set", old: "SIGBOX_TEST_PASSWORD", new: "SIGBOX_TEST_NOTHING", key: "tlog.guard.database", want: "SIGBOX_TEST_NOTHING is not set"},
+		{name: "a connection string that is none", file: "database", text: "postgres://u:secret@db:x/ca", mode: 0o600, key: "ca.database", want: "libpq"},
+		{name: "a web certificate for another name", old: "certificate: tls.pem", new: "certificate: other-tls.pem", key: "tls.certificate", want: "is not valid for sigstore.example.com"},
+		{name: "a web certificate of another key", file: "tls-key.pem", text: read("spare.pem"), mode: 0o600, key: "tls.certificate", want: "private key does not match"},
+		{name: "a web key that others can read", file: "tls-key.pem", text: read("tls-key.pem"), mode: 0o644, key: "tls.key", want: "chmod 600"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Setenv("CREDENTIALS_DIRECTORY", dir)
+			t.Setenv("SIGBOX_TEST_PASSWORD", "secret")
+			if tc.file != "" {
+				before, err := os.Stat(filepath.Join(dir, tc.file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := read(tc.file)
+				t.Cleanup(func() { put(t, dir, tc.file, text, before.Mode()) })
+				put(t, dir, tc.file, tc.text, tc.mode)
+				if tc.text == "-" {
+					if err := os.Remove(filepath.Join(dir, tc.file)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			text := checkedConfig
+			if tc.old != "" {
+				text = strings.Replace(text, tc.old, tc.new, 1)
+			}
+			cfg, err := config.Parse(filepath.Join(dir, "sigbox.yaml"), []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkProblem(t, CheckFiles(cfg), tc.key, tc.want)
+		})
+	}
+}
+
+// checkProblem wants one problem, or none where key is "".
+func checkProblem(t *testing.T, err error, key, want string) {
+	t.Helper()
+	if key == "" {
+		if err != nil {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+	var wrong *config.Error
+	if !errors.As(err, &wrong) {
+		t.Fatalf("%v, want a problem with %s", err, key)
+	}
+	if p := wrong.Problems[0]; len(wrong.Problems) != 1 || p.Key != key || !strings.Contains(p.Text, want) || p.Line == 0 {
+		t.Errorf("%v\nwant one problem, with %s: %q", err, key, want)
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("a secret is quoted: %v", err)
+	}
+}
