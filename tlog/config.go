@@ -29,6 +29,10 @@ type Config struct {
 	// are the same bytes; an entry whose leaf and stored bytes differ is refused then.
 	LeafInput func(stored []byte) (leaf []byte, err error)
 
+	// SayFrozen makes the last checkpoint of a log that is frozen say so, on the extension line that
+	// rekor-tiles writes: the same head, signed once more.
+	SayFrozen bool
+
 	Clock   clock.Clock           // default: the system's
 	Logger  *slog.Logger          // default: discards
 	Metrics prometheus.Registerer // default: none; series carry the label log=Name

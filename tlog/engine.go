@@ -17,6 +17,7 @@ type view struct {
 	signed checkpoint.Signed
 	timeMS int64
 	edge   *edge
+	state  State
 }
 
 // Engine is a log over a [Store]. It implements [Log].
@@ -232,15 +233,6 @@ func (e *Engine) halt(err error) {
 	}
 	e.cfg.Logger.Error("the log takes no more entries; it goes on serving reads", "err", err)
 	e.pool.close(unavailable(err))
-}
-
-// Freeze marks the log as frozen, in order with appends: those that it does not see fail with
-// ErrFrozen.
-func (e *Engine) Freeze(ctx context.Context) error {
-	if err := e.store.Freeze(ctx); err != nil {
-		return fmt.Errorf("freeze log %s: %w", e.cfg.Name, err)
-	}
-	return nil
 }
 
 func unavailable(err error) error {

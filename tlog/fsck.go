@@ -124,19 +124,27 @@ func (f *fsck) leaf(ctx context.Context, l Leaf) error {
 		return fmt.Errorf("%w: leaf %d has time %d, the one before it %d, the head %d", ErrCorrupt, l.Index, l.TimeMS, f.timeMS, f.head.TimeMS)
 	}
 	f.timeMS = l.TimeMS
-	if f.Identity != nil {
-		id, err := f.Identity(l)
-		if err != nil {
-			return fmt.Errorf("%w: leaf %d: identity: %w", ErrCorrupt, l.Index, err)
-		}
-		if id != l.Identity {
-			return fmt.Errorf("%w: leaf %d has identity %x, its row says %x", ErrCorrupt, l.Index, id, l.Identity)
-		}
+	if err := f.checkIdentity(l); err != nil {
+		return err
 	}
 	if err := f.tree.Append(hash[:], nil); err != nil {
 		return err
 	}
 	return f.push(ctx, 0, l.Index, hash)
+}
+
+func (a Audit) checkIdentity(l Leaf) error {
+	if a.Identity == nil {
+		return nil
+	}
+	id, err := a.Identity(l)
+	if err != nil {
+		return fmt.Errorf("%w: leaf %d: identity: %w", ErrCorrupt, l.Index, err)
+	}
+	if id != l.Identity {
+		return fmt.Errorf("%w: leaf %d has identity %x, its row says %x", ErrCorrupt, l.Index, id, l.Identity)
+	}
+	return nil
 }
 
 // push adds a hash to a tile level, and compares the tile with the stored one if it is full.

@@ -12,6 +12,7 @@ type metrics struct {
 	published  prometheus.Gauge
 	healthy    prometheus.Gauge
 	rollback   prometheus.Gauge
+	frozen     prometheus.Gauge
 	batch      prometheus.Histogram
 	commit     prometheus.Histogram
 	appended   prometheus.Counter
@@ -22,6 +23,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer, name string, pending func() int) (*metrics, error) {
 	m := &metrics{
+		frozen:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_tlog_frozen", Help: "1 if the log was ended and takes no more entries."}),
 		size:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_tlog_size", Help: "Entries in the committed tree."}),
 		published:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_tlog_published_size", Help: "Entries in the tree that readers see."}),
 		healthy:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_tlog_healthy", Help: "1 if the log takes entries; 0 after a rollback or corruption was found."}),
@@ -39,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, name string, pending func() int) (*me
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_tlog_pending", Help: "Entries that wait for their commit."},
 		func() float64 { return float64(pending()) })
 	reg = prometheus.WrapRegistererWith(prometheus.Labels{"log": name}, reg)
-	for _, c := range []prometheus.Collector{m.size, m.published, m.healthy, m.rollback, m.batch, m.commit, m.appended, m.duplicates, m.failed, m.retries, waiting} {
+	for _, c := range []prometheus.Collector{m.size, m.published, m.healthy, m.rollback, m.frozen, m.batch, m.commit, m.appended, m.duplicates, m.failed, m.retries, waiting} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics of log %s: %w", name, err)
 		}

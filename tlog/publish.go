@@ -4,32 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/sigbox/sigbox/tlog/checkpoint"
 )
 
 // load makes a view of a head row. The signature, the row and the right edge must agree, or the
 // answer is ErrCorrupt.
 func (e *Engine) load(ctx context.Context, r Reader, head Head) (*view, error) {
-	signed, err := e.cfg.Signer.Verifier().Open(head.Note)
+	signed, err := e.openNote(head)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the stored checkpoint: %w", ErrCorrupt, err)
-	}
-	if signed.Size != head.Size || signed.Root != head.Root {
-		return nil, fmt.Errorf("%w: the head row has size %d and root %x, its checkpoint %d and %x",
-			ErrCorrupt, head.Size, head.Root, signed.Size, signed.Root)
+		return nil, err
 	}
 	edge, err := loadEdge(ctx, r, head)
 	if err != nil {
 		return nil, err
 	}
-	return &view{signed: signed, timeMS: head.TimeMS, edge: edge}, nil
+	return &view{signed: signed, timeMS: head.TimeMS, edge: edge, state: stateOf(head)}, nil
 }
 
-// baseline returns the view of a head row that was just read: the tip, or a later one that
-// another process wrote. A head that does not extend the tip is ErrRollback.
+func stateOf(head Head) State { return State{Frozen: head.Frozen, Reason: head.Reason} }
+
+// openNote verifies the checkpoint of a head row.
+func (e *Engine) openNote(head Head) (checkpoint.Signed, error) {
+	signed, err := e.cfg.Signer.Verifier().Open(head.Note)
+	if err != nil {
+		return signed, fmt.Errorf("%w: the stored checkpoint: %w", ErrCorrupt, err)
+	}
+	if signed.Size != head.Size || signed.Root != head.Root {
+		return signed, fmt.Errorf("%w: the head row has size %d and root %x, its checkpoint %d and %x",
+			ErrCorrupt, head.Size, head.Root, signed.Size, signed.Root)
+	}
+	return signed, nil
+}
+
+// baseline returns the view of a head row that was just read: the tip, the tip frozen, or a later
+// one that another process wrote. A head that does not extend the tip is ErrRollback.
 func (e *Engine) baseline(ctx context.Context, r Reader, head Head) (*view, error) {
 	tip := e.tip.edge
 	if head.Size == tip.size && head.Root == tip.root {
-		return e.tip, nil
+		if e.tip.state == stateOf(head) {
+			return e.tip, nil
+		}
+		signed, err := e.openNote(head)
+		return &view{signed: signed, timeMS: head.TimeMS, edge: tip, state: stateOf(head)}, err
 	}
 	v, err := e.load(ctx, r, head)
 	if err != nil {
@@ -60,7 +77,7 @@ func (e *Engine) extends(ctx context.Context, r Reader, v *view, old Mark, who s
 // publish shows a committed view to readers, after the guard holds it. growth is how it was
 // reached from the view before, if it is known.
 func (e *Engine) publish(ctx context.Context, v *view, g *growth) error {
-	if e.published.Load().edge.size == v.edge.size {
+	if p := e.published.Load(); p.edge.size == v.edge.size && p.state == v.state {
 		return nil
 	}
 	if err := e.hold(ctx, v, g); err != nil {
@@ -74,12 +91,19 @@ func (e *Engine) show(v *view) {
 	e.published.Store(v)
 	e.metrics.size.Set(float64(e.tip.edge.size))
 	e.metrics.published.Set(float64(v.edge.size))
+	if v.state.Frozen {
+		e.metrics.frozen.Set(1)
+	}
 	_ = e.cfg.Hook.Hit(PointHeadPublished)
 }
 
 // openGuard compares a view with the guard and moves the guard up to it.
 func (e *Engine) openGuard(ctx context.Context, v *view) (err error) {
 	if e.cfg.Guard == nil {
+		return nil
+	}
+	if v.state.Reason != "" {
+		e.cfg.Logger.WarnContext(ctx, "this log is frozen and is not compared with the guard", "reason", v.state.Reason)
 		return nil
 	}
 	if e.mark, err = e.cfg.Guard.Last(ctx, v.signed.Origin); err != nil {

@@ -26,6 +26,9 @@ func (e *Engine) Head(context.Context) (checkpoint.Signed, int64, error) {
 	return v.signed, v.timeMS, nil
 }
 
+// State implements [Log].
+func (e *Engine) State(context.Context) (State, error) { return e.published.Load().state, nil }
+
 // Inclusion implements [Log].
 func (e *Engine) Inclusion(ctx context.Context, index, size int64) ([][]byte, error) {
 	return e.now().inclusion(ctx, index, size)

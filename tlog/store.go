@@ -39,7 +39,14 @@ type Head struct {
 	Root   [32]byte
 	TimeMS int64  // time of the last batch, or of the creation; Unix milliseconds
 	Note   []byte // the signed checkpoint of Size and Root
-	Frozen bool   // the log takes no entries
+	Frozen bool   // the log takes no entries, for good
+	Reason string // why it is frozen, where it was not simply ended: history was lost and given up
+}
+
+// Ending is how a log is frozen.
+type Ending struct {
+	Note   []byte // signed checkpoint to keep from now on, of the head's size and root; nil for the one that is there
+	Reason string // as Head.Reason
 }
 
 // Key is one search key of one entry.
@@ -123,13 +130,19 @@ type Store interface {
 	// durably. It writes nothing if f returns no batch or fails; the error of f is returned
 	// wrapped. Cancelling ctx has no effect once f was called.
 	Update(ctx context.Context, f func(Tx) (*Batch, error)) error
-	// Freeze marks the log as frozen. It takes the head lock: every batch is before it or sees it.
-	Freeze(ctx context.Context) error
+	// Freeze locks the head row, calls f once and marks the log as frozen, durably: every batch
+	// is before it or sees it. It changes nothing if f fails, and returns its error, wrapped. f
+	// sees in its Head whether the log is frozen already, and fails then.
+	Freeze(ctx context.Context, f func(Head) (Ending, error)) error
 	// Head returns the head row.
 	Head(ctx context.Context) (Head, error)
 	// Search returns the first limit indexes below size whose entries carry any (and=false) or
 	// all (and=true) of the keys, ascending, each once.
 	Search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error)
+	// Keys returns the search keys of the leaves with from <= index < to, in any order.
+	// Attestations returns the attestations of those leaves, by index. They are for Recover.
+	Keys(ctx context.Context, from, to int64) ([]Key, error)
+	Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error)
 	// MissingKeys returns those of keys that are not stored. KeyCount returns how many are
 	// stored for indexes below size. They are for Fsck.
 	MissingKeys(ctx context.Context, keys []Key) ([]Key, error)

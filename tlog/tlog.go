@@ -60,6 +60,12 @@ type Receipt struct {
 	Checkpoint checkpoint.Signed
 }
 
+// State says whether a log takes entries.
+type State struct {
+	Frozen bool   // it was ended, for good: it is served on and takes no entries
+	Reason string // why, where it was not simply ended: history was lost and given up; see AcceptLoss
+}
+
 // Log is an append-only Merkle log (RFC 6962 hashing) as faces see it. All methods are safe
 // for concurrent use. Nothing beyond the size of the published checkpoint is ever returned.
 type Log interface {
@@ -73,6 +79,8 @@ type Log interface {
 	Checkpoint(ctx context.Context) (checkpoint.Signed, error)
 	// Head is Checkpoint with the time of the last batch in Unix milliseconds.
 	Head(ctx context.Context) (cp checkpoint.Signed, timeMS int64, err error)
+	// State tells whether the log was frozen, as far as this process knows.
+	State(ctx context.Context) (State, error)
 	// Inclusion proves the leaf at index in the tree of the given size. ErrRange if
 	// index >= size, size < 1 or size is beyond the published head.
 	Inclusion(ctx context.Context, index, size int64) ([][]byte, error)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,7 +23,13 @@ type Checkpoint struct {
 	Origin string   // first line of the note; no newline, not empty
 	Size   int64    // leaves in the tree
 	Root   [32]byte // RFC 6962 root of those leaves
+	// Frozen says when the log was ended, in the form of time.UnixDate in UTC, and is "" as long
+	// as it goes on. It is on an extension line, as rekor-tiles writes it.
+	Frozen string
 }
+
+// frozenLine begins the extension line of the last checkpoint of a log.
+const frozenLine = "Log frozen — "
 
 // Signed is a checkpoint with the note text and signature lines that carry it.
 type Signed struct {
@@ -30,7 +37,8 @@ type Signed struct {
 	Note []byte // the whole signed note, as it is served; never changed
 }
 
-// Marshal returns the note text: origin, decimal size and base64 root, one line each.
+// Marshal returns the note text: origin, decimal size and base64 root, one line each, and the line
+// that says that the log is frozen.
 func (c Checkpoint) Marshal() []byte {
 	b := make([]byte, 0, len(c.Origin)+66)
 	b = append(b, c.Origin...)
@@ -38,17 +46,29 @@ func (c Checkpoint) Marshal() []byte {
 	b = strconv.AppendInt(b, c.Size, 10)
 	b = append(b, '\n')
 	b = base64.StdEncoding.AppendEncode(b, c.Root[:])
-	return append(b, '\n')
+	b = append(b, '\n')
+	if c.Frozen != "" {
+		b = append(append(append(b, frozenLine...), c.Frozen...), '\n')
+	}
+	return b
 }
 
-// Parse reads a note text. It takes exactly what [Checkpoint.Marshal] writes: extension lines,
-// leading zeros, other encodings of the root are [ErrInvalid].
+// Parse reads a note text. It takes exactly what [Checkpoint.Marshal] writes: other extension
+// lines, leading zeros, other encodings of the root are [ErrInvalid].
 func Parse(text []byte) (Checkpoint, error) {
 	lines := strings.Split(string(text), "\n")
-	if len(lines) != 4 || lines[3] != "" {
-		return Checkpoint{}, fmt.Errorf("%w: want three lines", ErrInvalid)
+	if len(lines) < 4 || len(lines) > 5 || lines[len(lines)-1] != "" {
+		return Checkpoint{}, fmt.Errorf("%w: want three lines, or four where the log is frozen", ErrInvalid)
 	}
 	c := Checkpoint{Origin: lines[0]}
+	if len(lines) == 5 {
+		date, ok := strings.CutPrefix(lines[3], frozenLine)
+		at, err := time.Parse(time.UnixDate, date)
+		if !ok || err != nil || at.UTC().Format(time.UnixDate) != date {
+			return Checkpoint{}, fmt.Errorf("%w: extension line %.64q", ErrInvalid, lines[3])
+		}
+		c.Frozen = date
+	}
 	if err := checkOrigin(c.Origin); err != nil {
 		return Checkpoint{}, err
 	}

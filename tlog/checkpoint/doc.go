@@ -1,7 +1,8 @@
 // Package checkpoint is the signed head of a log: a three-line text (C2SP tlog-checkpoint) in a
 // signed note (C2SP signed-note), with the ECDSA signatures that Rekor's clients verify.
 //
-// The text is origin, size and base64 root, each line ended by a newline. The signature line
+// The text is origin, size and base64 root, each line ended by a newline; the last checkpoint of a
+// Rekor v2 log that was frozen has a fourth line that says so and when. The signature line
 // carries a name and a four-byte hint, which is the start of SHA-256 over the key's
 // SubjectPublicKeyInfo; the signature is ASN.1 DER ECDSA over SHA-256 of the text. That is the
 // same for Rekor v1 and v2, except that the origin of a v1 log is "<host> - <tree id>" while its

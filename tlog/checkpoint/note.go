@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -97,7 +98,17 @@ func (s *Signer) Verifier() *Verifier { return s.verifier }
 
 // Sign returns the note for a head. The signature has been verified with the public key.
 func (s *Signer) Sign(size int64, root [32]byte) (Signed, error) {
-	c := Checkpoint{Origin: s.verifier.origin, Size: size, Root: root}
+	return s.sign(Checkpoint{Size: size, Root: root})
+}
+
+// SignFrozen returns the note for the head of a log that was ended at a time, and says so in it.
+func (s *Signer) SignFrozen(size int64, root [32]byte, at time.Time) (Signed, error) {
+	return s.sign(Checkpoint{Size: size, Root: root, Frozen: at.UTC().Format(time.UnixDate)})
+}
+
+func (s *Signer) sign(c Checkpoint) (Signed, error) {
+	c.Origin = s.verifier.origin
+	size := c.Size
 	signed, err := note.Sign(&note.Note{Text: string(c.Marshal())}, (*noteSigner)(s))
 	if err != nil {
 		return Signed{}, fmt.Errorf("sign checkpoint of %q at size %d: %w", c.Origin, size, err)

@@ -198,7 +198,7 @@ func (s *Store) commit(rows tlog.Rows, head tlog.Head, d *tlog.Description) {
 	for _, k := range rows.Keys {
 		s.data.keys[string(k.Key)] = append(s.data.keys[string(k.Key)], k.Index)
 	}
-	head.Frozen = s.data.head.Frozen
+	head.Frozen, head.Reason = s.data.head.Frozen, s.data.head.Reason
 	s.data.head = head
 }
 
@@ -214,15 +214,24 @@ func clone(r tlog.Rows) tlog.Rows {
 }
 
 // Freeze implements [tlog.Store].
-func (s *Store) Freeze(context.Context) error {
+func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, error)) error {
 	s.head.Lock()
 	defer s.head.Unlock()
+	head, err := s.Head(ctx)
+	if err != nil {
+		return err
+	}
+	end, err := f(head)
+	if err != nil {
+		return err
+	}
+	head.Frozen, head.Reason = true, end.Reason
+	if end.Note != nil {
+		head.Note = bytes.Clone(end.Note)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.data.exists {
-		return fmt.Errorf("no log in this store: %w", tlog.ErrNotFound)
-	}
-	s.data.head.Frozen = true
+	s.data.head = head
 	return nil
 }
 
@@ -252,6 +261,33 @@ func (s *Store) Search(_ context.Context, keys [][]byte, and bool, size int64, l
 		maps.DeleteFunc(hits, func(i int64, n int) bool { return i >= size || and && n < len(distinct) })
 		found := slices.Sorted(maps.Keys(hits))
 		return found[:min(limit, len(found))], nil
+	})
+}
+
+// Keys implements [tlog.Store].
+func (s *Store) Keys(_ context.Context, from, to int64) ([]tlog.Key, error) {
+	return view(s, func(d *data) (keys []tlog.Key, err error) {
+		for k, indexes := range d.keys {
+			for _, i := range indexes {
+				if i >= from && i < to {
+					keys = append(keys, tlog.Key{Key: []byte(k), Index: i})
+				}
+			}
+		}
+		return keys, nil
+	})
+}
+
+// Attestations implements [tlog.Store].
+func (s *Store) Attestations(_ context.Context, from, to int64) (map[int64][]byte, error) {
+	return view(s, func(d *data) (map[int64][]byte, error) {
+		found := make(map[int64][]byte)
+		for _, l := range d.rows(from, to) {
+			if l.Attestation != nil {
+				found[l.Index] = bytes.Clone(l.Attestation)
+			}
+		}
+		return found, nil
 	})
 }
 

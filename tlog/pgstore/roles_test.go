@@ -54,6 +54,8 @@ func TestAppendOnly(t *testing.T) {
 		attempt{"UPDATE tlog.tlog_head SET size = size - 1, time_ms = time_ms + 1", refused, refused},
 		attempt{"UPDATE tlog.tlog_head SET size = size, time_ms = time_ms + 1", refused, refused},
 		attempt{"UPDATE tlog.tlog_head SET size = size + 1, time_ms = time_ms", refused, refused},
+		attempt{"UPDATE tlog.tlog_head SET size = size, root = sha256(root)", refused, refused},
+		attempt{"UPDATE tlog.tlog_head SET size = size, checkpoint = checkpoint", "", ""},
 	)
 	for _, a := range attempts {
 		try(t, server, name, "sigbox_tlog_writer", a.query, a.writer)
@@ -67,11 +69,12 @@ func TestAppendOnly(t *testing.T) {
 		try(t, server, name, "sigbox_tlog_reader", "INSERT INTO tlog."+table+" DEFAULT VALUES", denied)
 		try(t, server, name, "sigbox_tlog_reader", "SELECT FROM tlog."+table, "")
 	}
-	if err := store.Freeze(t.Context()); err != nil {
+	if err := store.Freeze(t.Context(), func(tlog.Head) (tlog.Ending, error) { return tlog.Ending{Reason: "lost"}, nil }); err != nil {
 		t.Fatal(err)
 	}
 	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET state = 'active'", refused)
 	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET state = 'frozen'", "")
+	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET frozen_why = ''", refused)
 	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
 		t.Error(err)
 	}

@@ -6,9 +6,9 @@ const (
 	// Two statements, since the first may wait. What a statement reads beside the row that it
 	// waited for is as old as the statement; the second one sees what the last holder committed.
 	lockSQL  = `SELECT size, root, time_ms, checkpoint FROM tlog.tlog_head WHERE log_id = $1 FOR UPDATE`
-	stateSQL = `SELECT state = 'frozen' FROM tlog.tlog WHERE id = $1`
+	stateSQL = `SELECT state = 'frozen', frozen_why FROM tlog.tlog WHERE id = $1`
 
-	headSQL = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen' FROM tlog.tlog_head h JOIN tlog.tlog l ON l.id = h.log_id WHERE h.log_id = $1`
+	headSQL = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.frozen_why FROM tlog.tlog_head h JOIN tlog.tlog l ON l.id = h.log_id WHERE h.log_id = $1`
 	leafSQL = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog.tlog_leaf l ` +
 		`LEFT JOIN tlog.attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = $1 AND l.idx = $2`
 	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx`
@@ -31,6 +31,8 @@ const (
 	missingKeysSQL = `SELECT wanted.key, wanted.idx FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]) AS wanted (key, slot, idx) ` +
 		`LEFT JOIN LATERAL (SELECT true AS there FROM tlog.tlog_key WHERE slot = wanted.slot AND log_id = $1 AND key = wanted.key AND idx = wanted.idx LIMIT 1) hit ON true ` +
 		`WHERE there IS NULL`
+	keysSQL     = `SELECT key, idx FROM tlog.tlog_key WHERE slot >= $4 AND slot < $5 AND log_id = $1 AND idx >= $2 AND idx < $3`
+	attestsSQL  = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 	keyCountSQL = `SELECT count(*) FROM tlog.tlog_key WHERE log_id = $1 AND idx < $2`
 
 	// A name or an origin that is taken returns no row.
@@ -43,5 +45,6 @@ const (
 	// The division fails where no row was moved: COMMIT follows without a look at the result.
 	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
 		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`
-	freezeSQL = `UPDATE tlog.tlog SET state = 'frozen' WHERE id = $1 AND state <> 'frozen'`
+	freezeSQL  = `UPDATE tlog.tlog SET state = 'frozen', frozen_why = $2 WHERE id = $1`
+	setNoteSQL = `UPDATE tlog.tlog_head SET checkpoint = $2 WHERE log_id = $1`
 )

@@ -85,17 +85,25 @@ func (s *Store) Describe(ctx context.Context) (tlog.Description, error) {
 }
 
 // Freeze implements [tlog.Store].
-func (s *Store) Freeze(ctx context.Context) error {
+func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, error)) error {
 	r, err := s.reader(ctx)
 	if err != nil {
 		return err
 	}
 	return fault("freeze log "+s.name, s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		if _, err := s.lock(ctx, tx, r.log); err != nil {
+		head, err := s.lock(ctx, tx, r.log)
+		if err != nil {
+			return err
+		}
+		end, err := f(head)
+		if err != nil {
 			return err
 		}
 		var b pgx.Batch
-		b.Queue(freezeSQL, r.log)
+		b.Queue(freezeSQL, r.log, end.Reason)
+		if end.Note != nil {
+			b.Queue(setNoteSQL, r.log, end.Note)
+		}
 		return tx.Commit(ctx, &b)
 	}))
 }
@@ -172,6 +180,38 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return r.search(ctx, keys, and, size, limit)
 }
 
+// Keys implements [tlog.Store]. It reads the whole region of the index that each leaf is in.
+func (s *Store) Keys(ctx context.Context, from, to int64) (keys []tlog.Key, err error) {
+	r, err := s.reader(ctx)
+	if err != nil || from >= to {
+		return nil, err
+	}
+	first, last := from>>regionBits, (to-1)>>regionBits
+	err = s.unhurried(ctx, func(tx pgx.Tx) error {
+		keys, err = collect(ctx, reader{q: tx}, func(row pgx.CollectableRow) (k tlog.Key, err error) {
+			return k, row.Scan(&k.Key, &k.Index)
+		}, keysSQL, r.log, from, to, first<<hashBits, (last+1)<<hashBits)
+		return err
+	})
+	return keys, fault("read search keys", err)
+}
+
+// Attestations implements [tlog.Store].
+func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := collect(ctx, r, func(row pgx.CollectableRow) (l tlog.Leaf, err error) {
+		return l, row.Scan(&l.Index, &l.Attestation)
+	}, attestsSQL, r.log, from, to)
+	found := make(map[int64][]byte, len(list))
+	for _, l := range list {
+		found[l.Index] = l.Attestation
+	}
+	return found, err
+}
+
 // MissingKeys implements [tlog.Store].
 func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
 	r, err := s.reader(ctx)
@@ -187,11 +227,16 @@ func (s *Store) KeyCount(ctx context.Context, size int64) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
+	err = s.unhurried(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, keyCountSQL, r.log, size).Scan(&n) })
+	return n, fault("count search keys", err)
+}
+
+// unhurried runs a query that may take long.
+func (s *Store) unhurried(ctx context.Context, f func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, keyCountSQL, r.log, size).Scan(&n)
+		return f(tx)
 	})
-	return n, fault("count search keys", err)
 }

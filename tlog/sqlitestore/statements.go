@@ -10,7 +10,7 @@ import (
 const (
 	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms FROM tlog`
 
-	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen' FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
+	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.frozen_why FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
 	leafSQL       = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog_leaf l LEFT JOIN attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = ? AND l.idx = ?`
 	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data, NULL FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
 	leafHashesSQL = `SELECT leaf_hash FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
@@ -23,6 +23,8 @@ const (
 		`GROUP BY idx HAVING count(*) = (SELECT count(DISTINCT value) FROM json_each(?2)) ORDER BY idx LIMIT ?4`
 	missingKeysSQL = `SELECT unhex(k.value ->> 0), k.value ->> 1 FROM json_each(?2) k ` +
 		`WHERE NOT EXISTS (SELECT 1 FROM tlog_key WHERE log_id = ?1 AND key = unhex(k.value ->> 0) AND idx = k.value ->> 1)`
+	keysSQL     = `SELECT key, idx FROM tlog_key WHERE log_id = ? AND idx >= ? AND idx < ?`
+	attestsSQL  = `SELECT idx, data FROM attestation WHERE log_id = ? AND idx >= ? AND idx < ?`
 	keyCountSQL = `SELECT count(*) FROM tlog_key WHERE log_id = ? AND idx < ?`
 
 	insertLogSQL    = `INSERT INTO tlog (name, origin, face, key_sha256, created_ms) VALUES (?, ?, ?, ?, ?)`
@@ -32,7 +34,8 @@ const (
 	insertKeySQL    = `INSERT INTO tlog_key (log_id, key, idx) VALUES (?, ?, ?)`
 	insertAttestSQL = `INSERT INTO attestation (log_id, idx, data) VALUES (?, ?, ?)`
 	moveHeadSQL     = `UPDATE tlog_head SET size = ?, root = ?, time_ms = ?, checkpoint = ? WHERE log_id = ? AND size = ?`
-	freezeSQL       = `UPDATE tlog SET state = 'frozen' WHERE name = ?`
+	freezeSQL       = `UPDATE tlog SET state = 'frozen', frozen_why = ? WHERE id = ? AND state <> 'frozen'`
+	setNoteSQL      = `UPDATE tlog_head SET checkpoint = ? WHERE log_id = ?`
 )
 
 // queries are the prepared reads; a transaction has its own, bound to it.
@@ -45,8 +48,8 @@ type statements struct {
 	read  queries // on the reading connections
 	write queries // on the writing connection
 
-	searchAny, searchAll, missingKeys, keyCount              *sql.Stmt // reading
-	insertLeaf, insertTile, insertKey, insertAttest, setHead *sql.Stmt // writing
+	searchAny, searchAll, keys, attests, missingKeys, keyCount *sql.Stmt // reading
+	insertLeaf, insertTile, insertKey, insertAttest, setHead   *sql.Stmt // writing
 }
 
 func (q *queries) list() map[**sql.Stmt]string {
@@ -73,7 +76,7 @@ func prepare(ctx context.Context, read, write *sql.DB) (_ *statements, err error
 	}()
 	for db, list := range map[*sql.DB][]map[**sql.Stmt]string{
 		read: {s.read.list(), {
-			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL,
+			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL, &s.keys: keysSQL, &s.attests: attestsSQL,
 			&s.missingKeys: missingKeysSQL, &s.keyCount: keyCountSQL,
 		}},
 		write: {s.write.list(), {
@@ -106,6 +109,6 @@ func (s *statements) close() error {
 			closeAll(*stmt)
 		}
 	}
-	closeAll(s.searchAny, s.searchAll, s.missingKeys, s.keyCount, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
+	closeAll(s.searchAny, s.searchAll, s.keys, s.attests, s.missingKeys, s.keyCount, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
 	return errors.Join(errs...)
 }

@@ -93,16 +93,32 @@ func (s *Store) Describe(ctx context.Context) (tlog.Description, error) {
 }
 
 // Freeze implements [tlog.Store].
-func (s *Store) Freeze(ctx context.Context) error {
+func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, error)) error {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
 	return fault("freeze log "+s.name, s.db.Update(ctx, func(tx *sql.Tx) error {
-		res, err := tx.Exec(freezeSQL, s.name)
+		head, err := reader{log: r.log, q: s.stmts.write.in(ctx, tx)}.head(ctx)
+		if err != nil {
+			return err
+		}
+		end, err := f(head)
+		if err != nil {
+			return err
+		}
+		res, err := tx.Exec(freezeSQL, end.Reason, r.log)
 		if err != nil {
 			return err
 		}
 		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(err, fmt.Errorf("the database has no log %q: %w", s.name, tlog.ErrNotFound))
+			return errors.Join(err, fmt.Errorf("%w: log %s is frozen already", tlog.ErrConflict, s.name))
 		}
-		return nil
+		if end.Note == nil {
+			return nil
+		}
+		_, err = tx.Exec(setNoteSQL, end.Note, r.log)
+		return err
 	}))
 }
 
@@ -180,6 +196,29 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 		stmt = s.stmts.searchAll
 	}
 	return search(ctx, stmt, r.log, keys, size, limit)
+}
+
+// Keys implements [tlog.Store]. It reads all search keys of the log.
+func (s *Store) Keys(ctx context.Context, from, to int64) ([]tlog.Key, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, s.stmts.keys, func(sc scanner) (k tlog.Key, err error) { return k, sc.Scan(&k.Key, &k.Index) }, r.log, from, to)
+}
+
+// Attestations implements [tlog.Store].
+func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := collect(ctx, s.stmts.attests, func(sc scanner) (l tlog.Leaf, err error) { return l, sc.Scan(&l.Index, &l.Attestation) }, r.log, from, to)
+	found := make(map[int64][]byte, len(list))
+	for _, l := range list {
+		found[l.Index] = l.Attestation
+	}
+	return found, err
 }
 
 // MissingKeys implements [tlog.Store].

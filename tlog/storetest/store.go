@@ -65,13 +65,21 @@ func wantSize(t testing.TB, s tlog.Store, n int64) {
 	}
 }
 
+// plainly freezes a log that is not frozen.
+func plainly(h tlog.Head) (tlog.Ending, error) {
+	if h.Frozen {
+		return tlog.Ending{}, errInjected
+	}
+	return tlog.Ending{}, nil
+}
+
 func testCreate(t *testing.T, f Fixture) {
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"describe": func() error { _, err := f.Store.Describe(ctx); return err },
 		"head":     func() error { _, err := f.Store.Head(ctx); return err },
 		"update":   func() error { return f.Store.Update(ctx, appendRows(1)) },
-		"freeze":   func() error { return f.Store.Freeze(ctx) },
+		"freeze":   func() error { return f.Store.Freeze(ctx, plainly) },
 	} {
 		if err := call(); !errors.Is(err, tlog.ErrNotFound) {
 			t.Errorf("%s before there is a log: %v", name, err)

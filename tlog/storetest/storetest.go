@@ -66,6 +66,12 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 		{"rollback seen by a reader", testRollbackPolled},
 		{"fork", testFork},
 		{"fork under a running process", testForkIsNotCached},
+		{"freeze says so", testSayFrozen},
+		{"recover", testRecover},
+		{"recover, cut short", testRecoverFaults},
+		{"recover refuses", testRecoverRefuses},
+		{"recover from a frozen log", testRecoverFrozen},
+		{"accept the loss", testAcceptLoss},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newFixture(t)) })
 	}

@@ -83,7 +83,7 @@ func (e *export) run(ctx context.Context) (size int64, err error) {
 	if err := e.extends(ctx, old.Checkpoint, head.Checkpoint); err != nil {
 		return 0, err
 	}
-	if old.Note == nil || old.Size != head.Size {
+	if old.Note == nil || old.Size != head.Size || old.Frozen != head.Frozen {
 		if err := e.tiles(ctx, old.Size, head.Size); err != nil {
 			return 0, err
 		}
