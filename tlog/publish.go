@@ -22,7 +22,9 @@ func (e *Engine) load(ctx context.Context, r Reader, head Head) (*view, error) {
 	return &view{signed: signed, timeMS: head.TimeMS, edge: edge, state: stateOf(head)}, nil
 }
 
-func stateOf(head Head) State { return State{Frozen: head.Frozen, Reason: head.Reason} }
+func stateOf(head Head) State {
+	return State{Frozen: head.Frozen, Lost: head.Lost, Reason: head.Reason}
+}
 
 // openNote verifies the checkpoint of a head row.
 func (e *Engine) openNote(head Head) (checkpoint.Signed, error) {
@@ -102,7 +104,7 @@ func (e *Engine) openGuard(ctx context.Context, v *view) (err error) {
 	if e.cfg.Guard == nil {
 		return nil
 	}
-	if v.state.Reason != "" {
+	if v.state.Lost > 0 {
 		e.cfg.Logger.WarnContext(ctx, "this log is frozen and is not compared with the guard", "reason", v.state.Reason)
 		return nil
 	}

@@ -38,7 +38,7 @@ func Recover(ctx context.Context, store Store, cfg Config, source Store, a Audit
 		return s, nil
 	case s.Forked:
 		err = fmt.Errorf("%w: at size %d the database has another root than the guard: entries are not missing, they are others, and none may be written over", ErrRollback, s.Guard.Size)
-	case s.State.Reason != "":
+	case s.State.Lost > 0:
 		err = fmt.Errorf("its loss was accepted, which is final: %s", s.State.Reason)
 	default:
 		err = e.recover(ctx, source, a, s)
@@ -109,7 +109,7 @@ func (r *recovery) open(ctx context.Context, s Standing) (err error) {
 	}
 	r.tree = tree{store: r.source, edge: r.last.edge, cache: newTileCache(r.cfg.CacheTiles), leaf: r.cfg.LeafInput}
 	switch {
-	case r.head.Reason != "":
+	case r.head.Lost > 0:
 		return fmt.Errorf("%w: it has lost history itself: %s", ErrNoSource, r.head.Reason)
 	case r.head.Size < s.Guard.Size:
 		return fmt.Errorf("%w: it has %d entries, the guard remembers %d: %d are missing there too", ErrNoSource, r.head.Size, s.Guard.Size, s.Guard.Size-r.head.Size)

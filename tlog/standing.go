@@ -84,7 +84,7 @@ func AcceptLoss(ctx context.Context, store Store, cfg Config, confirmed Standing
 		err = fmt.Errorf("%w: it has lost nothing", ErrNotConfirmed)
 	case now.Forked:
 		err = fmt.Errorf("%w: the database holds another history than the guard, not a part of the same", ErrRollback)
-	case now.State.Reason != "":
+	case now.State.Lost > 0:
 		err = fmt.Errorf("%w: its loss was accepted already", ErrNotConfirmed)
 	case now.State.Frozen:
 		err = fmt.Errorf("%w: it was frozen with %d entries, and the guard remembers %d: the database was put together from several", ErrRollback, now.Log.Size, now.Guard.Size)
@@ -102,7 +102,7 @@ func (e *Engine) giveUp(ctx context.Context, now Standing) error {
 		if have := (Mark{Size: head.Size, Root: head.Root}); have != now.Log || head.Frozen {
 			return Ending{}, fmt.Errorf("%w: it has moved to %d entries meanwhile", ErrNotConfirmed, head.Size)
 		}
-		return Ending{Reason: fmt.Sprintf("%d entries from index %d on were lost and given up on %s; the guard remembers size %d and root %x",
+		return Ending{Lost: now.Guard.Size - now.Log.Size, Reason: fmt.Sprintf("%d entries from index %d on were lost and given up on %s; the guard remembers size %d and root %x",
 			now.Guard.Size-now.Log.Size, now.Log.Size, e.cfg.Clock.Now().UTC().Format(time.DateOnly), now.Guard.Size, now.Guard.Root)}, nil
 	})
 }

@@ -40,13 +40,15 @@ type Head struct {
 	TimeMS int64  // time of the last batch, or of the creation; Unix milliseconds
 	Note   []byte // the signed checkpoint of Size and Root
 	Frozen bool   // the log takes no entries, for good
-	Reason string // why it is frozen, where it was not simply ended: history was lost and given up
+	Lost   int64  // entries after Size that were lost and given up, for which it was frozen then
+	Reason string // the whole story of them
 }
 
 // Ending is how a log is frozen.
 type Ending struct {
 	Note   []byte // signed checkpoint to keep from now on, of the head's size and root; nil for the one that is there
-	Reason string // as Head.Reason
+	Lost   int64  // as in Head
+	Reason string // as in Head
 }
 
 // Key is one search key of one entry.

@@ -63,7 +63,8 @@ type Receipt struct {
 // State says whether a log takes entries.
 type State struct {
 	Frozen bool   // it was ended, for good: it is served on and takes no entries
-	Reason string // why, where it was not simply ended: history was lost and given up; see AcceptLoss
+	Lost   int64  // entries after the last that were lost and given up, for which it was frozen then; see AcceptLoss
+	Reason string // the whole story of them
 }
 
 // Log is an append-only Merkle log (RFC 6962 hashing) as faces see it. All methods are safe

@@ -198,7 +198,7 @@ func (s *Store) commit(rows tlog.Rows, head tlog.Head, d *tlog.Description) {
 	for _, k := range rows.Keys {
 		s.data.keys[string(k.Key)] = append(s.data.keys[string(k.Key)], k.Index)
 	}
-	head.Frozen, head.Reason = s.data.head.Frozen, s.data.head.Reason
+	head.Frozen, head.Lost, head.Reason = s.data.head.Frozen, s.data.head.Lost, s.data.head.Reason
 	s.data.head = head
 }
 
@@ -225,7 +225,7 @@ func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, erro
 	if err != nil {
 		return err
 	}
-	head.Frozen, head.Reason = true, end.Reason
+	head.Frozen, head.Lost, head.Reason = true, end.Lost, end.Reason
 	if end.Note != nil {
 		head.Note = bytes.Clone(end.Note)
 	}

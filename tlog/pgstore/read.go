@@ -26,7 +26,7 @@ type reader struct {
 
 func (r reader) head(ctx context.Context) (tlog.Head, error) {
 	h, err := one(ctx, r, func(row pgx.CollectableRow) (h tlog.Head, err error) {
-		err = row.Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen, &h.Reason)
+		err = row.Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen, &h.Lost, &h.Reason)
 		return h, err
 	}, headSQL, r.log)
 	if err != nil {

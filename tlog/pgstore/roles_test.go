@@ -69,12 +69,13 @@ func TestAppendOnly(t *testing.T) {
 		try(t, server, name, "sigbox_tlog_reader", "INSERT INTO tlog."+table+" DEFAULT VALUES", denied)
 		try(t, server, name, "sigbox_tlog_reader", "SELECT FROM tlog."+table, "")
 	}
-	if err := store.Freeze(t.Context(), func(tlog.Head) (tlog.Ending, error) { return tlog.Ending{Reason: "lost"}, nil }); err != nil {
+	if err := store.Freeze(t.Context(), func(tlog.Head) (tlog.Ending, error) { return tlog.Ending{Lost: 1, Reason: "lost"}, nil }); err != nil {
 		t.Fatal(err)
 	}
 	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET state = 'active'", refused)
 	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET state = 'frozen'", "")
 	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET frozen_why = ''", refused)
+	try(t, server, name, "sigbox_tlog_writer", "UPDATE tlog.tlog SET lost = 0", refused)
 	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
 		t.Error(err)
 	}

@@ -6,9 +6,9 @@ const (
 	// Two statements, since the first may wait. What a statement reads beside the row that it
 	// waited for is as old as the statement; the second one sees what the last holder committed.
 	lockSQL  = `SELECT size, root, time_ms, checkpoint FROM tlog.tlog_head WHERE log_id = $1 FOR UPDATE`
-	stateSQL = `SELECT state = 'frozen', frozen_why FROM tlog.tlog WHERE id = $1`
+	stateSQL = `SELECT state = 'frozen', lost, frozen_why FROM tlog.tlog WHERE id = $1`
 
-	headSQL = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.frozen_why FROM tlog.tlog_head h JOIN tlog.tlog l ON l.id = h.log_id WHERE h.log_id = $1`
+	headSQL = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.lost, l.frozen_why FROM tlog.tlog_head h JOIN tlog.tlog l ON l.id = h.log_id WHERE h.log_id = $1`
 	leafSQL = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog.tlog_leaf l ` +
 		`LEFT JOIN tlog.attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = $1 AND l.idx = $2`
 	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx`
@@ -45,6 +45,6 @@ const (
 	// The division fails where no row was moved: COMMIT follows without a look at the result.
 	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
 		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`
-	freezeSQL  = `UPDATE tlog.tlog SET state = 'frozen', frozen_why = $2 WHERE id = $1`
+	freezeSQL  = `UPDATE tlog.tlog SET state = 'frozen', lost = $2, frozen_why = $3 WHERE id = $1`
 	setNoteSQL = `UPDATE tlog.tlog_head SET checkpoint = $2 WHERE log_id = $1`
 )

@@ -100,7 +100,7 @@ func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, erro
 			return err
 		}
 		var b pgx.Batch
-		b.Queue(freezeSQL, r.log, end.Reason)
+		b.Queue(freezeSQL, r.log, end.Lost, end.Reason)
 		if end.Note != nil {
 			b.Queue(setNoteSQL, r.log, end.Note)
 		}

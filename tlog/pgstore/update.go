@@ -61,7 +61,7 @@ func (s *Store) lock(ctx context.Context, tx *pg.Tx, log int64) (head tlog.Head,
 	b.Queue(lockSQL, log).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&head.Size, (*hash)(&head.Root), &head.TimeMS, &head.Note)
 	})
-	b.Queue(stateSQL, log).QueryRow(func(row pgx.Row) error { return row.Scan(&head.Frozen, &head.Reason) })
+	b.Queue(stateSQL, log).QueryRow(func(row pgx.Row) error { return row.Scan(&head.Frozen, &head.Lost, &head.Reason) })
 	err = tx.Begin(ctx, &b)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = fmt.Errorf("%w: the head row of log %s is gone", tlog.ErrCorrupt, s.name)

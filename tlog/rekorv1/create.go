@@ -18,18 +18,19 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	receipt, err := s.log.Append(r.Context(), e)
+	sh := s.shards.active()
+	receipt, err := sh.log.Append(r.Context(), e)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	id := s.entryID(receipt.Leaf.Hash)
+	id := sh.entryID(receipt.Leaf.Hash)
 	w.Header().Set("Location", entriesPath+"/"+id)
 	if receipt.Duplicate && !s.duplicates {
 		s.fail(w, r, refuse(http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID %s", id))
 		return
 	}
-	answer, err := s.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
+	answer, err := sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
 	if err != nil {
 		w.Header().Del("Location")
 		s.fail(w, r, err)

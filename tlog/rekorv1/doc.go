@@ -8,7 +8,12 @@
 //
 // A duplicate is answered 409 with a Location that resolves now or, where Config.ReturnDuplicates
 // is set, 201 with the entry that the log holds. What the kinds are is the caller's choice
-// (Config.Kinds); this package knows none. There is one tree: virtual and tree indexes are equal.
+// (Config.Kinds); this package knows none.
+//
+// A log may have several shards (Config.Inactive): trees one after the other, of which only the last
+// takes entries. The index of an entry is virtual, it counts through all of them; a proof is of one
+// tree and counts in it. An entry that only an older shard holds is new to the last one, as
+// upstream has it.
 //
 // Statuses, error bodies and headers are upstream's, with these differences, all stricter: JSON
 // with a key twice, with data after it or nested too deep is 400; a list or query that asks for

@@ -42,41 +42,41 @@ type inclusionProof struct {
 }
 
 // entryID returns the id under which an entry is answered: the tree id and the UUID in hex.
-func (s *Server) entryID(hash [32]byte) string {
-	return fmt.Sprintf("%016x%x", uint64(s.treeID), hash[:]) // the tree id is positive
+func (sh *shard) entryID(hash [32]byte) string {
+	return fmt.Sprintf("%016x%x", uint64(sh.treeID), hash[:]) // the tree id is positive
 }
 
-// load reads the entry at an index with its proof against the published head.
-func (s *Server) load(ctx context.Context, index int64) (map[string]logEntry, error) {
-	leaf, err := s.log.Leaf(ctx, index)
+// load reads the entry at an index of the shard with its proof against the published head.
+func (sh *shard) load(ctx context.Context, index int64) (map[string]logEntry, error) {
+	leaf, err := sh.log.Leaf(ctx, index)
 	if err != nil {
 		return nil, err
 	}
-	cp, err := s.log.Checkpoint(ctx)
+	cp, err := sh.log.Checkpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := s.log.Inclusion(ctx, index, cp.Size)
+	hashes, err := sh.log.Inclusion(ctx, index, cp.Size)
 	if err != nil {
 		return nil, err
 	}
-	return s.render(leaf, hashes, cp)
+	return sh.render(leaf, hashes, cp)
 }
 
 // find reads the entry of a UUID.
-func (s *Server) find(ctx context.Context, uuid [32]byte) (map[string]logEntry, error) {
-	index, err := s.log.Find(ctx, uuid)
+func (sh *shard) find(ctx context.Context, uuid [32]byte) (map[string]logEntry, error) {
+	index, err := sh.log.Find(ctx, uuid)
 	if err != nil {
 		return nil, err
 	}
-	return s.load(ctx, index)
+	return sh.load(ctx, index)
 }
 
 // render makes the answer for a leaf, after checking that it proves what it says: a row that
 // was changed in the database is an error, never an answer.
-func (s *Server) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (map[string]logEntry, error) {
-	if !strings.HasSuffix(cp.Origin, s.origin) {
-		return nil, fmt.Errorf("%w: checkpoint of %q, this is tree %d", tlog.ErrCorrupt, cp.Origin, s.treeID)
+func (sh *shard) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (map[string]logEntry, error) {
+	if !strings.HasSuffix(cp.Origin, sh.origin) {
+		return nil, fmt.Errorf("%w: checkpoint of %q, this is tree %d", tlog.ErrCorrupt, cp.Origin, sh.treeID)
 	}
 	if tile.LeafHash(leaf.Data) != leaf.Hash {
 		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
@@ -84,12 +84,13 @@ func (s *Server) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (
 	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf.Index), uint64(cp.Size), leaf.Hash[:], hashes, cp.Root[:]); err != nil {
 		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", tlog.ErrCorrupt, leaf.Index, cp.Size, err)
 	}
-	set, err := s.sets.sign(leaf)
+	virtual := sh.first + leaf.Index
+	set, err := sh.sets.sign(leaf, virtual)
 	if err != nil {
 		return nil, err
 	}
 	e := logEntry{
-		Body: leaf.Data, IntegratedTime: integratedTime(leaf), LogID: s.logID, LogIndex: leaf.Index,
+		Body: leaf.Data, IntegratedTime: integratedTime(leaf), LogID: sh.logID, LogIndex: virtual,
 		Verification: verification{
 			SignedEntryTimestamp: set,
 			InclusionProof: inclusionProof{
@@ -101,7 +102,7 @@ func (s *Server) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (
 	if leaf.Attestation != nil {
 		e.Attestation = &attestation{leaf.Attestation}
 	}
-	return map[string]logEntry{s.entryID(leaf.Hash): e}, nil
+	return map[string]logEntry{sh.entryID(leaf.Hash): e}, nil
 }
 
 // hexAll never returns nil: clients want an empty list, not null.

@@ -28,22 +28,23 @@ func (s *Server) getByIndex(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	answer, err := s.load(r.Context(), index)
+	sh, index := s.shards.resolve(index)
+	answer, err := sh.load(r.Context(), index)
 	s.answerEntry(w, r, answer, err)
 }
 
 // getByID answers the entry of a UUID (64 hex) or an entry id (80 hex).
 func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
-	uuid, ours, err := s.parseID(r.PathValue("id"))
+	p, err := s.parseID(r.PathValue("id"))
 	if err != nil {
 		s.fail(w, r, schema(codePattern, "entryUUID in path should match '%s'", idPattern))
 		return
 	}
-	if !ours {
-		notFound(w)
-		return
+	var answer map[string]logEntry
+	err = tlog.ErrNotFound
+	for i := 0; i < len(p.in) && errors.Is(err, tlog.ErrNotFound); i++ {
+		answer, err = p.in[i].find(r.Context(), p.uuid)
 	}
-	answer, err := s.find(r.Context(), uuid)
 	s.answerEntry(w, r, answer, err)
 }
 
@@ -60,24 +61,34 @@ func (s *Server) answerEntry(w http.ResponseWriter, r *http.Request, answer map[
 
 var errID = errors.New("not a UUID or an entry id")
 
-// parseID reads a UUID or an entry id. ours is false for an entry id of another tree.
-func (s *Server) parseID(id string) (uuid [32]byte, ours bool, err error) {
-	ours = true
+// place is a UUID and the shards that may hold it.
+type place struct {
+	uuid [32]byte
+	in   shards
+}
+
+// parseID reads a UUID, which may be in any shard, or an entry id, which names one. An entry id of
+// a tree that is none of ours is nowhere.
+func (s *Server) parseID(id string) (p place, err error) {
+	p.in = s.shards.newest()
 	if len(id) == treeLen+uuidLen {
 		tree, err := strconv.ParseUint(id[:treeLen], 16, 64)
 		if err != nil {
-			return uuid, false, errID
+			return p, errID
 		}
-		ours = tree == uint64(s.treeID) // the tree id is positive
+		p.in = nil
+		if sh := s.shards.tree(int64(tree)); sh != nil { // tree ids are positive
+			p.in = shards{sh}
+		}
 		id = id[treeLen:]
 	}
 	if len(id) != uuidLen {
-		return uuid, false, errID
+		return p, errID
 	}
-	if _, err := hex.Decode(uuid[:], []byte(id)); err != nil {
-		return uuid, false, errID
+	if _, err := hex.Decode(p.uuid[:], []byte(id)); err != nil {
+		return p, errID
 	}
-	return uuid, ours, nil
+	return p, nil
 }
 
 // intParam reads an integer query parameter of at least minimum. fallback is its default, nil
@@ -122,44 +133,64 @@ func treeParam(q url.Values) (int64, error) {
 	return id, nil
 }
 
-// publicKey answers the log's key as PEM.
+// publicKey answers the key of a shard as PEM, of the active one where none is named.
 func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
+	sh := s.shards.active()
 	tree, err := treeParam(r.URL.Query())
-	if err == nil && tree != 0 && tree != s.treeID {
-		err = refuse(http.StatusBadRequest, "Bad Request")
+	if err == nil && tree != 0 {
+		if sh = s.shards.tree(tree); sh == nil {
+			err = refuse(http.StatusBadRequest, "Bad Request")
+		}
 	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	httpx.Write(w, http.StatusOK, "application/x-pem-file", s.pem)
+	httpx.Write(w, http.StatusOK, "application/x-pem-file", sh.pem)
 }
 
-// logInfo answers the published head.
+// shardInfo is what loginfo says of an inactive shard (openapi.yaml, InactiveShardLogInfo).
+type shardInfo struct {
+	RootHash       string `json:"rootHash"`
+	SignedTreeHead string `json:"signedTreeHead"`
+	TreeID         string `json:"treeID"`
+	TreeSize       int64  `json:"treeSize"`
+}
+
+func (sh *shard) info(ctx context.Context) (shardInfo, error) {
+	cp, err := sh.log.Checkpoint(ctx)
+	return shardInfo{
+		RootHash: hex.EncodeToString(cp.Root[:]), SignedTreeHead: string(cp.Note),
+		TreeID: strconv.FormatInt(sh.treeID, 10), TreeSize: cp.Size,
+	}, err
+}
+
+// logInfo answers the published heads of all shards.
 func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
-	cp, err := s.log.Checkpoint(r.Context())
-	if err != nil {
-		s.fail(w, r, err)
-		return
+	infos := make([]shardInfo, len(s.shards))
+	for i, sh := range s.shards {
+		var err error
+		if infos[i], err = sh.info(r.Context()); err != nil {
+			s.fail(w, r, err)
+			return
+		}
 	}
+	last := len(infos) - 1
 	httpx.WriteJSON(w, http.StatusOK, struct {
-		InactiveShards []struct{} `json:"inactiveShards"`
-		RootHash       string     `json:"rootHash"`
-		SignedTreeHead string     `json:"signedTreeHead"`
-		TreeID         string     `json:"treeID"`
-		TreeSize       int64      `json:"treeSize"`
-	}{[]struct{}{}, hex.EncodeToString(cp.Root[:]), string(cp.Note), strconv.FormatInt(s.treeID, 10), cp.Size})
+		InactiveShards []shardInfo `json:"inactiveShards"`
+		shardInfo
+	}{infos[:last], infos[last]})
 }
 
 // consistency answers the proof that the tree of firstSize is a prefix of that of lastSize. The
 // rootHash beside it is that of the published head, as upstream has it.
 func (s *Server) consistency(w http.ResponseWriter, r *http.Request) {
-	first, last, err := s.proofParams(r.URL.Query())
+	sh, first, last, err := s.proofParams(r.URL.Query())
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	hashes, cp, err := s.prove(r.Context(), first, last)
+	hashes, cp, err := sh.prove(r.Context(), first, last)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -170,35 +201,39 @@ func (s *Server) consistency(w http.ResponseWriter, r *http.Request) {
 	}{hexAll(hashes), hex.EncodeToString(cp.Root[:])})
 }
 
-func (s *Server) proofParams(q url.Values) (first, last int64, err error) {
+func (s *Server) proofParams(q url.Values) (sh *shard, first, last int64, err error) {
 	one := int64(1)
 	if first, err = intParam(q, "firstSize", 1, &one); err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	if last, err = intParam(q, "lastSize", 1, nil); err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	tree, err := treeParam(q)
 	if err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	if first > last {
-		return 0, 0, refuse(http.StatusBadRequest, "firstSize(%d) must be less than lastSize(%d)", first, last)
+		return nil, 0, 0, refuse(http.StatusBadRequest, "firstSize(%d) must be less than lastSize(%d)", first, last)
 	}
-	if tree != 0 && tree != s.treeID {
-		return 0, 0, refuse(http.StatusBadRequest, "invalid tree ID specified: %.32s", q.Get("treeID"))
+	sh = s.shards.active()
+	if tree != 0 {
+		sh = s.shards.tree(tree)
 	}
-	return first, last, nil
+	if sh == nil {
+		return nil, 0, 0, refuse(http.StatusBadRequest, "invalid tree ID specified: %.32s", q.Get("treeID"))
+	}
+	return sh, first, last, nil
 }
 
-func (s *Server) prove(ctx context.Context, first, last int64) ([][]byte, checkpoint.Signed, error) {
-	cp, err := s.log.Checkpoint(ctx)
+func (sh *shard) prove(ctx context.Context, first, last int64) ([][]byte, checkpoint.Signed, error) {
+	cp, err := sh.log.Checkpoint(ctx)
 	if err != nil {
 		return nil, cp, err
 	}
 	if last > cp.Size {
 		return nil, cp, refuse(http.StatusBadRequest, "the tree size requested(%d) was greater than what is currently observable(%d)", last, cp.Size)
 	}
-	hashes, err := s.log.Consistency(ctx, first, last)
+	hashes, err := sh.log.Consistency(ctx, first, last)
 	return hashes, cp, err
 }

@@ -42,7 +42,7 @@ func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[stri
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
-	uuids, err := s.queriedIDs(&q)
+	places, err := s.queriedIDs(&q)
 	if err != nil {
 		return nil, err
 	}
@@ -55,30 +55,31 @@ func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[stri
 		}
 		return nil
 	}
-	for _, id := range uuids {
-		if err := keep(s.find(r.Context(), id)); err != nil {
-			return nil, err
+	for _, p := range places {
+		for _, sh := range p.in { // a UUID may be in several
+			if err := keep(sh.find(r.Context(), p.uuid)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, i := range q.LogIndexes {
-		if err := keep(s.load(r.Context(), *i)); err != nil {
+		sh, index := s.shards.resolve(*i)
+		if err := keep(sh.load(r.Context(), index)); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-// queriedIDs returns the UUIDs that a query names or whose entries it proposes.
-func (s *Server) queriedIDs(q *logQuery) ([][32]byte, error) {
-	var uuids [][32]byte
+// queriedIDs returns the UUIDs that a query names or whose entries it proposes, and where to look.
+func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
+	var places []place
 	for i, id := range q.EntryUUIDs {
-		uuid, ours, err := s.parseID(id)
+		p, err := s.parseID(id)
 		if err != nil {
 			return nil, schema(codePattern, "entryUUIDs.%d in body should match '%s'", i, idPattern)
 		}
-		if ours {
-			uuids = append(uuids, uuid)
-		}
+		places = append(places, p)
 	}
 	for i, raw := range q.Entries {
 		kind, spec, err := decodeProposed(raw, "entries", fmt.Sprintf("entries.%d.", i))
@@ -93,9 +94,9 @@ func (s *Server) queriedIDs(q *logQuery) ([][32]byte, error) {
 		if err != nil {
 			return nil, &problem{http.StatusBadRequest, http.StatusBadRequest, err.Error(), err}
 		}
-		uuids = append(uuids, e.Identity())
+		places = append(places, place{e.Identity(), s.shards.newest()})
 	}
-	return uuids, nil
+	return places, nil
 }
 
 func (q *logQuery) validate() error {

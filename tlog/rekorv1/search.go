@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/mail"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -53,24 +54,36 @@ func (s *Server) searchIDs(w http.ResponseWriter, r *http.Request) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	indexes, _, err := s.log.Search(r.Context(), keys, q.Operator == "and")
-	if err != nil {
-		return nil, err
-	}
-	if extra := len(indexes) - s.maxResults; extra > 0 {
-		indexes = indexes[extra:]
-	}
-	return s.entryIDs(r.Context(), indexes)
-}
-
-func (s *Server) entryIDs(ctx context.Context, indexes []int64) ([]string, error) {
-	ids := make([]string, 0, len(indexes))
-	for _, i := range indexes {
-		leaf, err := s.log.Leaf(ctx, i)
+	ids := []string{}
+	for _, sh := range slices.Backward(s.shards) { // the newest first, as many as there is room for
+		found, err := sh.search(r.Context(), keys, q.Operator == "and", s.maxResults-len(ids))
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, s.entryID(leaf.Hash))
+		ids = append(found, ids...)
+	}
+	return ids, nil
+}
+
+// search returns the ids of the newest entries of a shard that carry the keys.
+func (sh *shard) search(ctx context.Context, keys [][]byte, and bool, limit int) ([]string, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	indexes, _, err := sh.log.Search(ctx, keys, and)
+	if err != nil {
+		return nil, err
+	}
+	if extra := len(indexes) - limit; extra > 0 {
+		indexes = indexes[extra:]
+	}
+	ids := make([]string, 0, len(indexes))
+	for _, i := range indexes {
+		leaf, err := sh.log.Leaf(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, sh.entryID(leaf.Hash))
 	}
 	return ids, nil
 }

@@ -2,15 +2,11 @@ package rekorv1
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
-	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 )
@@ -28,21 +24,20 @@ type Config struct {
 	Signer crypto.Signer // ECDSA P-256, the log's key; signs SETs
 	Kinds  entry.Kinds   // what may be appended and looked up
 
+	// Inactive are the shards before Log, oldest first. They are frozen, so that the virtual index
+	// of an entry never changes.
+	Inactive []Shard
+
 	ReturnDuplicates bool         // 201 with the stored entry instead of 409
 	MaxBody          int64        // bytes of a request body; 0 is DefaultMaxBody
 	MaxResults       int          // entries that answer a search, the newest of what Log.Search returns; 0 is DefaultMaxResults
 	Logger           *slog.Logger // nil is slog.Default()
 }
 
-// Server answers the Rekor v1 API for one log. It is safe for concurrent use.
+// Server answers the Rekor v1 API for one log of one or more shards. It is safe for concurrent use.
 type Server struct {
-	log        tlog.Log
+	shards     shards
 	kinds      entry.Kinds
-	treeID     int64
-	origin     string // how the origin of its checkpoints ends
-	sets       *setSigner
-	logID      string // hex SHA-256 of the key's SPKI
-	pem        []byte
 	duplicates bool
 	maxBody    int64
 	maxResults int
@@ -54,27 +49,14 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil || c.Signer == nil || len(c.Kinds) == 0 {
 		return nil, errors.New("rekor v1: Log, Signer and Kinds are needed")
 	}
-	if c.TreeID <= 0 {
-		return nil, fmt.Errorf("rekor v1: tree id %d is not positive", c.TreeID)
-	}
-	pub, ok := c.Signer.Public().(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("rekor v1: the log key is a %T, clients verify SETs with ECDSA P-256 only", c.Signer.Public())
-	}
-	id, err := keys.ID(pub)
-	if err != nil {
-		return nil, fmt.Errorf("rekor v1: %w", err)
-	}
-	pem, err := keys.PublicPEM(pub)
-	if err != nil {
-		return nil, fmt.Errorf("rekor v1: %w", err)
-	}
 	s := &Server{
-		log: c.Log, kinds: c.Kinds, treeID: c.TreeID, origin: fmt.Sprintf(" - %d", c.TreeID), duplicates: c.ReturnDuplicates,
-		logID: hex.EncodeToString(id[:]), pem: pem,
+		kinds: c.Kinds, duplicates: c.ReturnDuplicates,
 		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
 	}
-	s.sets = newSETSigner(c.Signer, pub, s.logID)
+	var err error
+	if s.shards, err = newShards(c); err != nil {
+		return nil, fmt.Errorf("rekor v1: %w", err)
+	}
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}

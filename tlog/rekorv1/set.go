@@ -42,8 +42,8 @@ func newSETSigner(key crypto.Signer, pub *ecdsa.PublicKey, logID string) *setSig
 // integratedTime is the time of an entry as Rekor states it, in Unix seconds.
 func integratedTime(leaf tlog.Leaf) int64 { return leaf.TimeMS / 1000 }
 
-// payload is what a SET signs: the canonical JSON (RFC 8785) of body, time, log and index.
-func (s *setSigner) payload(leaf tlog.Leaf) []byte {
+// payload is what a SET signs: the canonical JSON (RFC 8785) of body, time, log and virtual index.
+func (s *setSigner) payload(leaf tlog.Leaf, index int64) []byte {
 	b := make([]byte, 0, 256+4*len(leaf.Data)/3)
 	b = append(b, `{"body":"`...)
 	b = base64.StdEncoding.AppendEncode(b, leaf.Data)
@@ -52,19 +52,19 @@ func (s *setSigner) payload(leaf tlog.Leaf) []byte {
 	b = append(b, `,"logID":"`...)
 	b = append(b, s.logID...)
 	b = append(b, `","logIndex":`...)
-	b = strconv.AppendInt(b, leaf.Index, 10)
+	b = strconv.AppendInt(b, index, 10)
 	return append(b, '}')
 }
 
-// sign returns the SET of a leaf: ECDSA over SHA-256, ASN.1 DER, verified with the public key.
-func (s *setSigner) sign(leaf tlog.Leaf) ([]byte, error) {
-	digest := sha256.Sum256(s.payload(leaf))
+// sign returns the SET of a leaf at a virtual index: ECDSA over SHA-256, ASN.1 DER, verified with the public key.
+func (s *setSigner) sign(leaf tlog.Leaf, index int64) ([]byte, error) {
+	digest := sha256.Sum256(s.payload(leaf, index))
 	if sig := s.cached(digest); sig != nil {
 		return sig, nil
 	}
 	sig, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("sign entry timestamp of index %d: %w", leaf.Index, err)
+		return nil, fmt.Errorf("sign entry timestamp of index %d: %w", index, err)
 	}
 	if !ecdsa.VerifyASN1(s.pub, digest[:], sig) {
 		return nil, errors.New("sign entry timestamp: the new signature does not verify with the log's key")

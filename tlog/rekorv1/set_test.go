@@ -24,7 +24,7 @@ func newTestSigner(t *testing.T) *setSigner {
 // TestPayloadIsCanonical: what is signed is what RFC 8785 makes of the same object.
 func TestPayloadIsCanonical(t *testing.T) {
 	s := newTestSigner(t)
-	got := s.payload(tlog.Leaf{Index: 7, TimeMS: 1_700_000_000_999, Data: []byte("{}?>")})
+	got := s.payload(tlog.Leaf{Index: 2, TimeMS: 1_700_000_000_999, Data: []byte("{}?>")}, 7)
 	want, err := jsoncanonicalizer.Transform([]byte(`{"logIndex":7, "logID":"0a", "integratedTime":1700000000, "body":"e30/Pg=="}`))
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("got %s, want %s (%v)", got, want, err)

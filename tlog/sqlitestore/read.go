@@ -19,7 +19,7 @@ type reader struct {
 }
 
 func (r reader) head(ctx context.Context) (h tlog.Head, err error) {
-	err = r.q.head.QueryRowContext(ctx, r.log).Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen, &h.Reason)
+	err = r.q.head.QueryRowContext(ctx, r.log).Scan(&h.Size, (*hash)(&h.Root), &h.TimeMS, &h.Note, &h.Frozen, &h.Lost, &h.Reason)
 	if err != nil {
 		return tlog.Head{}, fault("read the head row", err)
 	}

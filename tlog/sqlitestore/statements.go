@@ -10,7 +10,7 @@ import (
 const (
 	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms FROM tlog`
 
-	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.frozen_why FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
+	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.lost, l.frozen_why FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
 	leafSQL       = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog_leaf l LEFT JOIN attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = ? AND l.idx = ?`
 	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data, NULL FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
 	leafHashesSQL = `SELECT leaf_hash FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
@@ -34,7 +34,7 @@ const (
 	insertKeySQL    = `INSERT INTO tlog_key (log_id, key, idx) VALUES (?, ?, ?)`
 	insertAttestSQL = `INSERT INTO attestation (log_id, idx, data) VALUES (?, ?, ?)`
 	moveHeadSQL     = `UPDATE tlog_head SET size = ?, root = ?, time_ms = ?, checkpoint = ? WHERE log_id = ? AND size = ?`
-	freezeSQL       = `UPDATE tlog SET state = 'frozen', frozen_why = ? WHERE id = ? AND state <> 'frozen'`
+	freezeSQL       = `UPDATE tlog SET state = 'frozen', lost = ?, frozen_why = ? WHERE id = ? AND state <> 'frozen'`
 	setNoteSQL      = `UPDATE tlog_head SET checkpoint = ? WHERE log_id = ?`
 )
 

@@ -107,7 +107,7 @@ func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, erro
 		if err != nil {
 			return err
 		}
-		res, err := tx.Exec(freezeSQL, end.Reason, r.log)
+		res, err := tx.Exec(freezeSQL, end.Lost, end.Reason, r.log)
 		if err != nil {
 			return err
 		}

@@ -204,7 +204,7 @@ func (l late) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, error)
 func (l *lost) neverSigns(t *testing.T, restored Fixture, was tlog.Head, now tlog.Standing) {
 	ctx := t.Context()
 	h := mustHead(t, restored)
-	if !h.Frozen || !strings.Contains(h.Reason, "1000 entries from index 300 on were lost and given up") || !bytes.Equal(h.Note, was.Note) || h.Size != was.Size {
+	if !h.Frozen || h.Lost != after-before || !strings.Contains(h.Reason, "1000 entries from index 300 on were lost and given up") || !bytes.Equal(h.Note, was.Note) || h.Size != was.Size {
 		t.Errorf("head %+v", h)
 	}
 	if m, err := l.cfg.Guard.Last(ctx, logtest.Origin); err != nil || m != now.Guard {
@@ -221,7 +221,7 @@ func (l *lost) neverSigns(t *testing.T, restored Fixture, was tlog.Head, now tlo
 	if err := log.Health(); err != nil {
 		t.Errorf("health: %v", err)
 	}
-	if s, err := log.State(ctx); err != nil || !s.Frozen || s.Reason != h.Reason {
+	if s, err := log.State(ctx); err != nil || !s.Frozen || s.Lost != h.Lost || s.Reason != h.Reason {
 		t.Errorf("state %+v, %v", s, err)
 	}
 	if _, err := log.Append(ctx, logtest.Entry("late")); !errors.Is(err, tlog.ErrFrozen) {

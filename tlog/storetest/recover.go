@@ -242,23 +242,25 @@ func testRecoverRefuses(t *testing.T, f Fixture) {
 		is     error
 		want   string
 	}{
-		"no guard":           {source: is(f), change: func(c *tlog.Config) { c.Guard = nil }, want: "no guard"},
-		"no log there":       {source: func() tlog.Store { return absent{f.Store} }, is: tlog.ErrNoSource, want: "no log of this name"},
-		"another key":        {source: func() tlog.Store { return described{f.Store, func(d *tlog.Description) { d.KeySHA256[0] ^= 1 }} }, is: tlog.ErrNoSource, want: "it holds log"},
-		"another origin":     {source: func() tlog.Store { return described{f.Store, func(d *tlog.Description) { d.Origin = "other.example" }} }, is: tlog.ErrNoSource, want: "other.example"},
-		"too short":          {source: is(shorter), is: tlog.ErrNoSource, want: fmt.Sprintf("%d are missing there too", after-before-3)},
-		"a fork":             {source: is(forked), is: tlog.ErrNoSource, want: fmt.Sprintf("another history: at size %d", after)},
-		"signature":          {source: tampered("tlog_head", 0, "checkpoint", flip), is: tlog.ErrCorrupt, want: "checkpoint"},
-		"root":               {source: tampered("tlog_head", 0, "root", flip), is: tlog.ErrCorrupt, want: "head row"},
-		"time of the head":   {source: tampered("tlog_head", 0, "time_ms", later), is: tlog.ErrCorrupt, want: "its head has time"},
-		"leaf":               {source: tampered("tlog_leaf", 700, "data", flip), is: tlog.ErrCorrupt, want: "leaf 700"},
-		"leaf hash":          {source: tampered("tlog_leaf", 701, "leaf_hash", flip), is: tlog.ErrCorrupt, want: "leaf 701"},
-		"leaf gone":          {source: tampered("tlog_leaf", 702, "data", gone), is: tlog.ErrCorrupt, want: "leaf 702 is missing"},
-		"identity":           {source: tampered("tlog_leaf", 703, "identity", flip), is: tlog.ErrCorrupt, want: "leaf 703 has identity"},
-		"time of a leaf":     {source: tampered("tlog_leaf", 704, "time_ms", later), is: tlog.ErrCorrupt, want: "has time"},
-		"tile":               {source: tampered("tlog_tile", 2, "hashes", flip), is: tlog.ErrCorrupt, want: "tile level 0 n 2"},
-		"search key":         {source: tampered("tlog_key", 705, "key", gone), is: tlog.ErrCorrupt, want: "leaf 705 is stored under other search keys"},
-		"history given up":   {source: func() tlog.Store { return headed{f.Store, func(h *tlog.Head) { h.Frozen, h.Reason = true, "lost" }} }, is: tlog.ErrNoSource, want: "lost history itself"},
+		"no guard":         {source: is(f), change: func(c *tlog.Config) { c.Guard = nil }, want: "no guard"},
+		"no log there":     {source: func() tlog.Store { return absent{f.Store} }, is: tlog.ErrNoSource, want: "no log of this name"},
+		"another key":      {source: func() tlog.Store { return described{f.Store, func(d *tlog.Description) { d.KeySHA256[0] ^= 1 }} }, is: tlog.ErrNoSource, want: "it holds log"},
+		"another origin":   {source: func() tlog.Store { return described{f.Store, func(d *tlog.Description) { d.Origin = "other.example" }} }, is: tlog.ErrNoSource, want: "other.example"},
+		"too short":        {source: is(shorter), is: tlog.ErrNoSource, want: fmt.Sprintf("%d are missing there too", after-before-3)},
+		"a fork":           {source: is(forked), is: tlog.ErrNoSource, want: fmt.Sprintf("another history: at size %d", after)},
+		"signature":        {source: tampered("tlog_head", 0, "checkpoint", flip), is: tlog.ErrCorrupt, want: "checkpoint"},
+		"root":             {source: tampered("tlog_head", 0, "root", flip), is: tlog.ErrCorrupt, want: "head row"},
+		"time of the head": {source: tampered("tlog_head", 0, "time_ms", later), is: tlog.ErrCorrupt, want: "its head has time"},
+		"leaf":             {source: tampered("tlog_leaf", 700, "data", flip), is: tlog.ErrCorrupt, want: "leaf 700"},
+		"leaf hash":        {source: tampered("tlog_leaf", 701, "leaf_hash", flip), is: tlog.ErrCorrupt, want: "leaf 701"},
+		"leaf gone":        {source: tampered("tlog_leaf", 702, "data", gone), is: tlog.ErrCorrupt, want: "leaf 702 is missing"},
+		"identity":         {source: tampered("tlog_leaf", 703, "identity", flip), is: tlog.ErrCorrupt, want: "leaf 703 has identity"},
+		"time of a leaf":   {source: tampered("tlog_leaf", 704, "time_ms", later), is: tlog.ErrCorrupt, want: "has time"},
+		"tile":             {source: tampered("tlog_tile", 2, "hashes", flip), is: tlog.ErrCorrupt, want: "tile level 0 n 2"},
+		"search key":       {source: tampered("tlog_key", 705, "key", gone), is: tlog.ErrCorrupt, want: "leaf 705 is stored under other search keys"},
+		"history given up": {source: func() tlog.Store {
+			return headed{f.Store, func(h *tlog.Head) { h.Frozen, h.Lost, h.Reason = true, 1, "lost" }}
+		}, is: tlog.ErrNoSource, want: "lost history itself"},
 		"somebody writes it": {source: func() tlog.Store { return &moving{Store: f.Store} }, is: tlog.ErrNoSource, want: "it has moved"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,11 @@
 -- +goose Up
 
--- Why a log is frozen, where somebody did not simply end it: entries that were lost and given up.
+-- Entries that were lost and given up with a log that was frozen for that, and the whole story.
+ALTER TABLE tlog ADD COLUMN lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0);
 ALTER TABLE tlog ADD COLUMN frozen_why TEXT NOT NULL DEFAULT '';
 
 -- +goose StatementBegin
-CREATE TRIGGER tlog_no_other_reason BEFORE UPDATE OF frozen_why ON tlog WHEN OLD.state = 'frozen'
+CREATE TRIGGER tlog_no_other_reason BEFORE UPDATE OF lost, frozen_why ON tlog WHEN OLD.state = 'frozen'
 BEGIN SELECT RAISE(ABORT, 'tlog: a frozen log keeps its reason'); END;
 -- +goose StatementEnd
 
