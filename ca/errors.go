@@ -15,6 +15,7 @@ var (
 // Errors of the authority. The request may be fine.
 var (
 	ErrTransparency = errors.New("ca: the precertificate could not be logged") // down, slow, or a promise that does not hold
+	ErrLogEnded     = errors.New("ca: the transparency log is frozen")         // wrapped together with ErrTransparency
 	ErrNotValid     = errors.New("ca: the authority's certificates are not valid now")
 	ErrClock        = errors.New("ca: the clock went backwards")
 	ErrProfile      = errors.New("ca: certificate does not meet the profile") // a bug; nothing was signed

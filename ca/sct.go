@@ -20,7 +20,8 @@ import (
 // SCTSource logs precertificates in a certificate transparency log. *ctlog.Server is one.
 type SCTSource interface {
 	// AddPreChain takes the DER chain of a precertificate, leaf first, root last, and returns the
-	// TLS encoding of its SignedCertificateTimestamp (RFC 6962 3.2).
+	// TLS encoding of its SignedCertificateTimestamp (RFC 6962 3.2). Its error wraps ErrLogEnded
+	// where the log will never take an entry again.
 	AddPreChain(ctx context.Context, chain [][]byte) (sct []byte, err error)
 }
 

@@ -20,6 +20,7 @@ const (
 	badCSR       = "The certificate signing request could not be parsed"
 	badSignature = "The signature supplied in the request could not be verified"
 	badCTL       = "Error entering certificate in CTL"
+	endedCTL     = "The certificate transparency log is frozen, and no certificate is issued without it"
 	badBackend   = "error communicating with CA backend"
 	bothKeys     = "exactly one of publicKeyRequest and certificateSigningRequest must be set"
 )
@@ -62,6 +63,8 @@ func failureOf(err error) *failure {
 		return invalid(badSignature)
 	case errors.As(err, &algorithm):
 		return invalid("%s", algorithm.Error())
+	case errors.Is(err, ca.ErrLogEnded):
+		return &failure{codes.Unavailable, http.StatusServiceUnavailable, endedCTL}
 	case errors.Is(err, ca.ErrTransparency):
 		return &failure{codes.Internal, http.StatusInternalServerError, badCTL}
 	}

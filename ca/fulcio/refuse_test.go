@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -219,13 +220,20 @@ func TestBackendFaults(t *testing.T) {
 		{"wrong SCT", func(_ *stack, c *ca.Config) {
 			c.SCTs = source(func(context.Context, [][]byte) ([]byte, error) { return make([]byte, 120), nil })
 		}, "Error entering certificate in CTL"},
+		{"CT log frozen", func(_ *stack, c *ca.Config) {
+			c.SCTs = source(func(context.Context, [][]byte) ([]byte, error) { return nil, fmt.Errorf("%w: secret", ca.ErrLogEnded) })
+		}, "The certificate transparency log is frozen, and no certificate is issued without it"},
 		{"signer lost", func(s *stack, c *ca.Config) { c.Key = lostSigner{c.Key} }, "error communicating with CA backend"},
 		{"authority expired", func(s *stack, c *ca.Config) { c.Clock = later{s} }, "error communicating with CA backend"},
 	} {
 		s := newStack(t, tc.change)
 		k := newKeyPair(t)
 		a := s.do(t, http.MethodPost, "/api/v2/signingCert", nil, text(t, bodyV2(s.token(t, nil), k, k.prove(t, "dev@example.com"))))
-		if want := text(t, object{"code": 13, "message": tc.want, "details": []any{}}) + "\n"; a.status != 500 || a.body != want {
+		status, code := 500, 13
+		if tc.name == "CT log frozen" {
+			status, code = 503, 14
+		}
+		if want := text(t, object{"code": code, "message": tc.want, "details": []any{}}) + "\n"; a.status != status || a.body != want {
 			t.Errorf("%s: %d %s", tc.name, a.status, a.body)
 		}
 		if logged := s.logged.take(); !strings.Contains(logged, "request_id") || !strings.Contains(logged, `"ERROR"`) {

@@ -344,6 +344,9 @@ func TestFrozen(t *testing.T) {
 	if _, after := s.get(t, "/ct/v1/get-sth"); after != before {
 		t.Error("the head moved")
 	}
+	if _, err := s.server.AddPreChain(t.Context(), ders(s.leaf(t, with(poison)), s.ca.Intermediate)); !errors.Is(err, ca.ErrLogEnded) {
+		t.Errorf("in process: %v, want ca.ErrLogEnded", err)
+	}
 }
 
 // flipLast breaks a certificate's signature and nothing else.

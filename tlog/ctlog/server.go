@@ -15,6 +15,7 @@ import (
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
@@ -67,9 +68,12 @@ func New(cfg Config) (*Server, error) {
 
 // AddPreChain logs a precertificate, chain its DER certificates from the leaf up, and returns the
 // TLS encoding of its SignedCertificateTimestamp. It is the in-process way into the log and
-// checks what add-pre-chain checks.
+// checks what add-pre-chain checks. The error of a frozen log wraps [ca.ErrLogEnded].
 func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
 	sct, err := s.add(ctx, chain, true)
+	if errors.Is(err, tlog.ErrFrozen) {
+		err = fmt.Errorf("%w: %w", ca.ErrLogEnded, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -61,6 +61,9 @@ func (s *Server) report(ctx context.Context) report {
 	}
 	for _, l := range s.health.logs {
 		check("log "+l.name, l.engine.Health(), "degraded")
+		if f := frozen(ctx, l.engine); f != "" {
+			r.Checks["log "+l.name] = f
+		}
 	}
 	if s.health.database != nil {
 		check("database", s.health.database.check(ctx), "degraded")
@@ -79,6 +82,19 @@ func (s *Server) report(ctx context.Context) report {
 		check("process", errors.New("is stopping"), "unavailable")
 	}
 	return r
+}
+
+// frozen says that a log was ended, and why; "" for one that goes on or has halted. It is a state to
+// know of, and nothing to mend.
+func frozen(ctx context.Context, l *tlog.Engine) string {
+	state, err := l.State(ctx)
+	switch {
+	case err != nil, l.Health() != nil, !state.Frozen:
+		return ""
+	case state.Lost == 0:
+		return "frozen"
+	}
+	return "frozen: " + state.Reason
 }
 
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,7 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 		config             tlog.Config
 	}{
 		{logRekorV1, roleRekorV1, fmt.Sprintf("%s - %d", info.Host, info.TreeID), tlog.Config{}},
-		{logRekorV2, roleRekorV2, info.Host, tlog.Config{MaxEntry: maxV2Entry}},
+		{logRekorV2, roleRekorV2, info.Host, tlog.Config{MaxEntry: maxV2Entry, SayFrozen: true}},
 		{logCT, roleCT, info.Host + "/ct", tlog.Config{LeafInput: certificate.LeafInput}},
 	} {
 		name := l.origin

@@ -28,7 +28,7 @@ func (s *Stack) addOperations() {
 
 // readyz answers 200 as long as a restart could mend nothing: a log that refuses writes still
 // serves proofs, and a restart would not change its mind. What is wrong is in the body.
-func (s *Stack) readyz(w http.ResponseWriter, _ *http.Request) {
+func (s *Stack) readyz(w http.ResponseWriter, r *http.Request) {
 	checks, status := map[string]string{}, "ok"
 	check := func(name string, err error) {
 		checks[name] = "ok"
@@ -38,6 +38,9 @@ func (s *Stack) readyz(w http.ResponseWriter, _ *http.Request) {
 	}
 	for name, l := range s.logs {
 		check("log "+name, l.Health())
+		if f := frozen(r.Context(), l); f != "" {
+			checks["log "+name] = f
+		}
 	}
 	check("tuf", s.repo.Health().Err)
 	httpx.WriteJSON(w, http.StatusOK, map[string]any{"status": status, "checks": checks})

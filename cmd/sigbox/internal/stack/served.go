@@ -61,7 +61,7 @@ func servedLog(t *config.TLog, spec config.LogSpec) (l ServedLog, err error) {
 	}
 	switch spec.Face {
 	case config.FaceRekorV2:
-		l.Config.MaxEntry = min(l.Config.MaxEntry, maxV2Entry)
+		l.Config.MaxEntry, l.Config.SayFrozen = min(l.Config.MaxEntry, maxV2Entry), true
 	case config.FaceCT:
 		signed, l.Config.LeafInput = spec.Origin, certificate.LeafInput
 		if l.Chains, err = readChains(string(spec.Roots)); err != nil {

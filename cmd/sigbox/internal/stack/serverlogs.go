@@ -36,8 +36,13 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 	}
 	s.logs = opened
 	d := s.door(t.Listen)
+	var inactive []rekorv1.Shard
 	for i, l := range logs {
-		if err := s.addFace(d, l, opened[i]); err != nil {
+		if l.Face == config.FaceRekorV1 && !l.Active {
+			inactive = append(inactive, rekorv1.Shard{Log: opened[i], TreeID: l.TreeID, Signer: l.Signer})
+			continue
+		}
+		if err := s.addFace(d, l, opened[i], inactive); err != nil {
 			return fmt.Errorf("log %s: %w", l.Name, err)
 		}
 	}
@@ -67,16 +72,13 @@ func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error)
 	return engine, nil
 }
 
-// addFace adds the API of a log.
-func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine) error {
+// addFace adds the API of a log; inactive are the earlier shards of a Rekor v1 log.
+func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []rekorv1.Shard) error {
 	url, limits := string(s.cfg.TLog.PublicURL), s.cfg.TLog.Limits
 	switch l.Face {
 	case config.FaceRekorV1:
-		if !l.Active {
-			return errors.New("this version of sigbox serves one shard of Rekor v1")
-		}
 		face, err := rekorv1.New(rekorv1.Config{
-			Log: log, TreeID: l.TreeID, Signer: l.Signer, Kinds: kindsV1(), Logger: s.log,
+			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(), Logger: s.log,
 			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {
