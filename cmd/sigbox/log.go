@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/tlog"
@@ -21,26 +22,41 @@ func logCommand() *cobra.Command {
 	var f logFlags
 	cmd := &cobra.Command{
 		Use:   "log",
-		Short: "Look at, check, copy and freeze the logs of an instance",
-		Long: `Work on the transparency logs of an instance that "sigbox up" made: rekor-v1,
-rekor-v2 and ct. The commands read the instance's data directory, not its URLs.
+		Short: "Make, look at, check, copy, end and recover logs",
+		Long: `Work on transparency logs: those of an instance that "sigbox up" made (rekor-v1,
+rekor-v2 and ct), which --data names, or those of a configuration file of "sigbox
+serve", which --config names. The commands read databases and keys, not URLs.
 
-list, fsck and export only read, and work while the instance runs.`,
+list, fsck and export only read, and work while the instance or replicas run.`,
 		Example: `  sigbox log list
-  sigbox log fsck
+  sigbox log fsck --config /etc/sigbox/sigbox.yaml
   sigbox log export rekor-v2 --out /srv/www/log`,
 		Args: cobra.NoArgs,
 	}
 	cmd.PersistentFlags().StringVar(&f.data, "data", "./sigbox-data", "data directory of the instance")
 	cmd.PersistentFlags().StringVar(&f.database, "database", "", "PostgreSQL database of the logs, if the instance was made with one")
-	cmd.AddCommand(logListCommand(&f), logFsckCommand(&f), logExportCommand(&f), logFreezeCommand(&f))
+	cmd.PersistentFlags().StringVar(&f.config, "config", "", "configuration file of sigbox serve, instead of --data")
+	cmd.MarkFlagsMutuallyExclusive("config", "data")
+	cmd.MarkFlagsMutuallyExclusive("config", "database")
+	cmd.AddCommand(logListCommand(&f), logCreateCommand(&f), logFsckCommand(&f), logExportCommand(&f), logFreezeCommand(&f), logRecoverCommand(&f))
 	return cmd
 }
 
-type logFlags struct{ data, database string }
+type logFlags struct{ config, data, database string }
 
-// open opens the logs of the instance. Only who changes something locks it.
+// open opens the logs. Only who changes something locks the instance.
 func (f *logFlags) open(ctx context.Context, lock bool) (_ *stack.Logs, closeAll func() error, err error) {
+	if f.config != "" {
+		cfg, err := config.Load(f.config)
+		if err != nil {
+			return nil, nil, err
+		}
+		logs, err := stack.OpenConfiguredLogs(ctx, cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		return logs, logs.Close, nil
+	}
 	path, err := filepath.Abs(f.data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("data directory: %w", err)
@@ -59,7 +75,7 @@ func (f *logFlags) open(ctx context.Context, lock bool) (_ *stack.Logs, closeAll
 	return logs, func() error { return errors.Join(logs.Close(), dir.Close()) }, nil
 }
 
-// with runs do on the logs of the instance.
+// with runs do on the logs.
 func (f *logFlags) with(ctx context.Context, lock bool, do func(*stack.Logs) error) error {
 	logs, closeAll, err := f.open(ctx, lock)
 	if err != nil {
@@ -73,10 +89,11 @@ func logListCommand(f *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the logs with their sizes",
-		Long: `List the logs of an instance: the name that the other commands take, the origin
+		Long: `List the logs in the database: the name that the other commands take, the origin
 (the first line of its checkpoints), how many entries it has, whether it takes
 more (active) or not (frozen), when the last entry came, and the key id, which is
-SHA-256 of the public key and what clients call the log id.
+SHA-256 of the public key and what clients call the log id. "frozen, lost N" is a
+log that was frozen because N entries were lost: see "sigbox log recover".
 
 Nothing is verified: see "sigbox log fsck".`,
 		Example: `  sigbox log list
@@ -102,6 +119,8 @@ type listedLog struct {
 	Origin    string    `json:"origin"`
 	Size      int64     `json:"size"`
 	State     string    `json:"state"` // active or frozen
+	Lost      int64     `json:"lost,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
 	LastEntry time.Time `json:"last_entry"`
 	KeyID     string    `json:"key_id"` // hex
 }
@@ -114,7 +133,7 @@ func printLogs(out io.Writer, list []stack.LogState, asJSON bool) error {
 			LastEntry: time.UnixMilli(l.TimeMS).UTC(), KeyID: fmt.Sprintf("%x", l.KeySHA256),
 		}
 		if l.Frozen {
-			rows[i].State = "frozen"
+			rows[i].State, rows[i].Lost, rows[i].Reason = "frozen", l.Lost, l.Reason
 		}
 	}
 	if asJSON {
@@ -125,6 +144,9 @@ func printLogs(out io.Writer, list []stack.LogState, asJSON bool) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tORIGIN\tSIZE\tSTATE\tLAST ENTRY\tKEY ID")
 	for _, r := range rows {
+		if r.Lost > 0 {
+			r.State = fmt.Sprintf("frozen, lost %d", r.Lost)
+		}
 		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", r.Name, r.Origin, r.Size, r.State, r.LastEntry.Format(time.RFC3339), r.KeyID)
 	}
 	return table.Flush()
@@ -227,11 +249,16 @@ func logFreezeCommand(f *logFlags) *cobra.Command {
 		Short: "End a log for good: it is served on and takes no more entries",
 		Long: `Freeze a log. Its entries, proofs and last checkpoint are served on; whoever adds
 to it is refused (Rekor v1 and v2 answer 405, the CT log 403). There is no way
-back. While ct is frozen, no certificates are issued.
+back. The last checkpoint of a Rekor v2 log says that it is frozen, and when.
+While the CT log is frozen, no certificates are issued (503).
 
-The instance must be stopped: stop "sigbox up", freeze, start it again.`,
-		Example: `  sigbox log freeze rekor-v1 --yes`,
-		Args:    cobra.ExactArgs(1),
+An instance must be stopped: stop "sigbox up", freeze, start it again. Replicas of
+"sigbox serve" run on: entries that they are committing are in the log or refused,
+and all serve the last checkpoint within tlog.poll. (With tlog.guard.file the one
+process must be stopped, since it has the guard.)`,
+		Example: `  sigbox log freeze rekor-v1 --yes
+  sigbox log freeze rekor-2026 --config /etc/sigbox/sigbox.yaml --yes`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes {
 				return fmt.Errorf("a frozen log can never take entries again: to freeze %s, run the same command with --yes", args[0])

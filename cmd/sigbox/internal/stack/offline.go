@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/pg"
@@ -24,11 +25,23 @@ import (
 	"github.com/sigbox/sigbox/tlog/tiledir"
 )
 
-// Logs are the logs of an instance without its services, for looking at them, also while the
-// instance runs. Nothing is made or migrated.
+// Logs are the logs of an instance or of a configuration file without their services, for looking
+// at them and for what an operator does to them. Nothing is made or migrated.
 type Logs struct {
-	dir *instance.Dir
-	db  *databases
+	known []knownLog // that the configuration names, in its order
+	where string     // what names them, for errors
+	list  func(ctx context.Context) ([]tlog.Description, error)
+	store func(ctx context.Context, name string) (tlog.Store, error)
+	// openGuard opens what remembers the logs' heads, nil for nothing; it is closed with the rest.
+	openGuard func(ctx context.Context) (tlog.Guard, error)
+	close     []func() error
+	dir       *instance.Dir // nil where a configuration file names the logs
+}
+
+// knownLog is a log as the configuration has it.
+type knownLog struct {
+	config tlog.Config // without guard
+	seeds  func() ([]tlog.Entry, error)
 }
 
 // LogState is what a log says of itself; nothing in it is verified.
@@ -42,6 +55,28 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 	if err := checkKind(d, database); err != nil {
 		return nil, err
 	}
+	known, err := instanceLogs(d)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openExisting(ctx, d, database)
+	if err != nil {
+		return nil, err
+	}
+	l := &Logs{known: known, where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}, dir: d}
+	l.openGuard = func(context.Context) (tlog.Guard, error) {
+		g, err := openGuard(d)
+		if err != nil {
+			return nil, err
+		}
+		l.close = append([]func() error{g.Close}, l.close...)
+		return g, nil
+	}
+	return l, nil
+}
+
+// openExisting opens the databases of an instance and changes nothing.
+func openExisting(ctx context.Context, d *instance.Dir, database string) (*databases, error) {
 	file := d.File("sigbox.db")
 	if _, err := os.Stat(file); err != nil { // opening would make it
 		return nil, fmt.Errorf("database: %w", err)
@@ -62,28 +97,81 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Logs{dir: d, db: db}, nil
+	return db, nil
 }
 
-// Close gives the database back.
-func (l *Logs) Close() error { return l.db.Close() }
+// list returns the logs that there are.
+func (db *databases) list(ctx context.Context) ([]tlog.Description, error) {
+	if db.logs != nil {
+		return pgstore.List(ctx, db.logs)
+	}
+	return sqlitestore.List(ctx, db.file)
+}
+
+// instanceLogs are the logs that an instance has.
+func instanceLogs(d *instance.Dir) (list []knownLog, err error) {
+	m := &material{keys: map[string]crypto.Signer{}}
+	for _, role := range []string{roleRekorV1, roleRekorV2, roleCT} {
+		if m.keys[role], err = keys.Load(keyFile(d, role)); err != nil {
+			return nil, err
+		}
+	}
+	configs, err := logConfigs(d.Info, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{logRekorV1, logRekorV2, logCT} {
+		list = append(list, knownLog{config: configs[name]})
+	}
+	return list, nil
+}
+
+// OpenConfiguredLogs opens the logs of a configuration file.
+func OpenConfiguredLogs(ctx context.Context, c *config.Config) (*Logs, error) {
+	if c.TLog == nil {
+		return nil, fmt.Errorf("%s has no section tlog, and so no logs", c.File())
+	}
+	served, err := ServedLogs(c.TLog)
+	if err != nil {
+		return nil, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	stores, err := openLogDatabase(ctx, c.TLog, quiet)
+	if err != nil {
+		return nil, err
+	}
+	l := &Logs{where: c.File(), store: stores.Store, close: []func() error{stores.Close}}
+	for _, s := range served {
+		s.Config.Poll = 0
+		l.known = append(l.known, knownLog{config: s.Config, seeds: s.Seeds})
+	}
+	l.list = func(ctx context.Context) ([]tlog.Description, error) { return pgstore.List(ctx, stores.DB) }
+	l.openGuard = func(ctx context.Context) (tlog.Guard, error) {
+		err := stores.openGuard(ctx, c.TLog.Guard, quiet)
+		return stores.Guard, err
+	}
+	return l, nil
+}
+
+// Close gives databases and guard back.
+func (l *Logs) Close() error {
+	var errs []error
+	for _, c := range l.close {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
 
 // List returns the logs by name.
 func (l *Logs) List(ctx context.Context) ([]LogState, error) {
-	var list []tlog.Description
-	var err error
-	if l.db.logs != nil {
-		list, err = pgstore.List(ctx, l.db.logs)
-	} else {
-		list, err = sqlitestore.List(ctx, l.db.file)
-	}
+	list, err := l.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(list, func(a, b tlog.Description) int { return strings.Compare(a.Name, b.Name) })
 	states := make([]LogState, len(list))
 	for i, d := range list {
-		store, err := l.db.store(ctx, d.Name)
+		store, err := l.store(ctx, d.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -102,9 +190,14 @@ func (l *Logs) Fsck(ctx context.Context, name string, progress func(done, size i
 	if err != nil {
 		return checkpoint.Signed{}, err
 	}
-	a := audits()[name]
+	return tlog.Fsck(ctx, store, auditOf(cfg, progress))
+}
+
+// auditOf is what the leaves of a log are held to.
+func auditOf(cfg tlog.Config, progress func(done, size int64)) tlog.Audit {
+	a := audits()[cfg.Face]
 	a.Verifier, a.LeafInput, a.Progress = cfg.Signer.Verifier(), cfg.LeafInput, progress
-	return tlog.Fsck(ctx, store, a)
+	return a
 }
 
 // Export writes a log to a directory: see [tiledir.Export].
@@ -120,19 +213,14 @@ func (l *Logs) Export(ctx context.Context, name, dir string, progress func(done,
 	return tiledir.Export(ctx, leaves{log, cfg.LeafInput}, cfg.Signer.Verifier(), dir, progress)
 }
 
-// Freeze ends a log for good. The instance must be locked. A log that has lost history, or is
+// Freeze ends a log for good. An instance must be locked; the replicas of a configuration file may
+// run on, if their guard is not a file that one of them has. A log that has lost history, or is
 // damaged where it would go on, is not frozen. It returns false where the log is frozen already.
 func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error) {
-	cfg, store, err := l.log(ctx, name)
+	cfg, store, err := l.guarded(ctx, name)
 	if err != nil {
 		return false, err
 	}
-	guard, err := openGuard(l.dir)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, guard.Close()) }()
-	cfg.Guard = guard
 	log, err := tlog.Open(ctx, store, cfg)
 	if err != nil {
 		return false, err
@@ -147,24 +235,35 @@ func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error
 	return true, log.Freeze(ctx)
 }
 
-// log returns the configuration and the store of a log.
-func (l *Logs) log(ctx context.Context, name string) (cfg tlog.Config, _ tlog.Store, err error) {
-	m := &material{keys: map[string]crypto.Signer{}}
-	for _, role := range []string{roleRekorV1, roleRekorV2, roleCT} {
-		if m.keys[role], err = keys.Load(keyFile(l.dir, role)); err != nil {
-			return cfg, nil, err
+// find returns what the configuration says of a log.
+func (l *Logs) find(name string) (knownLog, error) {
+	var names []string
+	for _, k := range l.known {
+		if k.config.Name == name {
+			k.config.Clock, k.config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
+			return k, nil
 		}
+		names = append(names, k.config.Name)
 	}
-	configs, err := logConfigs(l.dir.Info, m)
+	return knownLog{}, fmt.Errorf("%s has no log %q: its logs are %s", l.where, name, strings.Join(names, ", "))
+}
+
+// log returns the configuration and the store of a log.
+func (l *Logs) log(ctx context.Context, name string) (tlog.Config, tlog.Store, error) {
+	k, err := l.find(name)
 	if err != nil {
-		return cfg, nil, err
+		return tlog.Config{}, nil, err
 	}
-	cfg, ok := configs[name]
-	if !ok {
-		return cfg, nil, fmt.Errorf("there is no log %q: the logs are %s, %s and %s", name, logRekorV1, logRekorV2, logCT)
+	store, err := l.store(ctx, name)
+	return k.config, store, err
+}
+
+// guarded is log with the guard opened.
+func (l *Logs) guarded(ctx context.Context, name string) (tlog.Config, tlog.Store, error) {
+	cfg, store, err := l.log(ctx, name)
+	if err == nil {
+		cfg.Guard, err = l.openGuard(ctx)
 	}
-	cfg.Clock, cfg.Logger = clock.System{}, slog.New(slog.DiscardHandler)
-	store, err := l.db.store(ctx, name)
 	return cfg, store, err
 }
 

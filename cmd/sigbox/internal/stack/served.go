@@ -140,30 +140,41 @@ type LogStores struct {
 // OpenLogStores opens and probes the database and the guard. A file guard is locked: it fails while
 // another process has it.
 func OpenLogStores(ctx context.Context, t *config.TLog, log *slog.Logger) (_ *LogStores, err error) {
-	s := &LogStores{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
-	if s.DB, err = s.open(ctx, t.Database, "tlog", log); err != nil {
-		return nil, fmt.Errorf("tlog.database: %w", err)
+	s, err := openLogDatabase(ctx, t, log)
+	if err != nil {
+		return nil, err
 	}
-	switch g := t.Guard; {
+	if err := s.openGuard(ctx, t.Guard, log); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openLogDatabase opens and probes the database and leaves the guard to whoever has it.
+func openLogDatabase(ctx context.Context, t *config.TLog, log *slog.Logger) (_ *LogStores, err error) {
+	s := &LogStores{}
+	if s.DB, err = s.open(ctx, t.Database, "tlog", log); err != nil {
+		return nil, errors.Join(fmt.Errorf("tlog.database: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *LogStores) openGuard(ctx context.Context, g *config.Guard, log *slog.Logger) error {
+	switch {
 	case g.Database != nil:
 		db, err := s.open(ctx, g.Database, "guard", log)
 		if err != nil {
-			return nil, fmt.Errorf("tlog.guard.database: %w", err)
+			return fmt.Errorf("tlog.guard.database: %w", err)
 		}
 		s.Guard = pgguard.New(db)
 	case g.File != "":
 		guard, err := fileguard.Open(string(g.File))
 		if err != nil {
-			return nil, fmt.Errorf("tlog.guard.file: %w", err)
+			return fmt.Errorf("tlog.guard.file: %w", err)
 		}
 		s.Guard, s.close = guard, append(s.close, guard.Close)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *LogStores) open(ctx context.Context, d *config.Database, schema string, log *slog.Logger) (*pg.DB, error) {
