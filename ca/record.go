@@ -7,7 +7,7 @@ import (
 )
 
 // Store keeps a row for every serial number that the key may have signed. Its methods return
-// after the row is durable. Implementations: ca/sqlstore.
+// after the row is durable. Implementations: ca/sqlstore, ca/pgstore.
 type Store interface {
 	// Intend records what is about to be signed. ErrSerialUsed if the serial number is known.
 	Intend(ctx context.Context, in Intent) error

@@ -188,7 +188,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestNewestPostgres(t *testing.T) {
-	for _, schema := range []string{"guard", "tlog"} {
+	for _, schema := range []string{"ca", "guard", "tlog", "tuf"} {
 		if got, err := migrations.NewestPostgres(schema); err != nil || got != int64(len(sqlFiles(t, "postgres", schema))) {
 			t.Errorf("%s: %d, %v", schema, got, err)
 		}

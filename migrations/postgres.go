@@ -14,7 +14,7 @@ import (
 // versionTable remembers the version of a schema of PostgreSQL, in that schema.
 const versionTable = "schema_version"
 
-// ApplyPostgres brings one schema ("tlog" or "guard") of a PostgreSQL database to the newest version
+// ApplyPostgres brings one schema ("ca", "guard", "tlog" or "tuf") of a PostgreSQL database to the newest version
 // this binary knows, making it where there is none. It fails, changing nothing, if the schema is
 // newer than that. Processes that migrate at the same time take turns.
 //

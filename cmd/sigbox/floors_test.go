@@ -38,7 +38,7 @@ var floors = []struct {
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"oidc/devidp", face},
 	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face},
 	{"cmd/*", command}, {"cmd/*/internal/*", command},
-	{"tlog/storetest", support}, {"tuf/tuftest", support}, {"tlog/logtest", support},
+	{"tlog/storetest", support}, {"tlog/logtest", support}, {"ca/storetest", support}, {"tuf/storetest", support}, {"tuf/tuftest", support},
 }
 
 // allowed are the arrows and libraries that the rules would refuse, each with its reason.

@@ -23,7 +23,7 @@ type Config struct {
 	// URL is a connection string as libpq reads it, a URL or key=value; required. Where it says
 	// nothing, libpq's environment variables (PGHOST, PGPASSFILE, ...) count.
 	URL string
-	// Schema is the schema of the service ("tlog", "guard"); required.
+	// Schema is the schema of the service ("ca", "guard", "tlog", "tuf"); required.
 	Schema string
 
 	Writers int32 // connections for transactions; default 4
