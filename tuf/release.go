@@ -73,10 +73,11 @@ type Archive struct {
 
 // Store keeps the repository. Implementations are safe for concurrent use.
 type Store interface {
-	// Update takes the repository's lock, which all replicas share, and calls f once with the
-	// current set. It stores what f returns and makes it current in one durable transaction. If f
-	// fails, or returns a set with the same versions, nothing is written. A (role, version) that
-	// is stored with other bytes is ErrConflict.
+	// Update takes the repository's lock, which all replicas share, and calls f with the current
+	// set. It stores what f returns and makes it current in one durable transaction. If f fails, or
+	// returns a set with the same versions, nothing is written. A (role, version) that is stored
+	// with other bytes is ErrConflict. f is called again, with what is current then, where the
+	// database has rolled back the transaction for a reason of its own.
 	Update(ctx context.Context, f func(cur Release) (next Release, err error)) error
 
 	// Versions returns the versions of the current set, zeros if there is none.
