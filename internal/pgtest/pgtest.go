@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -128,21 +129,47 @@ func (s *Server) Restart(t testing.TB, settings ...string) {
 	}
 }
 
+// Await waits until the server accepts connections, when it recovers by itself.
+func (s *Server) Await(t testing.TB) {
+	t.Helper()
+	if err := s.await(60 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // KillSession kills a process that serves a session of one of our writers with SIGKILL. PostgreSQL
-// ends all other sessions then, and recovers.
+// ends all other sessions then, and recovers; it has noticed when KillSession returns.
 func (s *Server) KillSession(t testing.TB) {
+	t.Helper()
+	pid := s.session(t)
+	if pid == 0 {
+		return
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("kill a session: %v", err)
+	}
+	for stat(pid) != nil {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// EndSession ends a session of one of our writers, as an administrator would.
+func (s *Server) EndSession(t testing.TB) {
+	t.Helper()
+	if pid := s.session(t); pid != 0 {
+		s.Exec(t, "postgres", fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+	}
+}
+
+// session returns the process of a session of one of our writers, of one that works if there is
+// one; 0 if they are all just connecting.
+func (s *Server) session(t testing.TB) (pid int) {
 	t.Helper()
 	c := s.Connect(t, "postgres")
 	defer c.Close(context.Background())
-	var pid int
 	err := c.QueryRow(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'sigbox writer' ORDER BY state = 'active' DESC, random() LIMIT 1").Scan(&pid)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return // they are all just connecting
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		t.Fatalf("look for a session: %v", err)
 	}
-	if err == nil {
-		err = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	if err != nil {
-		t.Errorf("kill a session: %v", err)
-	}
+	return pid
 }

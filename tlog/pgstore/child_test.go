@@ -12,6 +12,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/fileguard"
 	"github.com/sigbox/sigbox/tlog/logtest"
 	"github.com/sigbox/sigbox/tlog/pgguard"
 	"github.com/sigbox/sigbox/tlog/pgstore"
@@ -29,10 +31,13 @@ import (
 
 // orders are what a child process is told: to append to a log, as a replica of serve does.
 type orders struct {
-	URL, Guard string // connection strings
-	Key        string // file of the log's key
-	Prefix     string // of its entries
-	Workers    int
+	URL      string // connection string
+	Guard    string // connection string of the shared guard, or
+	GuardDir string // directory of a guard of its own
+	Key      string // file of the log's key
+	Prefix   string // of its entries
+	Workers  int
+	From     []int // by worker: the number of its first entry
 }
 
 const ordersVariable = "SIGBOX_TEST_ORDERS"
@@ -66,6 +71,7 @@ func obey(text string) error {
 	go func() { ended <- log.Run(running) }()
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
 	var wg sync.WaitGroup
+	wg.Go(func() { o.watch(ctx, log) })
 	for w := range o.Workers {
 		wg.Go(func() { o.work(ctx, log, w) })
 	}
@@ -75,7 +81,11 @@ func obey(text string) error {
 }
 
 func (o orders) work(ctx context.Context, log *tlog.Engine, worker int) {
-	for i := 0; ctx.Err() == nil; i++ {
+	first := 0
+	if worker < len(o.From) {
+		first = o.From[worker]
+	}
+	for i := first; ctx.Err() == nil && log.Health() == nil; i++ {
 		e := logtest.Entry(fmt.Sprintf("%s.%d.%d", o.Prefix, worker, i))
 		for ctx.Err() == nil && log.Health() == nil {
 			// An append that was begun is waited for: it says what became of the entry.
@@ -88,9 +98,30 @@ func (o orders) work(ctx context.Context, log *tlog.Engine, worker int) {
 				panic(err)
 			}
 			// One write: a line is written whole or not at all.
-			fmt.Printf("%s %d %d %x\n", e, r.Leaf.Index, r.Checkpoint.Size, r.Checkpoint.Root)
+			fmt.Printf("ack %s %d %d %x %t\n", e, r.Leaf.Index, r.Checkpoint.Size, r.Checkpoint.Root, r.Duplicate)
 			break
 		}
+	}
+}
+
+// watch writes down every head that readers could see, with a signature that verifies.
+func (o orders) watch(ctx context.Context, log *tlog.Engine) {
+	cfg, err := o.config()
+	if err != nil {
+		panic(err)
+	}
+	var last int64
+	for ; ctx.Err() == nil && log.Health() == nil; time.Sleep(time.Millisecond) {
+		shown, err := log.Checkpoint(ctx)
+		if err != nil || shown.Size == last {
+			continue
+		}
+		signed, err := cfg.Signer.Verifier().Open(shown.Note)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("head %d %x\n", signed.Size, signed.Root)
+		last = signed.Size
 	}
 }
 
@@ -122,6 +153,11 @@ func (o orders) tryOpen(ctx context.Context) (*tlog.Engine, error) {
 		}
 		cfg.Guard = pgguard.New(guard)
 	}
+	if o.GuardDir != "" {
+		if cfg.Guard, err = fileguard.Open(o.GuardDir); err != nil {
+			return nil, err
+		}
+	}
 	store, err := pgstore.Open(ctx, db, "test")
 	if err != nil {
 		return nil, err
@@ -139,18 +175,20 @@ func (o orders) config() (tlog.Config, error) {
 	return tlog.Config{Name: "test", Signer: signer, Logger: logger}, err
 }
 
-// witness collects what children acknowledge.
+// witness collects what children acknowledge and show.
 type witness struct {
 	mu    sync.Mutex
-	acks  map[string]int64
-	heads map[int64]string
+	acks  map[string]int64 // index by entry
+	heads map[int64]string // root by size
+	next  map[string]int   // by worker: the entry after the last that was acknowledged
+	known int              // acknowledgements of entries that were there already
 	grown *sync.Cond
 
 	children []*child
 }
 
 func newWitness() *witness {
-	w := &witness{acks: make(map[string]int64), heads: make(map[int64]string)}
+	w := &witness{acks: make(map[string]int64), heads: make(map[int64]string), next: make(map[string]int)}
 	w.grown = sync.NewCond(&w.mu)
 	return w
 }
@@ -158,20 +196,49 @@ func newWitness() *witness {
 func (w *witness) line(t testing.TB, line string) {
 	var entry, root string
 	var index, size int64
-	if _, err := fmt.Sscanf(line, "%s %d %d %s", &entry, &index, &size, &root); err != nil {
+	var duplicate bool
+	_, err := fmt.Sscanf(line, "head %d %s", &size, &root)
+	if err != nil {
+		_, err = fmt.Sscanf(line, "ack %s %d %d %s %t", &entry, &index, &size, &root, &duplicate)
+	}
+	if err != nil {
 		t.Errorf("a child says %q: %v", line, err)
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if at, ok := w.acks[entry]; ok && at != index {
-		t.Errorf("%s was acknowledged at %d and at %d", entry, at, index)
-	}
 	if r, ok := w.heads[size]; ok && r != root {
 		t.Errorf("two heads of size %d", size)
 	}
-	w.acks[entry], w.heads[size] = index, root
+	w.heads[size] = root
+	if entry == "" {
+		return
+	}
+	if at, ok := w.acks[entry]; ok && at != index {
+		t.Errorf("%s was acknowledged at %d and at %d", entry, at, index)
+	}
+	w.acks[entry] = index
+	if duplicate {
+		w.known++
+	}
+	dot := strings.LastIndexByte(entry, '.')
+	number, err := strconv.Atoi(entry[dot+1:])
+	if err != nil {
+		t.Errorf("a child says %q: %v", line, err)
+	}
+	w.next[entry[:dot]] = number + 1
 	w.grown.Broadcast()
+}
+
+// resume tells a child to go on behind the entries that one of its prefix had acknowledged: it
+// appends again what was in the hands of a process that was killed.
+func (w *witness) resume(o *orders) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.From = make([]int, o.Workers)
+	for i := range o.From {
+		o.From[i] = w.next[fmt.Sprintf("%s.%d", o.Prefix, i)]
+	}
 }
 
 // count returns how many entries are acknowledged.
@@ -257,7 +324,15 @@ func (w *witness) check(t testing.TB, store tlog.Store, cfg tlog.Config) {
 	for size, root := range w.heads {
 		have, err := log.Root(t.Context(), size)
 		if err != nil || hex.EncodeToString(have[:]) != root {
-			t.Errorf("a head of size %d was acknowledged that is no prefix of the log: %v", size, err)
+			t.Errorf("a head of size %d was shown that is no prefix of the log: %v", size, err)
+			continue
+		}
+		proof, err := log.Consistency(t.Context(), size, cp.Size)
+		if err == nil {
+			err = logtest.VerifyConsistency(size, cp.Size, proof, have, cp.Root)
+		}
+		if err != nil {
+			t.Errorf("a head of size %d, and the last: %v", size, err)
 		}
 	}
 	if int64(len(w.acks)) > cp.Size {

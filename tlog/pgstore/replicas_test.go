@@ -3,9 +3,6 @@ package pgstore_test
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -104,60 +101,4 @@ func TestStoppedReplica(t *testing.T) {
 	victim.stop(t)
 	other.stop(t)
 	w.check(t, store, cfg)
-}
-
-// TestKill ends processes with SIGKILL at random moments under load, again and again: a replica, one
-// session of PostgreSQL (which takes all of them along), or PostgreSQL itself.
-// SIGBOX_KILL_ROUNDS sets the number of rounds; SIGBOX_KILL_SEED repeats their order.
-func TestKill(t *testing.T) {
-	rounds, seed := number("SIGBOX_KILL_ROUNDS", 20), number("SIGBOX_KILL_SEED", time.Now().UnixNano())
-	t.Logf("%s=%d", "SIGBOX_KILL_SEED", seed)
-	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	server := pgtest.Start(t)
-	o, store, cfg := newReplicated(t, server)
-	w := newWitness()
-	var replicas [3]*child
-	start := func(i int, round int64) {
-		o.Prefix = fmt.Sprintf("replica%d.round%d", i, round)
-		replicas[i] = startChild(t, o, w)
-	}
-	for i := range replicas {
-		start(i, 0)
-	}
-	var slowest time.Duration
-	kills := make(map[string]int)
-	for round := int64(1); round <= rounds; round++ {
-		w.await(t, 1+random.IntN(200))
-		time.Sleep(time.Duration(random.IntN(20_000)) * time.Microsecond)
-		began := time.Now()
-		switch random.IntN(3) {
-		case 0:
-			i := random.IntN(len(replicas))
-			replicas[i].kill()
-			start(i, round)
-			kills["replica"]++
-		case 1:
-			server.KillSession(t)
-			kills["session"]++
-		case 2:
-			server.Kill(t)
-			server.Restart(t)
-			kills["PostgreSQL"]++
-		}
-		w.await(t, 1)
-		slowest = max(slowest, time.Since(began))
-	}
-	for _, c := range replicas {
-		c.stop(t)
-	}
-	w.check(t, store, cfg)
-	t.Logf("%d rounds, killed %v; %d entries acknowledged, all there; %d heads, each a prefix of the last; slowest acknowledgement after a kill %v",
-		rounds, kills, w.count(), len(w.heads), slowest.Round(time.Millisecond))
-}
-
-func number(variable string, otherwise int64) int64 {
-	if n, err := strconv.ParseInt(os.Getenv(variable), 10, 64); err == nil {
-		return n
-	}
-	return otherwise
 }
