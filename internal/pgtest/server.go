@@ -162,8 +162,11 @@ func (s *Server) kill() error {
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // no more children
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return err
+	}
+	for f := stat(pid); len(f) > 0 && f[0] != "T" && f[0] != "Z"; f = stat(pid) {
+		time.Sleep(time.Millisecond) // until it makes no more children
 	}
 	all := append(children(pid), pid)
 	for _, pid := range all {

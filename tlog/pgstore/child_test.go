@@ -135,28 +135,41 @@ func (o orders) open(ctx context.Context) (log *tlog.Engine, err error) {
 	return nil, err
 }
 
-func (o orders) tryOpen(ctx context.Context) (*tlog.Engine, error) {
+func (o orders) tryOpen(ctx context.Context) (log *tlog.Engine, err error) {
 	cfg, err := o.config()
 	if err != nil {
 		return nil, err
 	}
+	var opened []func()
+	defer func() {
+		for _, c := range opened {
+			if log == nil {
+				c() // or the next try finds the guard locked
+			}
+		}
+	}()
 	quick := pg.Config{URL: o.URL, Schema: "tlog"}
 	impatient(&quick)
 	db, err := pg.Open(ctx, quick)
 	if err != nil {
 		return nil, err
 	}
+	opened = append(opened, db.Close)
 	if o.Guard != "" {
 		guard, err := pg.Open(ctx, pg.Config{URL: o.Guard, Schema: "guard"})
 		if err != nil {
 			return nil, err
 		}
+		opened = append(opened, guard.Close)
 		cfg.Guard = pgguard.New(guard)
 	}
 	if o.GuardDir != "" {
-		if cfg.Guard, err = fileguard.Open(o.GuardDir); err != nil {
+		guard, err := fileguard.Open(o.GuardDir)
+		if err != nil {
 			return nil, err
 		}
+		opened = append(opened, func() { _ = guard.Close() })
+		cfg.Guard = guard
 	}
 	store, err := pgstore.Open(ctx, db, "test")
 	if err != nil {
