@@ -40,7 +40,7 @@ e2e: ## The released clients (cosign 2 and 3, rekor-cli) against the real binary
 
 proof: ## Tier 3, by hand: 500 kills, benchmarks; writes docs/figures
 	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_E2E_KILLS=500 ./e2e/run -run 'TestKill|TestFigures' -v
-	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_KILL_ROUNDS=500 go test -run '^TestKill$$' -count=1 -timeout 4h ./tlog/pgstore
+	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_KILL_ROUNDS=500 SIGBOX_ALL_FAULTS=1 go test -run '^(TestKill|TestFaults)$$' -count=1 -timeout 4h ./tlog/pgstore
 	$(MAKE) bench
 	@echo '== NOT RUN: 10 million entries and peers come with the PostgreSQL issue'
 

@@ -238,13 +238,13 @@ func TestSynchronousWaitCancelled(t *testing.T) {
 				defer close(answered)
 				r, updates, err = v.append(t)
 			}()
-			first := awaitSync(t, server, 0)
+			first := awaitSync(t, server)
 			if h, err := v.healthy.Head(t.Context()); err != nil || h.Size != 251 {
 				t.Errorf("readers see size %d, %v before the standby has it", h.Size, err)
 			}
 			server.Exec(t, "postgres", "SELECT "+how+"("+first+")")
 			// The engine asks under the lock, finds the entry, and waits for the standby again.
-			awaitSync(t, server, 1)
+			awaitSync(t, server)
 			select {
 			case <-answered:
 				t.Errorf("answered with no standby: %+v, %v", r.Leaf, err)
@@ -263,8 +263,8 @@ func TestSynchronousWaitCancelled(t *testing.T) {
 	}
 }
 
-// awaitSync waits until a session that is not the first one waits for a standby, and returns it.
-func awaitSync(t testing.TB, server *pgtest.Server, commits int) (pid string) {
+// awaitSync waits until a session waits for a standby, and returns it.
+func awaitSync(t testing.TB, server *pgtest.Server) (pid string) {
 	t.Helper()
 	c := server.Connect(t, "postgres")
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
