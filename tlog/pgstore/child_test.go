@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -11,10 +12,12 @@ import (
 	"log/slog"
 	"os"
 	osexec "os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +40,8 @@ type orders struct {
 	Key      string // file of the log's key
 	Prefix   string // of its entries
 	Workers  int
-	From     []int // by worker: the number of its first entry
+	From     []int  // by worker: the number of its first entry
+	StopAt   string // the point at which it stops itself (SIGSTOP) once, after SIGUSR1
 }
 
 const ordersVariable = "SIGBOX_TEST_ORDERS"
@@ -91,6 +95,7 @@ func (o orders) work(ctx context.Context, log *tlog.Engine, worker int) {
 			// An append that was begun is waited for: it says what became of the entry.
 			r, err := log.Append(context.WithoutCancel(ctx), e)
 			if err != nil {
+				fmt.Printf("failed %s\n", e)
 				time.Sleep(10 * time.Millisecond) // as Retry-After would have it
 				continue
 			}
@@ -175,7 +180,27 @@ func (o orders) tryOpen(ctx context.Context) (log *tlog.Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.StopAt != "" {
+		store.UseHook(o.stopper())
+	}
 	return tlog.Open(ctx, store, cfg)
+}
+
+// stopper stops the process at a point, when it was asked to.
+func (o orders) stopper() tlog.Hook {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	return func(point string) error {
+		if point != o.StopAt {
+			return nil
+		}
+		select {
+		case <-asked:
+			return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		default:
+			return nil
+		}
+	}
 }
 
 func (o orders) config() (tlog.Config, error) {
@@ -190,18 +215,19 @@ func (o orders) config() (tlog.Config, error) {
 
 // witness collects what children acknowledge and show.
 type witness struct {
-	mu    sync.Mutex
-	acks  map[string]int64 // index by entry
-	heads map[int64]string // root by size
-	next  map[string]int   // by worker: the entry after the last that was acknowledged
-	known int              // acknowledgements of entries that were there already
-	grown *sync.Cond
+	mu     sync.Mutex
+	acks   map[string]int64 // index by entry
+	heads  map[int64]string // root by size
+	next   map[string]int   // by worker: the entry after the last that was acknowledged
+	known  int              // acknowledgements of entries that were there already
+	failed map[string]int   // appends that were refused, by entry
+	grown  *sync.Cond
 
 	children []*child
 }
 
 func newWitness() *witness {
-	w := &witness{acks: make(map[string]int64), heads: make(map[int64]string), next: make(map[string]int)}
+	w := &witness{acks: make(map[string]int64), heads: make(map[int64]string), next: make(map[string]int), failed: make(map[string]int)}
 	w.grown = sync.NewCond(&w.mu)
 	return w
 }
@@ -210,6 +236,12 @@ func (w *witness) line(t testing.TB, line string) {
 	var entry, root string
 	var index, size int64
 	var duplicate bool
+	if e, ok := strings.CutPrefix(line, "failed "); ok {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.failed[e]++
+		return
+	}
 	_, err := fmt.Sscanf(line, "head %d %s", &size, &root)
 	if err != nil {
 		_, err = fmt.Sscanf(line, "ack %s %d %d %s %t", &entry, &index, &size, &root, &duplicate)
@@ -271,6 +303,26 @@ func (w *witness) countOf(prefix string) (n int) {
 		}
 	}
 	return n
+}
+
+// failedOf returns how many appends failed of entries with a prefix.
+func (w *witness) failedOf(prefix string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for e, times := range w.failed {
+		if strings.HasPrefix(e, prefix) {
+			n += times
+		}
+	}
+	return n
+}
+
+// awaitOf waits until n more entries with a prefix are acknowledged.
+func (w *witness) awaitOf(t testing.TB, prefix string, n int) {
+	t.Helper()
+	for want := w.countOf(prefix) + n; w.countOf(prefix) < want; {
+		w.await(t, 1)
+	}
 }
 
 // await waits until n more entries are acknowledged.
@@ -399,6 +451,28 @@ func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.read
 	_ = c.cmd.Wait()
+}
+
+func (c *child) signal(t testing.TB, s os.Signal) {
+	if err := c.cmd.Process.Signal(s); err != nil {
+		t.Errorf("signal a child: %v", err)
+	}
+}
+
+// stopAtPoint asks the process to stop itself at its point, and waits until it has.
+func (c *child) stopAtPoint(t testing.TB) {
+	t.Helper()
+	c.signal(t, syscall.SIGUSR1)
+	for {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])); f[0] == "T" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // stop lets the process drain its log.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/internal/pgtest"
+	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/logtest"
 )
 
@@ -56,26 +57,69 @@ func TestReplicas(t *testing.T) {
 	newWitness().check(t, store, cfg)
 }
 
-// TestStoppedReplica stops a process in the middle of COPY, with the head locked, and goes on with
-// another one. The stopped one wakes up later, finds its session gone, and goes on too.
-func TestStoppedReplica(t *testing.T) {
-	server := pgtest.Shared(t)
-	o, store, cfg := newReplicated(t, server)
-	proxy := server.Proxy(t)
-	w := newWitness()
-	stopped := o
-	stopped.Prefix = "stopped"
-	stopped.URL = proxy.Through(t, o.URL)
-	victim := startChild(t, stopped, w)
-	w.await(t, 20)
+// TestSilentReplica stops a process, or cuts it off from the network without a word, while it holds
+// the head. The other one goes on before the engine has tried it three times: none of its appends
+// fails. The silent one wakes up later, finds its session gone, and goes on too.
+func TestSilentReplica(t *testing.T) {
+	for name, c := range map[string]struct {
+		at        string // the point; "" for the middle of COPY
+		partition bool
+	}{
+		"stopped between two statements": {tlog.PointLeafInserted, false},
+		"stopped in the middle of COPY":  {"", false},
+		"stopped before COMMIT":          {tlog.PointTxPrecommit, false},
+		"cut off between two statements": {tlog.PointLeafInserted, true},
+		"cut off in the middle of COPY":  {"", true},
+		"cut off before COMMIT":          {tlog.PointTxPrecommit, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, store, cfg := newReplicated(t, pgtest.Shared(t))
+			proxy := pgtest.Shared(t).Proxy(t)
+			w := newWitness()
+			silent, other := o, o
+			silent.Prefix, silent.URL, silent.StopAt = "silent", proxy.Through(t, o.URL), c.at
+			other.Prefix = "other"
+			victim, healthy := startChild(t, silent, w), startChild(t, other, w)
+			w.awaitOf(t, "silent", 20)
+			w.awaitOf(t, "other", 20)
+			if c.at == "" {
+				halfACopy(t, proxy, victim, c.partition)
+			} else {
+				victim.stopAtPoint(t)
+			}
+			if c.partition {
+				proxy.Set(func(bool, []byte) pgtest.Verdict { return pgtest.Hold })
+				victim.signal(t, syscall.SIGCONT)
+			}
+			began, failed := time.Now(), w.failedOf("other")
+			w.awaitOf(t, "other", other.Workers+1) // one more than were on their way
+			t.Logf("the other replica went on after %v", time.Since(began).Round(time.Millisecond))
+			w.awaitOf(t, "other", 200)
+			if n := w.failedOf("other") - failed; n > 0 {
+				t.Errorf("%d appends of the other replica failed meanwhile", n)
+			}
+			proxy.Set(nil)
+			proxy.Close() // what was dropped is not sent again, as TCP would
+			victim.signal(t, syscall.SIGCONT)
+			w.awaitOf(t, "silent", 20)
+			victim.stop(t)
+			healthy.stop(t)
+			w.check(t, store, cfg)
+		})
+	}
+}
+
+// halfACopy lets the first half of a COPY through, and then nothing; it stops the process too, or
+// leaves that it.
+func halfACopy(t testing.TB, proxy *pgtest.Proxy, victim *child, partition bool) {
 	var once sync.Once
 	inCopy := make(chan bool)
 	proxy.Set(func(fromClient bool, data []byte) pgtest.Verdict {
 		verdict := pgtest.Forward
-		if i := bytes.Index(data, []byte("PGCOPY\n")); fromClient && i >= 0 {
+		if fromClient && bytes.Contains(data, []byte("PGCOPY\n")) {
 			once.Do(func() {
-				if err := victim.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-					t.Error(err)
+				if !partition {
+					victim.signal(t, syscall.SIGSTOP)
 				}
 				verdict = pgtest.Half
 				close(inCopy)
@@ -84,21 +128,4 @@ func TestStoppedReplica(t *testing.T) {
 		return verdict
 	})
 	<-inCopy
-	o.Prefix = "other"
-	started := time.Now()
-	other := startChild(t, o, w)
-	w.await(t, 1)
-	t.Logf("the other replica wrote after %v, its start included", time.Since(started).Round(time.Millisecond))
-	w.await(t, 200)
-	proxy.Set(nil)
-	if err := victim.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Error(err)
-	}
-	before := w.countOf("stopped")
-	for w.countOf("stopped") < before+20 {
-		w.await(t, 1)
-	}
-	victim.stop(t)
-	other.stop(t)
-	w.check(t, store, cfg)
 }

@@ -3,12 +3,14 @@ package pgstore_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/fileguard"
 	"github.com/sigbox/sigbox/tlog/logtest"
 )
 
@@ -36,11 +38,28 @@ func appendNumbered(t testing.TB, log tlog.Log, from, to int) {
 	}
 }
 
-// TestRestoredBackup restores a backup, and an empty database, under a guard in another one.
+// guards are the two that there are: a file for one writer, and a row in another PostgreSQL that
+// replicas share.
+func guards(t testing.TB) map[string]tlog.Guard {
+	file, err := fileguard.Open(filepath.Join(t.TempDir(), "guard"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	return map[string]tlog.Guard{"file": file, "shared": openGuard(t, newGuardURL(t))}
+}
+
+// TestRestoredBackup restores a backup, and an empty database, under each guard.
 func TestRestoredBackup(t *testing.T) {
+	for name, guard := range guards(t) {
+		t.Run(name, func(t *testing.T) { testRestoredBackup(t, guard) })
+	}
+}
+
+func testRestoredBackup(t *testing.T, guard tlog.Guard) {
 	server := pgtest.Shared(t)
 	o, store, cfg := newReplicated(t, server)
-	cfg.Guard = openGuard(t, o.Guard)
+	cfg.Guard = guard
 	log := logtest.Open(t, store, cfg)
 	appendNumbered(t, log, 1, 20)
 	older := backup(t, server, databaseOf(t, o.URL))
@@ -75,7 +94,7 @@ func databaseOf(t testing.TB, connection string) string {
 // TestFailOver loses the primary under a running process that knows both servers by name. A
 // synchronous standby has everything, and the log goes on; another one lacks the last commits.
 func TestFailOver(t *testing.T) {
-	for name, synchronous := range map[string]bool{"synchronous": true, "lossy": false} {
+	for name, synchronous := range map[string]bool{"synchronous": true, "lossy, file": false, "lossy, shared": false} {
 		t.Run(name, func(t *testing.T) {
 			primary := pgtest.Start(t)
 			database := newDatabase(t, primary)
@@ -83,7 +102,10 @@ func TestFailOver(t *testing.T) {
 			if synchronous {
 				primary.SetSync(t, "standby")
 			}
-			guard := openGuard(t, newGuardURL(t))
+			guard := guards(t)["shared"]
+			if name == "lossy, file" {
+				guard = guards(t)["file"]
+			}
 			cfg := logtest.Config(t, func(c *tlog.Config) { c.Guard = guard })
 			both := fmt.Sprintf("postgres://postgres@%s,%s/%s?sslmode=disable&target_session_attrs=read-write", primary.Address(), standby.Address(), database)
 			store := openStore(t, openDB(t, both, impatient), "test")
