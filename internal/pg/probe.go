@@ -29,6 +29,10 @@ var demands = []demand{
 	{"session_replication_role", "replica", "triggers that guard the tables do not run", "set session_replication_role = origin (ALTER DATABASE or ALTER ROLE)"},
 }
 
+// direct is the remedy for a pooler. One in session mode may do; PgBouncer either refuses settings
+// that it does not know or drops them.
+const direct = "connect to PostgreSQL itself, or through a pooler in session mode that passes session settings on (PgBouncer does not)"
+
 // Probe checks that the server can be trusted with a log, and names every setting that is amiss,
 // with the remedy, in one error that wraps [ErrUnsafe]. It also refuses a schema of another version
 // than this binary's, and a pooler that gives each transaction another session.
@@ -36,7 +40,7 @@ func (d *DB) Probe(ctx context.Context) error {
 	conn, err := d.single(ctx)
 	if err != nil {
 		if strings.Contains(err.Error(), "unsupported startup parameter") {
-			return fmt.Errorf("%w: a pooler that drops session settings stands before it: connect to PostgreSQL itself, or through a pooler in session mode: %w", ErrUnsafe, err)
+			return fmt.Errorf("%w: a pooler that refuses session settings stands before it: %s: %w", ErrUnsafe, direct, err)
 		}
 		return Fault("connect to the database", err)
 	}
@@ -51,7 +55,7 @@ func (d *DB) Probe(ctx context.Context) error {
 		return err
 	}
 	if pooled {
-		problems = append(problems, "transactions of two connections run in one session: a pooler in transaction mode stands before it; connect to PostgreSQL itself, or through a pooler in session mode")
+		problems = append(problems, "transactions of two connections run in one session: a pooler in transaction mode stands before it; "+direct)
 	}
 	version, err := d.schema(ctx, conn)
 	if err != nil {
@@ -82,6 +86,15 @@ func (d *DB) settings(ctx context.Context, conn *pgx.Conn) (problems []string, e
 		}
 		if value == want.not {
 			problems = append(problems, fmt.Sprintf("%s is %s: %s; %s", want.setting, value, want.why, want.remedy))
+		}
+	}
+	for _, setting := range []string{"enable_seqscan", "jit", "plan_cache_mode"} {
+		var value string
+		if err := conn.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&value); err != nil {
+			return nil, Fault("read the setting "+setting, err)
+		}
+		if value != session[setting] {
+			problems = append(problems, fmt.Sprintf("%s is %s, though the session was begun with %s: a pooler that drops session settings stands before it; %s", setting, value, session[setting], direct))
 		}
 	}
 	var number int

@@ -115,7 +115,7 @@ func TestConnectionStringIsNotQuoted(t *testing.T) {
 func TestProbePooler(t *testing.T) {
 	s := pgtest.Shared(t)
 	name, _ := newDatabase(t, s)
-	for mode, refuses := range map[string]string{"transaction": "a pooler in transaction mode", "strict": "a pooler that drops session settings"} {
+	for mode, refuses := range map[string]string{"transaction": "a pooler in transaction mode", "strict": "a pooler that refuses session settings"} {
 		wantUnsafe(t, startPooler(t, s.URL(name), mode == "strict")+"/"+name+"?sslmode=disable", refuses, "session mode")
 	}
 }

@@ -227,6 +227,9 @@ func (s *Server) TCP(database string) string {
 // Address returns the host and port of the server.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
+// User returns the user that the server runs as; nil for the one of this process.
+func (s *Server) User() *syscall.Credential { return s.uid }
+
 // Dir returns the directory above the data directory, which belongs to the server's user.
 func (s *Server) Dir() string { return s.dir }
 
