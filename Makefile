@@ -3,7 +3,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check lint unit vuln test postgres e2e proof bench
+.PHONY: help build run check lint unit vuln test postgres e2e proof bench proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ build: ## Build bin/sigbox, a static binary
 
 run: ## Run the whole stack on loopback (the same as go run ./cmd/sigbox up)
 	go run ./cmd/sigbox up
+
+proto: ## Generate the Go code of proto/ again (a test fails where it is out of date)
+	go run ./proto/internal/generate
 
 check: lint unit vuln ## Tier 1, minutes: lint, unit and differential tests, fuzz seeds, with the race detector
 	@echo '== check passed. NOT RUN by this tier: PostgreSQL and released clients (make test); many kills, figures (make proof)'
