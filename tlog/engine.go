@@ -32,6 +32,7 @@ type Engine struct {
 	running atomic.Bool
 
 	published atomic.Pointer[view]  // what readers see; the guard holds it
+	news      news                  // tells of every new published
 	halted    atomic.Pointer[error] // why the log takes no entries any more
 
 	// The sequencer's own, touched by Open and then by Run only.

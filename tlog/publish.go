@@ -91,6 +91,7 @@ func (e *Engine) publish(ctx context.Context, v *view, g *growth) error {
 
 func (e *Engine) show(v *view) {
 	e.published.Store(v)
+	e.news.tell()
 	e.metrics.size.Set(float64(e.tip.edge.size))
 	e.metrics.published.Set(float64(v.edge.size))
 	if v.state.Frozen {

@@ -82,18 +82,9 @@ func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error
 
 // add checks a chain, appends its leaf and signs the promise over what the log then holds.
 func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.SignedCertificateTimestamp, error) {
-	chain, err := s.roots.verify(raw, precert, s.clock.Now())
+	e, err := s.parse(raw, precert)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
-	}
-	var e *certificate.Entry
-	if precert {
-		e, err = certificate.NewPrecert(chain[0], chain[1:])
-	} else {
-		e, err = certificate.NewX509(chain[0], chain[1:])
-	}
-	if err != nil {
-		return ct.SignedCertificateTimestamp{}, refusef("%v", err)
 	}
 	receipt, err := s.log.Append(ctx, e)
 	if err != nil {
@@ -104,6 +95,33 @@ func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.Signed
 		return ct.SignedCertificateTimestamp{}, err
 	}
 	return s.signer.sct(entry)
+}
+
+// Parse checks a chain of DER certificates as add-chain does, or as add-pre-chain if precert, and
+// returns the entry of its leaf. Errors are fit for the client.
+func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
+	e, err := s.parse(chain, precert)
+	if err != nil {
+		return nil, err // not e: a nil *Entry is not a nil tlog.Entry
+	}
+	return e, nil
+}
+
+// parse checks a chain and returns the entry of its leaf. Errors are refusals.
+func (s *Server) parse(raw [][]byte, precert bool) (e *certificate.Entry, err error) {
+	chain, err := s.roots.verify(raw, precert, s.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	if precert {
+		e, err = certificate.NewPrecert(chain[0], chain[1:])
+	} else {
+		e, err = certificate.NewX509(chain[0], chain[1:])
+	}
+	if err != nil {
+		return nil, refusef("%v", err)
+	}
+	return e, nil
 }
 
 // logged returns the entry as the log holds it, once it is sure that the log holds this very

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 )
 
@@ -45,11 +46,29 @@ func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Pro
 	if err != nil {
 		return nil, err
 	}
+	return parse(s.kinds, body)
+}
+
+// Parse reads a proposed entry as POST /api/v1/log/entries does, and verifies the signatures in it.
+// Errors are fit for the client; those of an entry, and not of its JSON, wrap [entry.ErrInvalid].
+func Parse(kinds entry.Kinds, body []byte) (tlog.Entry, error) {
+	if err := checkJSON(body, "proposedEntry"); err != nil {
+		return nil, err
+	}
+	e, err := parse(kinds, body)
+	if err != nil {
+		return nil, err // not e: a nil Proposed is not a nil tlog.Entry
+	}
+	return e, nil
+}
+
+// parse reads a proposed entry from JSON that was checked.
+func parse(kinds entry.Kinds, body []byte) (entry.Proposed, error) {
 	kind, spec, err := decodeProposed(body, "proposedEntry", "")
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.kinds.Parse(kind, spec)
+	e, err := kinds.Parse(kind, spec)
 	if err == nil {
 		err = e.Insertable()
 	}
@@ -68,13 +87,14 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) (
 	if err != nil {
 		return nil, err
 	}
+	return body, checkJSON(body, name)
+}
+
+func checkJSON(body []byte, name string) error {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, schema(codeRequired, "%s in body is required", name)
+		return schema(codeRequired, "%s in body is required", name)
 	}
-	if err := httpx.CheckJSON(body); err != nil {
-		return nil, err
-	}
-	return body, nil
+	return httpx.CheckJSON(body)
 }
 
 // jsonType says whether the body is declared as JSON in UTF-8.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	rekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	pb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
@@ -13,9 +12,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/rpcerr"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -62,21 +61,11 @@ func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody,
 // refuse turns an error into the status that the client is told and logs the cause.
 func (s *Server) refuse(ctx context.Context, err error) *status.Status {
 	st := statusOf(err)
-	cause := err
-	if c := entry.Cause(err); c != nil {
-		cause = c
-	}
-	level := slog.LevelInfo
-	switch st.Code() {
-	case codes.Unknown, codes.DataLoss, codes.Unavailable:
-		level = slog.LevelError
-	}
-	s.logger.Log(ctx, level, "rekor v2: request refused",
-		"request_id", httpx.RequestID(ctx), "code", st.Code().String(), "message", st.Message(), "cause", cause)
+	rpcerr.Log(ctx, s.logger, "rekor v2", st, err)
 	return st
 }
 
-// statusOf is the table from our errors to gRPC's.
+// statusOf is the table from our errors to gRPC's: upstream's codes and words where it has them.
 func statusOf(err error) *status.Status {
 	switch {
 	case errors.Is(err, errKind):
@@ -89,16 +78,12 @@ func statusOf(err error) *status.Status {
 		return status.New(codes.Unimplemented, "log frozen")
 	case errors.Is(err, tlog.ErrBusy):
 		return status.New(codes.Unavailable, "reached max pushback; retry")
-	case errors.Is(err, tlog.ErrUnavailable):
-		return status.New(codes.Unavailable, "the log cannot be reached now; retry")
 	case errors.Is(err, tlog.ErrNotFound), errors.Is(err, tlog.ErrRange):
 		return status.New(codes.NotFound, "no such tile")
-	case errors.Is(err, context.Canceled):
-		return status.New(codes.Canceled, "client disconnected during request")
-	case errors.Is(err, context.DeadlineExceeded):
-		return status.New(codes.DeadlineExceeded, "deadline exceeded")
-	case errors.Is(err, tlog.ErrCorrupt):
-		return status.New(codes.DataLoss, "integrity check failed")
 	}
-	return status.New(codes.Unknown, "failed to integrate entry")
+	st := rpcerr.Status(err)
+	if st.Code() == codes.Internal {
+		return status.New(codes.Unknown, "failed to integrate entry")
+	}
+	return st
 }

@@ -95,14 +95,24 @@ func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) { pb.RegisterRekorServer(
 // errKind refuses everything but a hashedrekord, with the words that clients may look for.
 var errKind = fmt.Errorf("%w: invalid type, must be hashedrekord", entry.ErrInvalid)
 
-// create appends an entry and returns it with its proof, or the stored one where the log holds
-// it already. Errors are tlog's and entry's.
-func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
+// Parse reads a request as CreateEntry does, and verifies the signature in it. Errors wrap
+// [entry.ErrInvalid] and are fit for the client.
+func Parse(req *pb.CreateEntryRequest) (tlog.Entry, error) {
 	spec, ok := req.GetSpec().(*pb.CreateEntryRequest_HashedRekordRequestV002)
 	if !ok {
 		return nil, errKind
 	}
 	e, err := hashedrekord2.Parse(spec.HashedRekordRequestV002)
+	if err != nil {
+		return nil, err // not e: a nil *Entry is not a nil tlog.Entry
+	}
+	return e, nil
+}
+
+// create appends an entry and returns it with its proof, or the stored one where the log holds
+// it already. Errors are tlog's and entry's.
+func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
+	e, err := Parse(req)
 	if err != nil {
 		return nil, err
 	}
