@@ -23,6 +23,7 @@ var table = []struct {
 	{tlog.ErrFrozen, codes.FailedPrecondition, "the log is frozen and takes no entries"},
 	{tlog.ErrBusy, codes.Unavailable, "too many entries are waiting; retry"},
 	{tlog.ErrUnavailable, codes.Unavailable, "the log cannot be reached now; retry"},
+	{tlog.ErrTransient, codes.Unavailable, "the log cannot be reached now; retry"},
 	{tlog.ErrNotFound, codes.NotFound, "not found"},
 	{tlog.ErrRange, codes.OutOfRange, "beyond the published head"},
 	{context.Canceled, codes.Canceled, "client disconnected during request"},

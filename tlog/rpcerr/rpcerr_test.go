@@ -28,6 +28,7 @@ func TestStatus(t *testing.T) {
 		{tlog.ErrUnavailable, codes.Unavailable},
 		{fmt.Errorf("%w: %w", tlog.ErrUnavailable, tlog.ErrRollback), codes.Unavailable},
 		{fmt.Errorf("%w: %w", tlog.ErrUnavailable, tlog.ErrCorrupt), codes.Unavailable},
+		{tlog.ErrTransient, codes.Unavailable},
 		{tlog.ErrNotFound, codes.NotFound},
 		{tlog.ErrRange, codes.OutOfRange},
 		{tlog.ErrCorrupt, codes.DataLoss},
