@@ -33,10 +33,10 @@ var floors = []struct {
 	{"internal/*", ground}, {"keys", ground}, {"migrations", ground}, {"proto/sigbox/*/*", ground},
 	{"tlog/tile", ground}, {"tlog/checkpoint", ground},
 	{"tlog", domain}, {"tlog/entry", domain}, {"tlog/entry/*", domain}, {"ca", domain}, {"ca/profile", domain},
-	{"oidc", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain},
-	{"*/*store", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tuf/mirrordir", adapter},
+	{"tlog/rpcerr", domain}, {"oidc", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain},
+	{"*/*store", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tlog/follow", adapter},
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"oidc/devidp", face},
-	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face},
+	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face}, {"tlog/logrpc", face},
 	{"cmd/*", command}, {"cmd/*/internal/*", command},
 	{"tlog/storetest", support}, {"tlog/logtest", support}, {"ca/storetest", support}, {"tuf/storetest", support}, {"tuf/tuftest", support}, {"proto/internal/generate", support},
 }

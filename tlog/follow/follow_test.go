@@ -137,7 +137,7 @@ func TestFrozenLogEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := logtest.Open(t, store, cfg)
-			logtest.Fill(t, log, 0, 600)
+			logtest.Fill(t, log, 0, 1500)
 			freeze := func() {
 				if err := log.Freeze(t.Context()); err != nil {
 					t.Error(err)
@@ -150,7 +150,7 @@ func TestFrozenLogEnds(t *testing.T) {
 			serve(t, ln, newService(t, log, func(c *logrpc.Config) { c.Heartbeat = 5 * time.Millisecond }).RegisterGRPC)
 			b := newBook(follow.State{})
 			save := func(ctx context.Context, batch follow.Batch) error {
-				if when == "while it catches up" && batch.State.Size < 600 || when == "while it waits" && batch.State.Size == 600 {
+				if when == "while it catches up" && batch.State.Size < 1500 || when == "while it waits" && batch.State.Size == 1500 {
 					freeze()
 				}
 				return b.save(ctx, batch)
@@ -161,8 +161,8 @@ func TestFrozenLogEnds(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if b.state.Size != 600 {
-				t.Errorf("the follower has %d entries of 600", b.state.Size)
+			if b.state.Size != 1500 {
+				t.Errorf("the follower has %d entries of 1500", b.state.Size)
 			}
 			b.check(t, log, 0)
 		})

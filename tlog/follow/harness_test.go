@@ -2,6 +2,8 @@ package follow_test
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -39,7 +41,7 @@ func serve(t testing.TB, ln net.Listener, register func(grpc.ServiceRegistrar)) 
 	go func() { done <- s.Serve(ln) }()
 	stop = sync.OnceFunc(func() {
 		s.Stop()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("serve: %v", err)
 		}
 	})
@@ -52,7 +54,7 @@ func newService(t testing.TB, log logrpc.Engine, options ...func(*logrpc.Config)
 	t.Helper()
 	c := logrpc.Config{
 		Logs: []logrpc.Log{{Name: name, Origin: logtest.Origin, Face: "test", Engine: log}},
-		Pace: time.Millisecond,
+		Pace: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, o := range options {
 		o(&c)

@@ -23,6 +23,9 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	drainTimeout      = 20 * time.Second
+	streamPatience    = 15 * time.Second // with a client that takes nothing; less than drainTimeout
+	pingAfter         = 30 * time.Second // without a frame, to find dead peers
+	pingTimeout       = 15 * time.Second
 )
 
 // Listen opens a TCP listener on a loopback address. host is what URLs say: the host part of
@@ -90,7 +93,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, secure *tls.Con
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, Protocols: new(http.Protocols),
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	srv.Protocols.SetHTTP1(true)
 	// gRPC shares the port: sigstore-java dials the CA URL's authority.

@@ -27,9 +27,7 @@ import (
 	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
-	"github.com/sigbox/sigbox/tlog/entry"
-	"github.com/sigbox/sigbox/tlog/entry/dsse"
-	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
+	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
 	"github.com/sigbox/sigbox/tlog/tiles"
@@ -58,10 +56,12 @@ type Stack struct {
 	db       *databases
 	closers  []io.Closer // before db
 	logs     map[string]*tlog.Engine
+	ct       *ctlog.Server
 	repo     *tuf.Repository
 	registry *prometheus.Registry
 	mux      *http.ServeMux
 	grpc     *grpc.Server
+	service  *logrpc.Server
 }
 
 // Open builds the services over an existing instance and publishes the trust root if its URLs
@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA} {
+	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -112,6 +112,8 @@ func (s *Stack) FirstRoot() []byte {
 func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	// Followers' streams never finish by themselves.
+	defer context.AfterFunc(ctx, s.service.Drain)()
 	services, work := errgroup.WithContext(work)
 	for _, l := range s.logs {
 		services.Go(func() error {
@@ -138,6 +140,9 @@ func (s *Stack) handler() http.Handler {
 func shared(web http.Handler, rpc *grpc.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && httpx.MediaType(r) == "application/grpc" {
+			if r.URL.Path == logrpc.FollowPath {
+				w = httpx.Streaming(w, streamPatience)
+			}
 			rpc.ServeHTTP(w, r)
 			return
 		}
@@ -218,6 +223,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.ct = ct
 	ct.Register(s.mux)
 	authority, err := ca.New(ca.Config{
 		Key: s.m.keys[roleCAIntermediate], Chain: s.m.caChain, SCTs: ct, SCTKey: s.m.keys[roleCT].Public(),
