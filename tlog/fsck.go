@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/transparency-dev/merkle/compact"
 
@@ -17,16 +19,17 @@ type Audit struct {
 	Verifier  *checkpoint.Verifier                // the log's origin and key; required
 	LeafInput func(stored []byte) ([]byte, error) // as Config.LeafInput
 	// Identity returns what Entry.Identity gave for a leaf. Default: identities are not looked at.
+	// It and Keys are called by several goroutines at once, for leaves whose hash is right.
 	Identity func(Leaf) ([32]byte, error)
-	// Keys returns the search keys that a leaf must be found under, or ErrUnknownKeys. Default:
-	// keys are not looked at.
+	// Keys returns the search keys that a leaf must be found under, all of them or, with
+	// ErrUnknownKeys, those that are known. Default: keys are not looked at.
 	Keys func(Leaf) ([][]byte, error)
 	// Progress is told now and then how many leaves of the log are checked. Default: nobody is.
 	Progress func(done, size int64)
 }
 
-// ErrUnknownKeys is what Audit.Keys returns for a leaf whose search keys cannot be recomputed from
-// what is stored. Such a leaf may have any.
+// ErrUnknownKeys is what Audit.Keys returns for a leaf of which not all search keys can be
+// recomputed from what is stored. Such a leaf may have any beside those that can.
 var ErrUnknownKeys = errors.New("tlog: search keys cannot be recomputed")
 
 // Fsck recomputes a log from its leaves: every leaf hash, tile and root, the checkpoint, the
@@ -34,7 +37,7 @@ var ErrUnknownKeys = errors.New("tlog: search keys cannot be recomputed")
 // it found to be good, or an ErrCorrupt that names the first row which is not. The log may be in
 // use; what is appended meanwhile is not looked at.
 func Fsck(ctx context.Context, store Store, a Audit) (checkpoint.Signed, error) {
-	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0)}
+	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0), open: make(map[int64]bool)}
 	signed, err := f.run(ctx)
 	if err != nil {
 		return checkpoint.Signed{}, fmt.Errorf("fsck: %w", err)
@@ -46,11 +49,14 @@ type fsck struct {
 	Audit
 	store  Store
 	head   Head
-	tree   *compact.Range
-	timeMS int64 // of the last leaf
-	keys   int64 // that must be stored
-	more   bool  // keys that are not known may be stored too
+	tree   *compact.Range // of the leaves that are checked
+	timeMS int64          // of the last of them
 	tails  [8][]tile.Hash
+
+	// Search keys are compared range by range.
+	from int64          // where the range of leaves begins whose keys are not compared yet
+	want []keyRow       // their keys
+	open map[int64]bool // those of which not all keys are known
 }
 
 func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
@@ -70,67 +76,80 @@ func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
 	if signed.Size != f.head.Size || signed.Root != f.head.Root {
 		return signed, fmt.Errorf("%w: the head row is not that of its checkpoint", ErrCorrupt)
 	}
-	for from := int64(0); from < f.head.Size; from += tile.Width {
-		if err := f.bundle(ctx, from, min(from+tile.Width, f.head.Size)); err != nil {
-			return signed, err
-		}
-		if f.Progress != nil {
-			f.Progress(min(from+tile.Width, f.head.Size), f.head.Size)
-		}
+	if err := f.leaves(ctx); err != nil {
+		return signed, err
 	}
 	return signed, f.finish(ctx)
 }
 
-// bundle checks up to 256 leaves.
-func (f *fsck) bundle(ctx context.Context, from, to int64) error {
-	leaves, err := f.store.Leaves(ctx, from, to)
-	if err != nil {
-		return err
-	}
-	identities := make([][32]byte, len(leaves))
-	for i, l := range leaves {
-		if l.Index != from+int64(i) {
-			return fmt.Errorf("%w: leaf %d is missing", ErrCorrupt, from+int64(i))
+// leaves reads and checks all leaves. Bundles are read and hashed ahead, several at once, and put
+// together in order.
+func (f *fsck) leaves(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer stop()
+	ahead := 2 * runtime.GOMAXPROCS(0)
+	next := int64(0)
+	queue := make([]chan *bundle, 0, ahead)
+	for len(queue) > 0 || next < f.head.Size {
+		for ; len(queue) < ahead && next < f.head.Size; next += tile.Width {
+			c, from, to := make(chan *bundle, 1), next, min(next+tile.Width, f.head.Size)
+			readers.Go(func() { c <- f.read(ctx, from, to) })
+			queue = append(queue, c)
 		}
-		if err := f.leaf(ctx, l); err != nil {
+		b := <-queue[0]
+		queue = queue[1:]
+		if err := f.add(ctx, b); err != nil {
 			return err
 		}
-		identities[i] = l.Identity
-	}
-	if int64(len(leaves)) != to-from {
-		return fmt.Errorf("%w: leaf %d is missing", ErrCorrupt, from+int64(len(leaves)))
-	}
-	found, err := f.store.Find(ctx, identities)
-	if err != nil {
-		return err
-	}
-	for _, l := range leaves {
-		if at, ok := found[l.Identity]; !ok || at.Index != l.Index || at.TimeMS != l.TimeMS {
-			return fmt.Errorf("%w: leaf %d is not found by its identity", ErrCorrupt, l.Index)
+		if f.Progress != nil {
+			f.Progress(f.done(), f.head.Size)
 		}
 	}
-	return f.checkKeys(ctx, leaves)
+	return nil
 }
 
-func (f *fsck) leaf(ctx context.Context, l Leaf) error {
-	hash, err := leafHash(f.LeafInput, l)
-	if err != nil {
-		return err
+// done is how many leaves are checked.
+func (f *fsck) done() int64 { return int64(f.tree.End()) }
+
+// add puts the next bundle on top of the leaves before it. An error names the first row that is not
+// good, leaves before tiles.
+func (f *fsck) add(ctx context.Context, b *bundle) error {
+	err := f.grow(ctx, b)
+	if err == nil {
+		err = b.err
 	}
-	if hash != l.Hash {
-		return fmt.Errorf("%w: leaf %d hashes to %x, its row says %x", ErrCorrupt, l.Index, hash, l.Hash)
+	damaged := errors.Is(err, ErrCorrupt) // a search key of an earlier leaf may be too
+	if end := f.done(); damaged || err == nil && (end%keyRange == 0 || end == f.head.Size) {
+		if e := f.compareKeys(ctx, end); e != nil {
+			return e
+		}
 	}
-	if l.TimeMS < f.timeMS || l.TimeMS > f.head.TimeMS {
-		return fmt.Errorf("%w: leaf %d has time %d, the one before it %d, the head %d", ErrCorrupt, l.Index, l.TimeMS, f.timeMS, f.head.TimeMS)
+	return err
+}
+
+func (f *fsck) grow(ctx context.Context, b *bundle) error {
+	for _, l := range b.leaves {
+		if l.timeMS < f.timeMS || l.timeMS > f.head.TimeMS {
+			return fmt.Errorf("%w: leaf %d has time %d, the one before it %d, the head %d", ErrCorrupt, f.done(), l.timeMS, f.timeMS, f.head.TimeMS)
+		}
+		f.timeMS = l.timeMS
+		index := f.done()
+		for _, k := range l.keys {
+			f.want = append(f.want, keyRow{index, k})
+		}
+		if l.open {
+			f.open[index] = true
+		}
+		if err := f.tree.Append(l.hash[:], nil); err != nil {
+			return err
+		}
+		if err := f.push(ctx, 0, index, l.hash); err != nil {
+			return err
+		}
 	}
-	f.timeMS = l.TimeMS
-	if err := f.checkIdentity(l); err != nil {
-		return err
-	}
-	if err := f.tree.Append(hash[:], nil); err != nil {
-		return err
-	}
-	return f.push(ctx, 0, l.Index, hash)
+	return nil
 }
 
 func (a Audit) checkIdentity(l Leaf) error {
@@ -168,39 +187,6 @@ func (f *fsck) push(ctx context.Context, level int, i int64, h tile.Hash) error 
 	return f.push(ctx, level+1, n, root)
 }
 
-func (f *fsck) checkKeys(ctx context.Context, leaves []Leaf) error {
-	if f.Keys == nil {
-		return nil
-	}
-	var keys []Key
-	for _, l := range leaves {
-		list, err := f.Keys(l)
-		if errors.Is(err, ErrUnknownKeys) {
-			f.more = true
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%w: leaf %d: search keys: %w", ErrCorrupt, l.Index, err)
-		}
-		distinct := make(map[string]bool, len(list))
-		for _, k := range list {
-			if !distinct[string(k)] {
-				distinct[string(k)] = true
-				keys = append(keys, Key{Key: k, Index: l.Index})
-			}
-		}
-	}
-	f.keys += int64(len(keys))
-	missing, err := f.store.MissingKeys(ctx, keys)
-	if err != nil {
-		return err
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: search key %x of leaf %d is missing", ErrCorrupt, missing[0].Key, missing[0].Index)
-	}
-	return nil
-}
-
 // finish checks the root and looks for rows that nothing accounts for.
 func (f *fsck) finish(ctx context.Context) error {
 	if root := foldRange(f.tree.Hashes()); root != f.head.Root {
@@ -208,15 +194,6 @@ func (f *fsck) finish(ctx context.Context) error {
 	}
 	if f.head.Size > 0 && f.timeMS != f.head.TimeMS {
 		return fmt.Errorf("%w: the head has time %d, the last leaf %d", ErrCorrupt, f.head.TimeMS, f.timeMS)
-	}
-	if f.Keys != nil {
-		n, err := f.store.KeyCount(ctx, f.head.Size)
-		if err != nil {
-			return err
-		}
-		if n < f.keys || n > f.keys && !f.more {
-			return fmt.Errorf("%w: %d search keys are stored, the leaves have %d", ErrCorrupt, n, f.keys)
-		}
 	}
 	return f.beyond(ctx)
 }

@@ -19,6 +19,7 @@ type lying struct {
 	leaves func([]tlog.Leaf) []tlog.Leaf
 	find   func(map[[32]byte]tlog.Found)
 	head   func(*tlog.Head)
+	keys   func(each func(tlog.Key) error, k tlog.Key) error
 }
 
 type lyingTx struct {
@@ -47,6 +48,15 @@ func (l *lying) Head(ctx context.Context) (tlog.Head, error) {
 		l.head(&h)
 	}
 	return h, err
+}
+
+func (l *lying) Keys(ctx context.Context, from, to int64, each func(tlog.Key) error) error {
+	return l.Store.Keys(ctx, from, to, func(k tlog.Key) error {
+		if l.keys != nil {
+			return l.keys(each, k)
+		}
+		return each(k)
+	})
 }
 
 func (l *lying) Find(ctx context.Context, ids [][32]byte) (map[[32]byte]tlog.Found, error) {
@@ -120,6 +130,25 @@ func TestWrongIndexOfADuplicate(t *testing.T) {
 	}
 }
 
+// noKeysFor audits one entry as if it had no search keys.
+func noKeysFor(index int64) func(tlog.Leaf) ([][]byte, error) {
+	return func(l tlog.Leaf) ([][]byte, error) {
+		if l.Index == index {
+			return nil, nil
+		}
+		return logtest.Entry(l.Data).Keys(), nil
+	}
+}
+
+// elsewhere says that an entry is at another index.
+func elsewhere(i int) func(map[[32]byte]tlog.Found) {
+	return func(found map[[32]byte]tlog.Found) {
+		if id := logtest.Numbered(i).Identity(); found[id] != (tlog.Found{}) {
+			found[id] = tlog.Found{Index: 3}
+		}
+	}
+}
+
 func TestFsckSeesWhatNoRowShows(t *testing.T) {
 	store, cfg := &lying{Store: memstore.New()}, logtest.Config(t)
 	create(t, store, cfg, numbered(0, 600)...)
@@ -162,15 +191,23 @@ func TestFsckSeesWhatNoRowShows(t *testing.T) {
 			store.head = func(h *tlog.Head) { h.Size, h.Root = 512, small }
 		}, "head row"},
 		"a key that no leaf has": {func(a *tlog.Audit) {
-			a.Keys = func(l tlog.Leaf) ([][]byte, error) {
-				if l.Index == 5 {
-					return nil, nil
+			a.Keys = noKeysFor(5)
+		}, "leaf 5 is found under a search key that it does not have"},
+		"a key that is stored twice": {func(*tlog.Audit) {
+			store.keys = func(each func(tlog.Key) error, k tlog.Key) error {
+				if k.Index == 300 {
+					return errors.Join(each(k), each(k))
 				}
-				return logtest.Entry(l.Data).Keys(), nil
+				return each(k)
 			}
-		}, "600 search keys are stored, the leaves have 599"},
+		}, "leaf 300 is found under a search key that it does not have, or twice"},
+		"a known key of a leaf with others, missing": {func(a *tlog.Audit) {
+			a.Keys = func(l tlog.Leaf) ([][]byte, error) { return [][]byte{[]byte("none")}, tlog.ErrUnknownKeys }
+		}, "search key of leaf 0 is missing"},
+		"a key, and a later leaf": {func(a *tlog.Audit) { a.Keys = noKeysFor(5); store.find = elsewhere(400) }, "leaf 5 is found under"},
+		"a leaf, and a later key": {func(a *tlog.Audit) { a.Keys = noKeysFor(400); store.find = elsewhere(9) }, "leaf 9 is not found"},
 		"an identity that is found elsewhere": {func(*tlog.Audit) {
-			store.find = func(found map[[32]byte]tlog.Found) { found[logtest.Numbered(9).Identity()] = tlog.Found{Index: 3} }
+			store.find = elsewhere(9)
 		}, "leaf 9 is not found"},
 		"a leaf with its hash, replaced together": {func(*tlog.Audit) {
 			store.leaves = func(list []tlog.Leaf) []tlog.Leaf {

@@ -141,12 +141,11 @@ type Store interface {
 	// Search returns the first limit indexes below size whose entries carry any (and=false) or
 	// all (and=true) of the keys, ascending, each once.
 	Search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error)
-	// Keys returns the search keys of the leaves with from <= index < to, in any order.
-	// Attestations returns the attestations of those leaves, by index. They are for Recover.
-	Keys(ctx context.Context, from, to int64) ([]Key, error)
+	// Keys calls each with every search key that Search finds for an index with
+	// from <= index < to, in any order. Key.Key is only good until each returns. It is for Fsck
+	// and Recover.
+	Keys(ctx context.Context, from, to int64, each func(Key) error) error
+	// Attestations returns the attestations of the leaves with from <= index < to, by index. It is
+	// for Recover.
 	Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error)
-	// MissingKeys returns those of keys that are not stored. KeyCount returns how many are
-	// stored for indexes below size. They are for Fsck.
-	MissingKeys(ctx context.Context, keys []Key) ([]Key, error)
-	KeyCount(ctx context.Context, size int64) (int64, error)
 }

@@ -105,11 +105,9 @@ type Base struct {
 	keys [][]byte
 }
 
-// NewBase returns the base of an entry with that canonical body. Search keys are lower-cased, as
-// queries are; a key that repeats or is longer than 512 bytes is left out, and so is what comes
-// after the first 100.
+// NewBase returns the base of an entry with that canonical body and what [SearchKeys] makes of keys.
 func NewBase(body []byte, keys []string) Base {
-	return Base{body: body, id: tile.LeafHash(body), keys: searchKeys(keys)}
+	return Base{body: body, id: tile.LeafHash(body), keys: SearchKeys(keys)}
 }
 
 // Identity returns the leaf hash of the body: what Rekor calls the entry's UUID.
@@ -124,7 +122,9 @@ func (b *Base) Encode(_, _ int64) (leaf, stored []byte, err error) { return b.bo
 // Keys returns the search keys.
 func (b *Base) Keys() [][]byte { return b.keys }
 
-func searchKeys(keys []string) [][]byte {
+// SearchKeys returns keys as an entry has them: lower-cased, as queries are; a key that repeats or is
+// longer than 512 bytes is left out, and so is what comes after the first 100.
+func SearchKeys(keys []string) [][]byte {
 	out := make([][]byte, 0, min(len(keys), maxKeys))
 	seen := make([]string, 0, cap(out))
 	for _, k := range keys {

@@ -53,6 +53,23 @@ func ParseKey(data []byte) (*Key, error) {
 	return k, nil
 }
 
+// ReadKey reads what [Key.PEM] gave, for its fingerprint and subjects: what was checked then is not
+// checked again, and there is no Public. Errors wrap ErrInvalid.
+func ReadKey(canonical []byte) (*Key, error) {
+	block, _ := pem.Decode(canonical)
+	switch {
+	case block == nil:
+		return nil, Invalidf("public key is not PEM")
+	case block.Type == pemKey:
+		return &Key{pem: canonical}, nil
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, Invalid("certificate cannot be parsed", err)
+	}
+	return &Key{pem: canonical, certs: []*x509.Certificate{cert}}, nil
+}
+
 func parsePublic(der []byte) (*Key, error) {
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {

@@ -265,17 +265,18 @@ func (s *Store) Search(_ context.Context, keys [][]byte, and bool, size int64, l
 }
 
 // Keys implements [tlog.Store].
-func (s *Store) Keys(_ context.Context, from, to int64) ([]tlog.Key, error) {
-	return view(s, func(d *data) (keys []tlog.Key, err error) {
-		for k, indexes := range d.keys {
+func (s *Store) Keys(_ context.Context, from, to int64, each func(tlog.Key) error) error {
+	_, err := view(s, func(d *data) (_ struct{}, err error) {
+		for key, indexes := range d.keys {
 			for _, i := range indexes {
-				if i >= from && i < to {
-					keys = append(keys, tlog.Key{Key: []byte(k), Index: i})
+				if i >= from && i < to && err == nil {
+					err = each(tlog.Key{Key: []byte(key), Index: i})
 				}
 			}
 		}
-		return keys, nil
+		return struct{}{}, err
 	})
+	return err
 }
 
 // Attestations implements [tlog.Store].
@@ -288,31 +289,5 @@ func (s *Store) Attestations(_ context.Context, from, to int64) (map[int64][]byt
 			}
 		}
 		return found, nil
-	})
-}
-
-// MissingKeys implements [tlog.Store].
-func (s *Store) MissingKeys(_ context.Context, keys []tlog.Key) ([]tlog.Key, error) {
-	return view(s, func(d *data) (missing []tlog.Key, err error) {
-		for _, k := range keys {
-			if !slices.Contains(d.keys[string(k.Key)], k.Index) {
-				missing = append(missing, k)
-			}
-		}
-		return missing, nil
-	})
-}
-
-// KeyCount implements [tlog.Store].
-func (s *Store) KeyCount(_ context.Context, size int64) (int64, error) {
-	return view(s, func(d *data) (n int64, err error) {
-		for _, indexes := range d.keys {
-			for _, i := range indexes {
-				if i < size {
-					n++
-				}
-			}
-		}
-		return n, nil
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/sigbox/sigbox/tlog"
 )
@@ -48,12 +50,24 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return found, nil
 }
 
-func (r reader) missingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
-	list, slots, indexes := make([][]byte, len(keys)), make([]int64, len(keys)), make([]int64, len(keys))
-	for i, k := range keys {
-		list[i], slots[i], indexes[i] = append([]byte{}, k.Key...), slot(k), k.Index
+// keys reads whole regions through their index. A row under a slot that is not its own is one that
+// no search finds.
+func (r reader) keys(ctx context.Context, from, to int64, each func(tlog.Key) error) error {
+	if from >= to {
+		return nil
 	}
-	return collect(ctx, r, func(row pgx.CollectableRow) (k tlog.Key, err error) {
-		return k, row.Scan(&k.Key, &k.Index)
-	}, missingKeysSQL, r.log, list, slots, indexes)
+	first, end := from>>regionBits<<hashBits, ((to-1)>>regionBits+1)<<hashBits
+	rows, err := r.q.Query(ctx, keysSQL, r.log, first, end, from, to)
+	if err != nil {
+		return err
+	}
+	var k tlog.Key
+	var at int64
+	_, err = pgx.ForEachRow(rows, []any{&k.Index, &at, (*pgtype.DriverBytes)(&k.Key)}, func() error {
+		if at != slot(k) {
+			return fmt.Errorf("%w: search key %x of leaf %d is in slot %d, not in %d", tlog.ErrCorrupt, k.Key, k.Index, at, slot(k))
+		}
+		return each(k)
+	})
+	return err
 }

@@ -28,12 +28,8 @@ const (
 		`WHERE cardinality($2::bytea[]) = (SELECT count(*) FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), ` +
 		`LATERAL (SELECT FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx = a.idx LIMIT 1) hit) ` +
 		`ORDER BY a.idx LIMIT $7`
-	missingKeysSQL = `SELECT wanted.key, wanted.idx FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]) AS wanted (key, slot, idx) ` +
-		`LEFT JOIN LATERAL (SELECT true AS there FROM tlog.tlog_key WHERE slot = wanted.slot AND log_id = $1 AND key = wanted.key AND idx = wanted.idx LIMIT 1) hit ON true ` +
-		`WHERE there IS NULL`
-	keysSQL     = `SELECT key, idx FROM tlog.tlog_key WHERE slot >= $4 AND slot < $5 AND log_id = $1 AND idx >= $2 AND idx < $3`
-	attestsSQL  = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
-	keyCountSQL = `SELECT count(*) FROM tlog.tlog_key WHERE log_id = $1 AND idx < $2`
+	keysSQL    = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
+	attestsSQL = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 
 	// A name or an origin that is taken returns no row.
 	insertLogSQL  = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`

@@ -180,22 +180,6 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return r.search(ctx, keys, and, size, limit)
 }
 
-// Keys implements [tlog.Store]. It reads the whole region of the index that each leaf is in.
-func (s *Store) Keys(ctx context.Context, from, to int64) (keys []tlog.Key, err error) {
-	r, err := s.reader(ctx)
-	if err != nil || from >= to {
-		return nil, err
-	}
-	first, last := from>>regionBits, (to-1)>>regionBits
-	err = s.unhurried(ctx, func(tx pgx.Tx) error {
-		keys, err = collect(ctx, reader{q: tx}, func(row pgx.CollectableRow) (k tlog.Key, err error) {
-			return k, row.Scan(&k.Key, &k.Index)
-		}, keysSQL, r.log, from, to, first<<hashBits, (last+1)<<hashBits)
-		return err
-	})
-	return keys, fault("read search keys", err)
-}
-
 // Attestations implements [tlog.Store].
 func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error) {
 	r, err := s.reader(ctx)
@@ -212,31 +196,17 @@ func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]b
 	return found, err
 }
 
-// MissingKeys implements [tlog.Store].
-func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
+// Keys implements [tlog.Store].
+func (s *Store) Keys(ctx context.Context, from, to int64, each func(tlog.Key) error) error {
 	r, err := s.reader(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r.missingKeys(ctx, keys)
-}
-
-// KeyCount implements [tlog.Store]. It reads the whole index, for as long as that takes.
-func (s *Store) KeyCount(ctx context.Context, size int64) (n int64, err error) {
-	r, err := s.reader(ctx)
-	if err != nil {
-		return 0, err
-	}
-	err = s.unhurried(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, keyCountSQL, r.log, size).Scan(&n) })
-	return n, fault("count search keys", err)
-}
-
-// unhurried runs a query that may take long.
-func (s *Store) unhurried(ctx context.Context, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+	return fault("read search keys", pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // it lasts as long as each does
 			return err
 		}
-		return f(tx)
-	})
+		r.q = tx
+		return r.keys(ctx, from, to, each)
+	}))
 }

@@ -21,11 +21,10 @@ const (
 	searchAnySQL = `SELECT DISTINCT idx FROM tlog_key WHERE log_id = ? AND key IN (SELECT unhex(value) FROM json_each(?)) AND idx < ? ORDER BY idx LIMIT ?`
 	searchAllSQL = `SELECT idx FROM tlog_key WHERE log_id = ?1 AND key IN (SELECT unhex(value) FROM json_each(?2)) AND idx < ?3 ` +
 		`GROUP BY idx HAVING count(*) = (SELECT count(DISTINCT value) FROM json_each(?2)) ORDER BY idx LIMIT ?4`
-	missingKeysSQL = `SELECT unhex(k.value ->> 0), k.value ->> 1 FROM json_each(?2) k ` +
-		`WHERE NOT EXISTS (SELECT 1 FROM tlog_key WHERE log_id = ?1 AND key = unhex(k.value ->> 0) AND idx = k.value ->> 1)`
-	keysSQL     = `SELECT key, idx FROM tlog_key WHERE log_id = ? AND idx >= ? AND idx < ?`
-	attestsSQL  = `SELECT idx, data FROM attestation WHERE log_id = ? AND idx >= ? AND idx < ?`
-	keyCountSQL = `SELECT count(*) FROM tlog_key WHERE log_id = ? AND idx < ?`
+	// The keys of an entry are found by its index, and each of them then as a search finds it.
+	keysSQL = `SELECT k.key, k.idx FROM tlog_key i INDEXED BY tlog_key_idx CROSS JOIN tlog_key k ON k.log_id = i.log_id AND k.key = i.key AND k.idx = i.idx ` +
+		`WHERE i.log_id = ? AND i.idx >= ? AND i.idx < ?`
+	attestsSQL = `SELECT idx, data FROM attestation WHERE log_id = ? AND idx >= ? AND idx < ?`
 
 	insertLogSQL    = `INSERT INTO tlog (name, origin, face, key_sha256, created_ms) VALUES (?, ?, ?, ?, ?)`
 	insertHeadSQL   = `INSERT INTO tlog_head (log_id, size, root, time_ms, checkpoint) VALUES (?, ?, ?, ?, ?)`
@@ -48,8 +47,8 @@ type statements struct {
 	read  queries // on the reading connections
 	write queries // on the writing connection
 
-	searchAny, searchAll, keys, attests, missingKeys, keyCount *sql.Stmt // reading
-	insertLeaf, insertTile, insertKey, insertAttest, setHead   *sql.Stmt // writing
+	searchAny, searchAll, keys, attests                      *sql.Stmt // reading
+	insertLeaf, insertTile, insertKey, insertAttest, setHead *sql.Stmt // writing
 }
 
 func (q *queries) list() map[**sql.Stmt]string {
@@ -77,7 +76,6 @@ func prepare(ctx context.Context, read, write *sql.DB) (_ *statements, err error
 	for db, list := range map[*sql.DB][]map[**sql.Stmt]string{
 		read: {s.read.list(), {
 			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL, &s.keys: keysSQL, &s.attests: attestsSQL,
-			&s.missingKeys: missingKeysSQL, &s.keyCount: keyCountSQL,
 		}},
 		write: {s.write.list(), {
 			&s.insertLeaf: insertLeafSQL, &s.insertTile: insertTileSQL, &s.insertKey: insertKeySQL,
@@ -109,6 +107,6 @@ func (s *statements) close() error {
 			closeAll(*stmt)
 		}
 	}
-	closeAll(s.searchAny, s.searchAll, s.keys, s.attests, s.missingKeys, s.keyCount, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
+	closeAll(s.searchAny, s.searchAll, s.keys, s.attests, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
 	return errors.Join(errs...)
 }

@@ -3,8 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -198,15 +196,6 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return search(ctx, stmt, r.log, keys, size, limit)
 }
 
-// Keys implements [tlog.Store]. It reads all search keys of the log.
-func (s *Store) Keys(ctx context.Context, from, to int64) ([]tlog.Key, error) {
-	r, err := s.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return collect(ctx, s.stmts.keys, func(sc scanner) (k tlog.Key, err error) { return k, sc.Scan(&k.Key, &k.Index) }, r.log, from, to)
-}
-
 // Attestations implements [tlog.Store].
 func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error) {
 	r, err := s.reader(ctx)
@@ -221,30 +210,25 @@ func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]b
 	return found, err
 }
 
-// MissingKeys implements [tlog.Store].
-func (s *Store) MissingKeys(ctx context.Context, keys []tlog.Key) ([]tlog.Key, error) {
+// Keys implements [tlog.Store].
+func (s *Store) Keys(ctx context.Context, from, to int64, each func(tlog.Key) error) error {
 	r, err := s.reader(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	list := make([][2]any, len(keys))
-	for i, k := range keys {
-		list[i] = [2]any{hex.EncodeToString(k.Key), k.Index}
-	}
-	arg, err := json.Marshal(list)
+	rows, err := s.stmts.keys.QueryContext(ctx, r.log, from, to)
 	if err != nil {
-		return nil, err
+		return fault("read search keys", err)
 	}
-	return collect(ctx, s.stmts.missingKeys, func(sc scanner) (k tlog.Key, err error) {
-		return k, sc.Scan(&k.Key, &k.Index)
-	}, r.log, string(arg))
-}
-
-// KeyCount implements [tlog.Store].
-func (s *Store) KeyCount(ctx context.Context, size int64) (n int64, err error) {
-	r, err := s.reader(ctx)
-	if err != nil {
-		return 0, err
+	defer rows.Close()
+	for rows.Next() {
+		var k tlog.Key
+		if err := rows.Scan((*sql.RawBytes)(&k.Key), &k.Index); err != nil {
+			return fault("read search keys", err)
+		}
+		if err := each(k); err != nil {
+			return err
+		}
 	}
-	return n, fault("count search keys", s.stmts.keyCount.QueryRowContext(ctx, r.log, size).Scan(&n))
+	return fault("read search keys", rows.Err())
 }

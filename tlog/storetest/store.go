@@ -313,15 +313,30 @@ func testSearch(t *testing.T, f Fixture) {
 			t.Errorf("search %q and=%v size=%d limit=%d: %v, %v; want %v", c.keys, c.and, c.size, c.limit, got, err, c.want)
 		}
 	}
-	ask := []tlog.Key{{Key: []byte("a"), Index: 1}, {Key: []byte("a"), Index: 2}, {Key: []byte("c\x00\xff"), Index: 4}, {Key: []byte("d"), Index: 0}}
-	missing, err := f.Store.MissingKeys(t.Context(), ask)
-	if err != nil || len(missing) != 2 || string(missing[0].Key) != "a" || missing[0].Index != 2 || string(missing[1].Key) != "d" {
-		t.Errorf("missing keys: %+v, %v", missing, err)
-	}
-	for size, want := range map[int64]int64{0: 0, 2: 3, 5: 8, 9: 8} {
-		if n, err := f.Store.KeyCount(t.Context(), size); err != nil || n != want {
-			t.Errorf("keys below %d: %d, %v; want %d", size, n, err, want)
+	for _, c := range []struct {
+		from, to int64
+		want     string
+	}{
+		{0, 5, `"":3 "a":0 "a":1 "a":4 "b":1 "b":2 "b":4 "c\x00\xff":4`},
+		{1, 3, `"a":1 "b":1 "b":2`},
+		{4, 9, `"a":4 "b":4 "c\x00\xff":4`},
+		{5, 9, ""},
+		{1, 1, ""},
+	} {
+		var got []string
+		err := f.Store.Keys(t.Context(), c.from, c.to, func(k tlog.Key) error {
+			got = append(got, fmt.Sprintf("%q:%d", k.Key, k.Index))
+			return nil
+		})
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want || err != nil {
+			t.Errorf("keys of [%d, %d): %v, %v; want %s", c.from, c.to, got, err, c.want)
 		}
+	}
+	calls := 0
+	err = f.Store.Keys(t.Context(), 0, 5, func(tlog.Key) error { calls++; return errInjected })
+	if calls != 1 || !errors.Is(err, errInjected) {
+		t.Errorf("keys, with a callback that fails: %d calls, %v", calls, err)
 	}
 }
 

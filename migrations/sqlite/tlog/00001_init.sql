@@ -50,6 +50,8 @@ CREATE TABLE tlog_key (
     FOREIGN KEY (log_id, idx) REFERENCES tlog_leaf (log_id, idx)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX tlog_key_idx ON tlog_key (log_id, idx); -- for fsck
+
 CREATE TABLE attestation (
     log_id INTEGER NOT NULL,
     idx    INTEGER NOT NULL,

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,11 @@ func ours(spec any) (result, error) {
 	}
 	if e.Identity() != [32]byte(rfc6962.DefaultHasher.HashLeaf(r.body)) {
 		return r, errors.New("identity is not the leaf hash of the body")
+	}
+	// The keys of a body come first, and all but the statement's digests are among them.
+	keys, err := dsse.Keys(e.Body())
+	if err != nil || r.insertable && !reflect.DeepEqual(keys, e.Keys()[:len(keys)]) {
+		return r, fmt.Errorf("the body's keys are %q, %v; the entry's %q", keys, err, e.Keys())
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package dsse
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -69,17 +70,58 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 		return nil, err
 	}
 	c := canonical{envelope: hexSum([]byte(text)), payload: hexSum(env.payload)}
-	var keys []string
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
 	}
 	c.sort()
-	for _, s := range c.signatures {
-		keys = append(keys, "sha256:"+matched[s.text].Fingerprint())
-		keys = append(keys, matched[s.text].Subjects()...)
-	}
-	keys = append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
+	keys := c.keys(func(s signature) *entry.Key { return matched[s.text] })
 	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...))}, nil
+}
+
+// keys are the search keys but for the digests of the statement, in upstream's order.
+func (c *canonical) keys(keyOf func(signature) *entry.Key) (keys []string) {
+	for _, s := range c.signatures {
+		key := keyOf(s)
+		keys = append(keys, "sha256:"+key.Fingerprint())
+		keys = append(keys, key.Subjects()...)
+	}
+	return append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
+}
+
+// Keys returns the search keys of an entry that its canonical body tells, as Parse has them, without
+// verifying anything. All others are digests of the statement, which the log does not keep. Errors:
+// entry.ErrUnknownKind where the body is not of this kind, entry.ErrInvalid where it is none that
+// Parse has made.
+func Keys(body []byte) ([][]byte, error) {
+	spec, ok := bytes.CutPrefix(body, []byte(beforeSpec))
+	if !ok {
+		return nil, entry.ErrUnknownKind
+	}
+	spec = bytes.TrimSuffix(spec, []byte("}"))
+	var b struct {
+		EnvelopeHash, PayloadHash struct{ Value string }
+		Signatures                []struct {
+			Signature string
+			Verifier  []byte
+		}
+	}
+	if err := json.Unmarshal(spec, &b); err != nil {
+		return nil, entry.Invalid("not a canonical dsse body", err)
+	}
+	c := canonical{envelope: b.EnvelopeHash.Value, payload: b.PayloadHash.Value}
+	keys := map[string]*entry.Key{}
+	for _, s := range b.Signatures {
+		key, err := entry.ReadKey(s.Verifier)
+		if err != nil {
+			return nil, err
+		}
+		c.signatures = append(c.signatures, signature{text: s.Signature, verifier: s.Verifier})
+		keys[s.Signature] = key
+	}
+	if !bytes.Equal(c.body(), body) {
+		return nil, entry.Invalidf("not a canonical dsse body")
+	}
+	return entry.SearchKeys(c.keys(func(s signature) *entry.Key { return keys[s.text] })), nil
 }
 
 func decodeVerifiers(v any) ([][]byte, error) {
@@ -120,8 +162,10 @@ func (c *canonical) sort() {
 	slices.SortStableFunc(c.signatures, func(a, b signature) int { return strings.Compare(a.text, b.text) })
 }
 
+const beforeSpec = `{"apiVersion":"0.0.1","kind":"dsse","spec":`
+
 func (c *canonical) body() []byte {
-	b := []byte(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"envelopeHash":{"algorithm":"sha256","value":`)
+	b := []byte(beforeSpec + `{"envelopeHash":{"algorithm":"sha256","value":`)
 	b = entry.AppendString(b, c.envelope)
 	b = append(b, `},"payloadHash":{"algorithm":"sha256","value":`...)
 	b = entry.AppendString(b, c.payload)

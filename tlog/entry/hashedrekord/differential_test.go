@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +108,10 @@ func ours(spec any) (result, error) {
 	}
 	if e.Identity() != [32]byte(rfc6962.DefaultHasher.HashLeaf(r.body)) {
 		return r, errors.New("identity is not the leaf hash of the body")
+	}
+	keys, err := hashedrekord.Keys(e.Body())
+	if err != nil || !reflect.DeepEqual(keys, e.Keys()) {
+		return r, fmt.Errorf("the body's keys are %q, %v; the entry's %q", keys, err, e.Keys())
 	}
 	return r, nil
 }

@@ -1,7 +1,9 @@
 package hashedrekord
 
 import (
+	"bytes"
 	"crypto"
+	"encoding/base64"
 	"encoding/hex"
 
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -45,10 +47,8 @@ func Parse(spec any) (entry.Proposed, error) {
 	if err := entry.VerifyDigest(key.Public(), hash, digest, f.signature); err != nil {
 		return nil, entry.Invalidf("verifying signature: %v", err)
 	}
-	keys := append([]string{key.Fingerprint()}, key.Subjects()...)
-	keys = append(keys, f.algorithm+":"+f.value)
 	return &Entry{
-		Base:      entry.NewBase(f.body(key.PEM()), keys),
+		Base:      entry.NewBase(f.body(key.PEM()), f.keys(key)),
 		permitted: entry.Permitted(key.Public(), hash),
 	}, nil
 }
@@ -108,17 +108,57 @@ func (f *fields) digest() (crypto.Hash, []byte, error) {
 	return h, digest, nil
 }
 
+// keys are the search keys, in upstream's order.
+func (f *fields) keys(key *entry.Key) []string {
+	return append(append([]string{key.Fingerprint()}, key.Subjects()...), f.algorithm+":"+f.value)
+}
+
+// The canonical form, around algorithm, value, signature and key, of which none holds a quote.
+const (
+	beforeAlgorithm = `{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"`
+	beforeValue     = `","value":"`
+	beforeSignature = `"}},"signature":{"content":"`
+	beforeKey       = `","publicKey":{"content":"`
+	end             = `"}}}}`
+)
+
 // body writes the canonical form. The value is kept as it was given: upstream keeps its letter
 // case, and clients that build the body themselves must find what they sent.
 func (f *fields) body(pem []byte) []byte {
 	b := make([]byte, 0, 256+len(f.value)+4*(len(pem)+len(f.signature))/3)
-	b = append(b, `{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":`...)
-	b = entry.AppendString(b, f.algorithm)
-	b = append(b, `,"value":`...)
-	b = entry.AppendString(b, f.value)
-	b = append(b, `}},"signature":{"content":`...)
-	b = entry.AppendBase64(b, f.signature)
-	b = append(b, `,"publicKey":{"content":`...)
-	b = entry.AppendBase64(b, pem)
-	return append(b, `}}}}`...)
+	b = append(b, beforeAlgorithm...)
+	b = append(b, f.algorithm...)
+	b = append(b, beforeValue...)
+	b = append(b, f.value...)
+	b = append(b, beforeSignature...)
+	b = base64.StdEncoding.AppendEncode(b, f.signature)
+	b = append(b, beforeKey...)
+	b = base64.StdEncoding.AppendEncode(b, pem)
+	return append(b, end...)
+}
+
+// Keys returns the search keys of an entry from its canonical body, as Parse has them, without
+// verifying the signature. Errors: entry.ErrUnknownKind where the body is not of this kind,
+// entry.ErrInvalid where it is none that Parse has made.
+func Keys(body []byte) ([][]byte, error) {
+	rest, ok := bytes.CutPrefix(body, []byte(beforeAlgorithm))
+	if !ok {
+		return nil, entry.ErrUnknownKind
+	}
+	var parts [4][]byte
+	for i, after := range []string{beforeValue, beforeSignature, beforeKey, end} {
+		if parts[i], rest, ok = bytes.Cut(rest, []byte(after)); !ok || bytes.IndexByte(parts[i], '"') >= 0 {
+			return nil, entry.Invalidf("not a canonical hashedrekord body")
+		}
+	}
+	pem, err := base64.StdEncoding.AppendDecode(nil, parts[3])
+	if err != nil || len(rest) > 0 {
+		return nil, entry.Invalidf("not a canonical hashedrekord body")
+	}
+	key, err := entry.ReadKey(pem)
+	if err != nil {
+		return nil, err
+	}
+	f := fields{algorithm: string(parts[0]), value: string(parts[1])}
+	return entry.SearchKeys(f.keys(key)), nil
 }

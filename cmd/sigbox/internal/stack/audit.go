@@ -1,9 +1,7 @@
 package stack
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"errors"
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -24,26 +22,15 @@ func audits() map[string]tlog.Audit {
 // bodyIdentity is [entry.Base.Identity].
 func bodyIdentity(l tlog.Leaf) ([32]byte, error) { return tile.LeafHash(l.Data), nil }
 
-// keysV1 reads a canonical body again, signature included. That of a dsse has lost the envelope
-// and with it what its search keys are made of.
+// keysV1 makes the search keys of a canonical body again. That of a dsse has lost the envelope, and
+// with it the digests of its statement.
 func keysV1(l tlog.Leaf) ([][]byte, error) {
-	var body struct {
-		Kind       string `json:"kind"`
-		APIVersion string `json:"apiVersion"`
-		Spec       any    `json:"spec"`
+	keys, err := hashedrekord.Keys(l.Data)
+	if !errors.Is(err, entry.ErrUnknownKind) {
+		return keys, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(l.Data))
-	dec.UseNumber()
-	if err := dec.Decode(&body); err != nil {
-		return nil, fmt.Errorf("decode the body: %w", err)
-	}
-	kind := entry.Kind{Name: body.Kind, Version: body.APIVersion}
-	if kind == dsse.Kind {
-		return nil, tlog.ErrUnknownKeys
-	}
-	e, err := entry.Kinds{hashedrekord.Kind: hashedrekord.Parse}.Parse(kind, body.Spec)
-	if err != nil {
+	if keys, err = dsse.Keys(l.Data); err != nil {
 		return nil, err
 	}
-	return e.Keys(), nil
+	return keys, tlog.ErrUnknownKeys
 }

@@ -73,7 +73,7 @@ func open(t *testing.T, path, database string) error {
 }
 
 // serve runs an instance until stop is called.
-func serve(t *testing.T, path, database string) (url string, stop func()) {
+func serve(t testing.TB, path, database string) (url string, stop func()) {
 	t.Helper()
 	d, err := instance.Open(path)
 	if err != nil {
