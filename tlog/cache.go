@@ -3,61 +3,64 @@ package tlog
 import (
 	"container/list"
 	"sync"
-
-	"github.com/sigbox/sigbox/tlog/tile"
 )
 
-// tileCache keeps the full tiles that were used last, expanded (16 KiB each). Only tiles that
-// were checked against a signed head get in. A nil cache holds nothing.
-type tileCache struct {
-	limit int
+// cache keeps what was used last of the full tiles or full bundles of a log, up to a number of bytes.
+// Only what was checked against a signed head gets in. A nil cache holds nothing.
+type cache[V any] struct {
+	limit int // bytes
 
 	mu    sync.Mutex
-	tiles map[tileKey]*list.Element
-	used  *list.List // of cachedTile, last used first
+	bytes int
+	items map[place]*list.Element
+	used  *list.List // of cached[V], last used first
 }
 
-type tileKey struct {
+// place is a tile level, tile.Entries for bundles, and a number.
+type place struct {
 	level int
 	n     int64
 }
 
-type cachedTile struct {
-	tileKey
-	full *tile.Full
+type cached[V any] struct {
+	place
+	value V
+	size  int
 }
 
-func newTileCache(limit int) *tileCache {
-	return &tileCache{limit: limit, tiles: make(map[tileKey]*list.Element), used: list.New()}
+func newCache[V any](limit int) *cache[V] {
+	return &cache[V]{limit: limit, items: make(map[place]*list.Element), used: list.New()}
 }
 
-func (c *tileCache) get(level int, n int64) *tile.Full {
+func (c *cache[V]) get(level int, n int64) (v V, ok bool) {
 	if c == nil {
-		return nil
+		return v, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	el := c.tiles[tileKey{level, n}]
+	el := c.items[place{level, n}]
 	if el == nil {
-		return nil
+		return v, false
 	}
 	c.used.MoveToFront(el)
-	return el.Value.(cachedTile).full
+	return el.Value.(cached[V]).value, true
 }
 
-func (c *tileCache) put(level int, n int64, f *tile.Full) {
-	if c == nil {
+// put keeps a value of some bytes, and drops those that were not used for longest to make room.
+func (c *cache[V]) put(level int, n int64, v V, size int) {
+	if c == nil || size > c.limit {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := tileKey{level, n}
-	if c.tiles[k] != nil {
+	at := place{level, n}
+	if c.items[at] != nil {
 		return
 	}
-	c.tiles[k] = c.used.PushFront(cachedTile{k, f})
-	if c.used.Len() > c.limit {
-		last := c.used.Remove(c.used.Back()).(cachedTile)
-		delete(c.tiles, last.tileKey)
+	c.items[at] = c.used.PushFront(cached[V]{at, v, size})
+	for c.bytes += size; c.bytes > c.limit; {
+		last := c.used.Remove(c.used.Back()).(cached[V])
+		delete(c.items, last.place)
+		c.bytes -= last.size
 	}
 }

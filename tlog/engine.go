@@ -27,7 +27,7 @@ type Engine struct {
 	cfg     Config
 	store   Store
 	pool    *pool
-	cache   *tileCache
+	cache   *cache[*tile.Full]
 	metrics *metrics
 	running atomic.Bool
 
@@ -113,7 +113,7 @@ func Open(ctx context.Context, store Store, cfg Config) (*Engine, error) {
 }
 
 func newEngine(store Store, cfg Config) *Engine {
-	return &Engine{cfg: cfg, store: store, pool: newPool(cfg.MaxPending), cache: newTileCache(cfg.CacheTiles)}
+	return &Engine{cfg: cfg, store: store, pool: newPool(cfg.MaxPending), cache: newCache[*tile.Full](cfg.CacheTiles * fullBytes)}
 }
 
 func (e *Engine) open(ctx context.Context) error {

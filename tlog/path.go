@@ -25,7 +25,11 @@ func ReadPath(ctx context.Context, l Log, p tile.Path) ([]byte, error) {
 	if len(leaves) != p.Width {
 		return nil, fmt.Errorf("%w: bundle %d has %d entries, want %d", ErrNotFound, p.N, len(leaves), p.Width)
 	}
-	var bundle []byte
+	size := 2 * len(leaves)
+	for _, leaf := range leaves {
+		size += len(leaf.Data)
+	}
+	bundle := make([]byte, 0, size)
 	for _, leaf := range leaves {
 		if tile.LeafHash(leaf.Data) != leaf.Hash {
 			return nil, fmt.Errorf("%w: data of leaf %d", ErrCorrupt, leaf.Index)
@@ -35,4 +39,32 @@ func ReadPath(ctx context.Context, l Log, p tile.Path) ([]byte, error) {
 		}
 	}
 	return bundle, nil
+}
+
+// Tiles is ReadPath with full bundles, each of which costs 256 rows and hashes, kept in memory. It is
+// safe for concurrent use.
+type Tiles struct {
+	log     Log
+	bundles *cache[[]byte]
+}
+
+// BundleBytes bounds the memory that one Tiles keeps bundles in.
+const BundleBytes = 16 << 20
+
+// NewTiles returns a reader of a log.
+func NewTiles(l Log) *Tiles { return &Tiles{log: l, bundles: newCache[[]byte](BundleBytes)} }
+
+// Read is [ReadPath]. The caller must not change what it returns.
+func (t *Tiles) Read(ctx context.Context, p tile.Path) ([]byte, error) {
+	if p.Level != tile.Entries || p.Width < tile.Width {
+		return ReadPath(ctx, t.log, p)
+	}
+	if b, ok := t.bundles.get(p.Level, p.N); ok {
+		return b, nil
+	}
+	b, err := ReadPath(ctx, t.log, p)
+	if err == nil {
+		t.bundles.put(p.Level, p.N, b, len(b))
+	}
+	return b, err
 }

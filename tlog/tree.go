@@ -17,13 +17,16 @@ import (
 type tree struct {
 	store Reader
 	edge  *edge
-	cache *tileCache // of checked tiles; nil for none
+	cache *cache[*tile.Full] // of checked tiles; nil for none
 	leaf  func(stored []byte) ([]byte, error)
 }
 
+// fullBytes is what a full tile takes in memory with its inner nodes.
+const fullBytes = 2 * tile.FullSize
+
 // full returns a full tile of the tree.
 func (t tree) full(ctx context.Context, level int, n int64) (*tile.Full, error) {
-	if f := t.cache.get(level, n); f != nil {
+	if f, ok := t.cache.get(level, n); ok {
 		return f, nil
 	}
 	want, err := t.hash(ctx, level+1, n)
@@ -41,7 +44,7 @@ func (t tree) full(ctx context.Context, level int, n int64) (*tile.Full, error) 
 	if err != nil {
 		return nil, err
 	}
-	t.cache.put(level, n, f)
+	t.cache.put(level, n, f, fullBytes)
 	return f, nil
 }
 

@@ -17,7 +17,7 @@ import (
 type rows struct {
 	Reader
 	leaves []tile.Hash
-	tiles  map[tileKey]TileRow
+	tiles  map[place]TileRow
 	reads  int
 }
 
@@ -27,7 +27,7 @@ func (r *rows) LeafHashes(_ context.Context, from, to int64) ([]tile.Hash, error
 
 func (r *rows) Tile(_ context.Context, level int, n int64) (TileRow, error) {
 	r.reads++
-	t, ok := r.tiles[tileKey{level, n}]
+	t, ok := r.tiles[place{level, n}]
 	if !ok {
 		return TileRow{}, ErrNotFound
 	}
@@ -36,7 +36,7 @@ func (r *rows) Tile(_ context.Context, level int, n int64) (TileRow, error) {
 
 func (r *rows) TileRoots(_ context.Context, level int, from, to int64) (roots []tile.Hash, err error) {
 	for n := from; n < to; n++ {
-		if t, ok := r.tiles[tileKey{level, n}]; ok {
+		if t, ok := r.tiles[place{level, n}]; ok {
 			roots = append(roots, t.Root)
 		}
 	}
@@ -46,7 +46,7 @@ func (r *rows) TileRoots(_ context.Context, level int, from, to int64) (roots []
 func (r *rows) add(g *growth, leaves []tile.Hash) {
 	r.leaves = append(r.leaves, leaves...)
 	for _, t := range g.tiles {
-		r.tiles[tileKey{t.Level, t.N}] = t
+		r.tiles[place{t.Level, t.N}] = t
 	}
 }
 
@@ -75,7 +75,7 @@ func (r *reference) ReadHashes(indexes []int64) ([]sumdb.Hash, error) {
 // and compares roots, edges and proofs with another implementation.
 func TestGrowPastLevelOne(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	store := &rows{tiles: make(map[tileKey]TileRow)}
+	store := &rows{tiles: make(map[place]TileRow)}
 	ref := &reference{}
 	edge := emptyEdge
 	for edge.size < 66_200 {
@@ -117,7 +117,7 @@ func TestGrowPastLevelOne(t *testing.T) {
 		}
 		edge = g.to
 	}
-	compareWithReference(t, random, tree{store: store, edge: edge, cache: newTileCache(8)}, ref)
+	compareWithReference(t, random, tree{store: store, edge: edge, cache: newCache[*tile.Full](8 * fullBytes)}, ref)
 }
 
 func compareWithReference(t *testing.T, random *rand.Rand, tr tree, ref *reference) {
@@ -167,14 +167,14 @@ func sumHashes(path [][]byte) []sumdb.Hash {
 
 // A tile is read from the store once, checked, and then kept, up to the limit.
 func TestTileCache(t *testing.T) {
-	store := &rows{tiles: make(map[tileKey]TileRow)}
+	store := &rows{tiles: make(map[place]TileRow)}
 	leaves := make([]tile.Hash, 3*tile.Width+7)
 	for i := range leaves {
 		leaves[i] = testHash(i)
 	}
 	g := grow(emptyEdge, leaves)
 	store.add(g, leaves)
-	tr := tree{store: store, edge: g.to, cache: newTileCache(2)}
+	tr := tree{store: store, edge: g.to, cache: newCache[*tile.Full](2 * fullBytes)}
 	for _, c := range []struct {
 		tile  int64
 		reads int // so far

@@ -51,7 +51,7 @@ func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody,
 	if err != nil {
 		return nil, status.Error(codes.NotFound, "no such tile")
 	}
-	data, err := tlog.ReadPath(ctx, s.log, p)
+	data, err := s.tiles.Read(ctx, p)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}

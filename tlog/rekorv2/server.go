@@ -43,6 +43,7 @@ type Config struct {
 type Server struct {
 	pb.UnimplementedRekorServer
 	log     tlog.Log
+	tiles   *tlog.Tiles
 	origin  string
 	logID   []byte
 	maxBody int64
@@ -70,7 +71,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekor v2: %w", err)
 	}
-	s := &Server{log: c.Log, origin: c.Origin, logID: id[:], maxBody: c.MaxBody, logger: c.Logger}
+	s := &Server{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], maxBody: c.MaxBody, logger: c.Logger}
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}

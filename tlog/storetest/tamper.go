@@ -160,6 +160,8 @@ type damage struct {
 	reads  bool   // an engine that opens the log and reads all of it notices too
 }
 
+func (d damage) name() string { return fmt.Sprintf("%s %d %s", d.Table, d.N, d.Column) }
+
 func flipBit(b []byte) []byte {
 	b = bytes.Clone(b)
 	b[rand.IntN(len(b))] ^= 1 << rand.IntN(8)
@@ -224,11 +226,13 @@ func testTampered(t *testing.T, f Fixture) {
 		t.Fatal("the log is corrupt without damage")
 	}
 	for _, d := range damages() {
-		c := f.Backup(t)
-		c.Tamper(t, d.Cell, d.change)
-		if noticed := readAll(t, c.Store, cfg, leaves); noticed != d.reads {
-			t.Errorf("%+v is damaged: noticed by readers: %v, want %v", d.Cell, noticed, d.reads)
-		}
+		t.Run(d.name(), func(t *testing.T) {
+			c := f.Backup(t)
+			c.Tamper(t, d.Cell, d.change)
+			if noticed := readAll(t, c.Store, cfg, leaves); noticed != d.reads {
+				t.Errorf("noticed by readers: %v, want %v", noticed, d.reads)
+			}
+		})
 	}
 }
 
@@ -289,10 +293,12 @@ func testFsck(t *testing.T, f Fixture) {
 		t.Errorf("fsck with another key: %v", err)
 	}
 	for _, d := range damages() {
-		c := f.Backup(t)
-		c.Tamper(t, d.Cell, d.change)
-		if _, err := fsck(t, c.Store, cfg); !errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), d.fsck) {
-			t.Errorf("%+v is damaged: fsck says %v", d.Cell, err)
-		}
+		t.Run(d.name(), func(t *testing.T) {
+			c := f.Backup(t)
+			c.Tamper(t, d.Cell, d.change)
+			if _, err := fsck(t, c.Store, cfg); !errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), d.fsck) {
+				t.Errorf("fsck says %v", err)
+			}
+		})
 	}
 }

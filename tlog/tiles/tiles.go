@@ -17,6 +17,7 @@ import (
 // Server serves one log. It is safe for concurrent use.
 type Server struct {
 	log    tlog.Log
+	tiles  *tlog.Tiles
 	prefix string
 	logger *slog.Logger
 }
@@ -33,7 +34,7 @@ func New(l tlog.Log, prefix string, logger *slog.Logger) (*Server, error) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	return &Server{log: l, prefix: prefix, logger: logger}, nil
+	return &Server{log: l, tiles: tlog.NewTiles(l), prefix: prefix, logger: logger}, nil
 }
 
 // Register adds the paths to mux. Methods but GET and HEAD are answered 405 by the mux.
@@ -60,7 +61,7 @@ func (s *Server) tile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	data, err := tlog.ReadPath(r.Context(), s.log, p)
+	data, err := s.tiles.Read(r.Context(), p)
 	if err != nil {
 		s.fail(w, r, err)
 		return
