@@ -107,7 +107,7 @@ func (r *recovery) open(ctx context.Context, s Standing) (err error) {
 	if r.last, err = r.load(ctx, r.source, r.head); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	r.tree = tree{store: r.source, edge: r.last.edge, cache: newTileCache(r.cfg.CacheTiles), leaf: r.cfg.LeafInput}
+	r.tree = tree{store: r.source, edge: r.last.edge, cache: newCache[*tile.Full](r.cfg.CacheTiles * fullBytes), leaf: r.cfg.LeafInput}
 	switch {
 	case r.head.Lost > 0:
 		return fmt.Errorf("%w: it has lost history itself: %s", ErrNoSource, r.head.Reason)

@@ -171,8 +171,8 @@ func (w *watchedGuard) Advance(ctx context.Context, from tlog.Mark, to checkpoin
 
 // How /readyz looks at the database: it is asked by anyone, as often as they like.
 const (
-	pingTimeout = 2 * time.Second
-	pingFresh   = 2 * time.Second
+	askTimeout = 2 * time.Second
+	askFresh   = 2 * time.Second
 )
 
 var errDatabase = errors.New("cannot be reached")
@@ -191,10 +191,10 @@ func newPing(pool *pgxpool.Pool) *ping { return &ping{pool: pool} }
 func (p *ping) check(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.asked.IsZero() && time.Since(p.asked) < pingFresh {
+	if !p.asked.IsZero() && time.Since(p.asked) < askFresh {
 		return p.last
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
 	p.last = nil
 	if err := p.pool.Ping(ctx); err != nil {

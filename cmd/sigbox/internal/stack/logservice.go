@@ -3,7 +3,9 @@ package stack
 import (
 	"context"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/ctlog"
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
@@ -16,25 +18,28 @@ func (s *Stack) addLogService(context.Context) error {
 	if err != nil {
 		return err
 	}
-	parse := map[string]logrpc.Parser{
-		logRekorV1: logrpc.RekorV1(func(json []byte) (tlog.Entry, error) { return rekorv1.Parse(kindsV1(), json) }),
-		logRekorV2: logrpc.RekorV2(rekorv2.Parse),
-		logCT:      logrpc.CT(s.ct.Parse),
-	}
 	c := logrpc.Config{Logger: s.opts.Log}
 	for name, cfg := range configs {
-		v := cfg.Signer.Verifier()
-		l := logrpc.Log{
-			Name: name, Origin: v.Origin(), Face: cfg.Face, KeyID: v.KeyID(), Engine: s.logs[name], Parse: parse[name],
-		}
-		if name == logCT {
-			l.Split = certificate.Parse
-		}
-		c.Logs = append(c.Logs, l)
+		c.Logs = append(c.Logs, rpcLog(cfg, s.logs[name], s.ct))
 	}
 	if s.service, err = logrpc.New(c); err != nil {
 		return err
 	}
 	s.service.RegisterGRPC(s.grpc)
 	return nil
+}
+
+// rpcLog is a log as our own gRPC service has it; ct is the face of the one that is a CT log.
+func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server) logrpc.Log {
+	v := cfg.Signer.Verifier()
+	l := logrpc.Log{Name: cfg.Name, Origin: v.Origin(), Face: cfg.Face, KeyID: v.KeyID(), Engine: log}
+	switch cfg.Face {
+	case config.FaceRekorV1:
+		l.Parse = logrpc.RekorV1(func(json []byte) (tlog.Entry, error) { return rekorv1.Parse(kindsV1(), json) })
+	case config.FaceRekorV2:
+		l.Parse = logrpc.RekorV2(rekorv2.Parse)
+	case config.FaceCT:
+		l.Parse, l.Split = logrpc.CT(ct.Parse), certificate.Parse
+	}
+	return l
 }

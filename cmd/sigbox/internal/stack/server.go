@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/logrpc"
 )
 
 // Server is the services of a configuration file, opened and ready to run. Any number of them, in
@@ -34,6 +35,7 @@ type Server struct {
 	doors    []*door
 	stores   *LogStores
 	logs     []*tlog.Engine
+	service  *logrpc.Server // nil without logs
 	health   health
 	draining atomic.Bool
 }
@@ -140,6 +142,10 @@ func (s *Server) Addresses() (list []string) {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if s.service != nil {
+		// Followers' streams never finish by themselves.
+		defer context.AfterFunc(ctx, s.service.Drain)()
+	}
 	services, work := errgroup.WithContext(work)
 	for _, l := range s.logs {
 		services.Go(func() error {

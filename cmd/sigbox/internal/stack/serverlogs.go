@@ -8,6 +8,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
 	"github.com/sigbox/sigbox/tlog/tiles"
@@ -36,16 +37,21 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 	}
 	s.logs = opened
 	d := s.door(t.Listen)
+	service := logrpc.Config{Logger: s.log}
 	var inactive []rekorv1.Shard
 	for i, l := range logs {
+		var ct *ctlog.Server
 		if l.Face == config.FaceRekorV1 && !l.Active {
 			inactive = append(inactive, rekorv1.Shard{Log: opened[i], TreeID: l.TreeID, Signer: l.Signer})
-			continue
-		}
-		if err := s.addFace(d, l, opened[i], inactive); err != nil {
+		} else if ct, err = s.addFace(d, l, opened[i], inactive); err != nil {
 			return fmt.Errorf("log %s: %w", l.Name, err)
 		}
+		service.Logs = append(service.Logs, rpcLog(l.Config, opened[i], ct))
 	}
+	if s.service, err = logrpc.New(service); err != nil {
+		return err
+	}
+	s.service.RegisterGRPC(d.grpc)
 	return nil
 }
 
@@ -72,8 +78,9 @@ func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error)
 	return engine, nil
 }
 
-// addFace adds the API of a log; inactive are the earlier shards of a Rekor v1 log.
-func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []rekorv1.Shard) error {
+// addFace adds the API of a log, and returns that of a CT log; inactive are the earlier shards of a
+// Rekor v1 log.
+func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []rekorv1.Shard) (ct *ctlog.Server, err error) {
 	url, limits := string(s.cfg.TLog.PublicURL), s.cfg.TLog.Limits
 	switch l.Face {
 	case config.FaceRekorV1:
@@ -82,32 +89,32 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		face.Register(d.mux)
 		d.services = append(d.services, endpoint{"Rekor v1", url + "/api/v1/log"})
 	case config.FaceRekorV2:
 		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Logger: s.log})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		face.Register(d.mux)
 		face.RegisterGRPC(d.grpc)
 		t, err := tiles.New(log, "/api/v2", s.log)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t.Register(d.mux)
 		d.services = append(d.services, endpoint{"Rekor v2", url + "/api/v2/checkpoint"})
 	case config.FaceCT:
-		face, err := ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Clock: s.clock, Logger: s.log})
+		ct, err = ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Clock: s.clock, Logger: s.log})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		face.Register(d.mux)
+		ct.Register(d.mux)
 		d.services = append(d.services, endpoint{"CT log", url + "/ct/v1/get-sth"})
 	}
-	return nil
+	return ct, nil
 }
 
 // watchGuard has the health of the server tell what the guard does, and says at start what it cannot.
