@@ -329,6 +329,8 @@ func TestLogFreeze(t *testing.T) {
 	for _, path := range []string{"/api/v2/checkpoint", "/api/v2/tile/entries/000.p/3", "/api/v1/log/publicKey", "/ct/v1/get-entries?start=0&end=1"} {
 		served[path] = get(t, r.url+path)
 	}
+	head, _, _ := strings.Cut(served["/api/v2/checkpoint"], "\n\n") // its text, with the origin, size and root
+	delete(served, "/api/v2/checkpoint")
 	r.stop(t, syscall.SIGTERM)
 
 	if _, stderr := logs(t, 1, "freeze", "rekor-v2", "--data", data); !strings.Contains(stderr, "--yes") {
@@ -357,7 +359,7 @@ func TestLogFreeze(t *testing.T) {
 	}{
 		{"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("after")), http.StatusMethodNotAllowed},
 		{"/api/v2/log/entries", v2Entry(t, "after"), http.StatusMethodNotAllowed},
-		{"/api/v2/signingCert", certRequest(t, r.url), http.StatusInternalServerError},
+		{"/api/v2/signingCert", certRequest(t, r.url), http.StatusServiceUnavailable},
 	} {
 		if status, answer := postTo(t, r.url+tc.path, tc.body); status != tc.want {
 			t.Errorf("POST %s to a frozen log: %d, want %d: %s", tc.path, status, tc.want, answer)
@@ -367,6 +369,10 @@ func TestLogFreeze(t *testing.T) {
 		if got := get(t, r.url+path); got != want {
 			t.Errorf("%s has changed:\n%s\n%s", path, want, got)
 		}
+	}
+	last := get(t, r.url+"/api/v2/checkpoint")
+	if !strings.HasPrefix(last, head+"\nLog frozen — ") || !strings.Contains(get(t, r.url+"/readyz"), `"log rekor-v2":"frozen"`) {
+		t.Errorf("the checkpoint of a frozen log is %s, readyz %s", last, get(t, r.url+"/readyz"))
 	}
 	if after := listLogs(t, "--data", data); !maps.Equal(before, after) {
 		t.Errorf("frozen logs have changed: %v, %v", before, after)

@@ -160,6 +160,6 @@ func (f *logFlags) goOn() string {
 a Rekor v1 log gets a new shard at the end of tlog.rekor_v1.shards, with a new name
 and tree_id; a Rekor v2 or CT log a new name, host and key. Then:
   sigbox log create NEWNAME --config ` + f.config + `
-and clients must learn to trust a new key.
+and clients must learn to trust a key that is new; shards of Rekor v1 may share theirs.
 `
 }

@@ -28,14 +28,13 @@ import (
 // Logs are the logs of an instance or of a configuration file without their services, for looking
 // at them and for what an operator does to them. Nothing is made or migrated.
 type Logs struct {
-	known []knownLog // that the configuration names, in its order
-	where string     // what names them, for errors
+	known func() ([]knownLog, error) // that the configuration names, in its order, with their keys
+	where string                     // what names them, for errors
 	list  func(ctx context.Context) ([]tlog.Description, error)
 	store func(ctx context.Context, name string) (tlog.Store, error)
 	// openGuard opens what remembers the logs' heads, nil for nothing; it is closed with the rest.
 	openGuard func(ctx context.Context) (tlog.Guard, error)
 	close     []func() error
-	dir       *instance.Dir // nil where a configuration file names the logs
 }
 
 // knownLog is a log as the configuration has it.
@@ -55,15 +54,12 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 	if err := checkKind(d, database); err != nil {
 		return nil, err
 	}
-	known, err := instanceLogs(d)
-	if err != nil {
-		return nil, err
-	}
 	db, err := openExisting(ctx, d, database)
 	if err != nil {
 		return nil, err
 	}
-	l := &Logs{known: known, where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}, dir: d}
+	l := &Logs{where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}}
+	l.known = func() ([]knownLog, error) { return instanceLogs(d) }
 	l.openGuard = func(context.Context) (tlog.Guard, error) {
 		g, err := openGuard(d)
 		if err != nil {
@@ -131,19 +127,18 @@ func OpenConfiguredLogs(ctx context.Context, c *config.Config) (*Logs, error) {
 	if c.TLog == nil {
 		return nil, fmt.Errorf("%s has no section tlog, and so no logs", c.File())
 	}
-	served, err := ServedLogs(c.TLog)
-	if err != nil {
-		return nil, err
-	}
 	quiet := slog.New(slog.DiscardHandler)
 	stores, err := openLogDatabase(ctx, c.TLog, quiet)
 	if err != nil {
 		return nil, err
 	}
 	l := &Logs{where: c.File(), store: stores.Store, close: []func() error{stores.Close}}
-	for _, s := range served {
-		s.Config.Poll = 0
-		l.known = append(l.known, knownLog{config: s.Config, seeds: s.Seeds})
+	l.known = func() (list []knownLog, err error) {
+		served, err := ServedLogs(c.TLog)
+		for _, s := range served {
+			list = append(list, knownLog{config: s.Config, seeds: s.Seeds})
+		}
+		return list, err
 	}
 	l.list = func(ctx context.Context) ([]tlog.Description, error) { return pgstore.List(ctx, stores.DB) }
 	l.openGuard = func(ctx context.Context) (tlog.Guard, error) {
@@ -237,8 +232,12 @@ func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error
 
 // find returns what the configuration says of a log.
 func (l *Logs) find(name string) (knownLog, error) {
+	known, err := l.known()
+	if err != nil {
+		return knownLog{}, err
+	}
 	var names []string
-	for _, k := range l.known {
+	for _, k := range known {
 		if k.config.Name == name {
 			k.config.Clock, k.config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
 			return k, nil
