@@ -150,7 +150,27 @@ func TestFailOver(t *testing.T) {
 			stop = logtest.Start(t, again)
 			wantRollback(t, again, 10, 15)
 			_ = stop()
+			// The old primary comes back, and has what the standby never got.
+			primary.Restart(t)
+			recoverFrom(t, store, cfg, openStore(t, openDB(t, primary.URL(database)), "test"), 10)
 		})
+	}
+}
+
+// recoverFrom brings back what a log has lost from index on, and goes on.
+func recoverFrom(t testing.TB, store tlog.Store, cfg tlog.Config, source tlog.Store, index int64) {
+	t.Helper()
+	s, err := tlog.Recover(t.Context(), store, cfg, source, tlog.Audit{})
+	if err != nil || s.Log.Size != index {
+		t.Fatalf("recover: %+v, %v", s, err)
+	}
+	log := logtest.Open(t, store, cfg)
+	if r, err := log.Append(t.Context(), logtest.Numbered(14)); err != nil || !r.Duplicate || r.Leaf.Index != 14 {
+		t.Errorf("append of what was lost: %+v, %v", r.Leaf, err)
+	}
+	appendNumbered(t, log, 15, 18)
+	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
+		t.Error(err)
 	}
 }
 
