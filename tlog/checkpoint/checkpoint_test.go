@@ -162,6 +162,7 @@ func TestParse(t *testing.T) {
 		{Origin: "log.test"},
 		{Origin: v1Origin, Size: math.MaxInt64, Root: [32]byte{255}},
 		{Origin: "ü", Size: 1},
+		{Origin: "log.test", Size: 1, Frozen: "Wed Nov  4 18:02:06 UTC 2026"},
 	} {
 		if got, err := checkpoint.Parse(c.Marshal()); err != nil || got != c {
 			t.Errorf("%+v: %+v, %v", c, got, err)
@@ -172,6 +173,11 @@ func TestParse(t *testing.T) {
 		"no origin":               "\n1\n" + root + "\n",
 		"no final newline":        "o\n1\n" + root,
 		"an extension line":       "o\n1\n" + root + "\nextension\n",
+		"frozen, no date":         "o\n1\n" + root + "\nLog frozen — \n",
+		"frozen, another zone":    "o\n1\n" + root + "\nLog frozen — Wed Nov  4 18:02:06 CET 2026\n",
+		"frozen, another day":     "o\n1\n" + root + "\nLog frozen — Mon Nov  4 18:02:06 UTC 2026\n",
+		"frozen, one digit":       "o\n1\n" + root + "\nLog frozen — Wed Nov 4 18:02:06 UTC 2026\n",
+		"frozen, and a line more": "o\n1\n" + root + "\nLog frozen — Wed Nov  4 18:02:06 UTC 2026\nx\n",
 		"an empty line":           "o\n1\n" + root + "\n\n",
 		"size with leading zero":  "o\n01\n" + root + "\n",
 		"size with a sign":        "o\n+1\n" + root + "\n",
