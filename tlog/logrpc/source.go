@@ -11,7 +11,7 @@ import (
 
 const (
 	maxBatch      = 1024      // entries in one answer
-	maxBatchBytes = 256 << 10 // bytes in one answer, beyond its first entry
+	maxBatchBytes = 256 << 10 // bytes in one answer, unless it is one entry
 	maxChunk      = 32        // entries in one read of the store, which knows no limit in bytes
 	maxReads      = 4         // reads of the store at a time, of all logs together
 	keep          = 1024      // newest entries of a log that are kept in memory

@@ -929,7 +929,7 @@ func (x *GetEntriesRequest) GetCount() int64 {
 }
 
 // GetEntriesResponse is at least one entry, fewer than asked for where the head ends, or where 1,024
-// entries or 1 MiB are reached: ask again from the one after the last.
+// entries or 256 KiB are reached (a longer entry comes alone): ask again from the one after the last.
 type GetEntriesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -1260,7 +1260,7 @@ type FollowResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Index of the first entry of the batch, or of the one that will come next.
 	First int64 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
-	// Consecutive entries from first on; at most 1,024, and at most 1 MiB beyond the first.
+	// Consecutive entries from first on; at most 1,024, and at most 256 KiB unless there is just one.
 	Entries []*Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	// The published head. Its size is first + len(entries) or more.
 	Checkpoint []byte `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
