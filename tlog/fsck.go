@@ -21,23 +21,18 @@ type Audit struct {
 	// Identity returns what Entry.Identity gave for a leaf. Default: identities are not looked at.
 	// It and Keys are called by several goroutines at once, for leaves whose hash is right.
 	Identity func(Leaf) ([32]byte, error)
-	// Keys returns the search keys that a leaf must be found under, all of them or, with
-	// ErrUnknownKeys, those that are known. Default: keys are not looked at.
+	// Keys returns the search keys that a leaf must be found under. Default: keys are not looked at.
 	Keys func(Leaf) ([][]byte, error)
 	// Progress is told now and then how many leaves of the log are checked. Default: nobody is.
 	Progress func(done, size int64)
 }
-
-// ErrUnknownKeys is what Audit.Keys returns for a leaf of which not all search keys can be
-// recomputed from what is stored. Such a leaf may have any beside those that can.
-var ErrUnknownKeys = errors.New("tlog: search keys cannot be recomputed")
 
 // Fsck recomputes a log from its leaves: every leaf hash, tile and root, the checkpoint, the
 // order of times, the index of identities and, if it is told how, identities and search keys. It returns the head that
 // it found to be good, or an ErrCorrupt that names the first row which is not. The log may be in
 // use; what is appended meanwhile is not looked at.
 func Fsck(ctx context.Context, store Store, a Audit) (checkpoint.Signed, error) {
-	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0), open: make(map[int64]bool)}
+	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0)}
 	signed, err := f.run(ctx)
 	if err != nil {
 		return checkpoint.Signed{}, fmt.Errorf("fsck: %w", err)
@@ -54,9 +49,8 @@ type fsck struct {
 	tails  [8][]tile.Hash
 
 	// Search keys are compared range by range.
-	from int64          // where the range of leaves begins whose keys are not compared yet
-	want []keyRow       // their keys
-	open map[int64]bool // those of which not all keys are known
+	from int64    // where the range of leaves begins whose keys are not compared yet
+	want []keyRow // their keys
 }
 
 func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
@@ -138,9 +132,6 @@ func (f *fsck) grow(ctx context.Context, b *bundle) error {
 		index := f.done()
 		for _, k := range l.keys {
 			f.want = append(f.want, keyRow{index, k})
-		}
-		if l.open {
-			f.open[index] = true
 		}
 		if err := f.tree.Append(l.hash[:], nil); err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -21,7 +20,6 @@ type checkedLeaf struct {
 	hash   [32]byte
 	timeMS int64
 	keys   [][32]byte // SHA-256 of its search keys
-	open   bool       // it may have others
 }
 
 // read reads and checks the leaves of a bundle.
@@ -67,8 +65,7 @@ func (f *fsck) leaf(l Leaf) (c checkedLeaf, err error) {
 		return c, nil
 	}
 	keys, err := f.Keys(l)
-	c.open = errors.Is(err, ErrUnknownKeys)
-	if err != nil && !c.open {
+	if err != nil {
 		return c, fmt.Errorf("%w: leaf %d: search keys: %w", ErrCorrupt, l.Index, err)
 	}
 	c.keys = make([][32]byte, 0, len(keys))
@@ -139,14 +136,11 @@ func (f *fsck) compareKeys(ctx context.Context, end int64) error {
 			want, have = want[1:], have[1:]
 		case order < 0:
 			return fmt.Errorf("%w: a search key of leaf %d is missing, the one with SHA-256 %x", ErrCorrupt, want[0].index, want[0].key)
-		case f.open[have[0].index]:
-			have = have[1:]
 		default:
 			return fmt.Errorf("%w: leaf %d is found under a search key that it does not have, or twice, the one with SHA-256 %x", ErrCorrupt, have[0].index, have[0].key)
 		}
 	}
 	f.from, f.want = end, f.want[:0]
-	clear(f.open)
 	return nil
 }
 

@@ -201,9 +201,6 @@ func TestFsckSeesWhatNoRowShows(t *testing.T) {
 				return each(k)
 			}
 		}, "leaf 300 is found under a search key that it does not have, or twice"},
-		"a known key of a leaf with others, missing": {func(a *tlog.Audit) {
-			a.Keys = func(l tlog.Leaf) ([][]byte, error) { return [][]byte{[]byte("none")}, tlog.ErrUnknownKeys }
-		}, "search key of leaf 0 is missing"},
 		"a key, and a later leaf": {func(a *tlog.Audit) { a.Keys = noKeysFor(5); store.find = elsewhere(400) }, "leaf 5 is found under"},
 		"a leaf, and a later key": {func(a *tlog.Audit) { a.Keys = noKeysFor(400); store.find = elsewhere(9) }, "leaf 9 is not found"},
 		"an identity that is found elsewhere": {func(*tlog.Audit) {

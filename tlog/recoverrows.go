@@ -3,7 +3,6 @@ package tlog
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -119,19 +118,12 @@ func (r *recovery) checkKeys(l Leaf, have []Key) error {
 		return nil
 	}
 	want, err := r.audit.Keys(l)
-	open := errors.Is(err, ErrUnknownKeys) // it may have others too
-	if err != nil && !open {
+	if err != nil {
 		return fmt.Errorf("%w: leaf %d: search keys: %w", ErrCorrupt, l.Index, err)
 	}
 	want = slices.Clone(want)
 	slices.SortFunc(want, bytes.Compare)
 	want = slices.CompactFunc(want, bytes.Equal)
-	if open {
-		have = slices.DeleteFunc(slices.Clone(have), func(k Key) bool {
-			_, known := slices.BinarySearchFunc(want, k.Key, bytes.Compare)
-			return !known
-		})
-	}
 	if !slices.EqualFunc(have, want, func(k Key, w []byte) bool { return bytes.Equal(k.Key, w) }) {
 		return fmt.Errorf("%w: leaf %d is stored under other search keys than its own", ErrCorrupt, l.Index)
 	}

@@ -157,11 +157,9 @@ func logFsckCommand(f *logFlags) *cobra.Command {
 		Use:   "fsck [NAME]",
 		Short: "Recompute logs from their entries and compare with what is stored",
 		Long: `Recompute one log, or all, from the entries up: every leaf hash, tile and root,
-the signed checkpoint, the order of times, and the identities and search keys
-that can be recomputed (all but the digests in the statements of dsse entries: the
-log does not keep the envelope). The chains in ct are verified again, since no leaf
-hash covers them; signatures of entries are not, since one does. The first row that
-is not as it should be is named.
+the signed checkpoint, the order of times, identities and search keys. The chains
+in ct are verified again, since no leaf hash covers them; signatures of entries are
+not, since one does. The first row that is not as it should be is named.
 
 Each log is answered with one line, "ok" or "BAD". The exit code is 0 if all are
 good and 1 otherwise. It only reads: what to do about a bad log (restore a

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -77,6 +78,10 @@ func (sh *shard) find(ctx context.Context, uuid [32]byte) (map[string]logEntry, 
 func (sh *shard) render(leaf tlog.Leaf, hashes [][]byte, cp checkpoint.Signed) (map[string]logEntry, error) {
 	if !strings.HasSuffix(cp.Origin, sh.origin) {
 		return nil, fmt.Errorf("%w: checkpoint of %q, this is tree %d", tlog.ErrCorrupt, cp.Origin, sh.treeID)
+	}
+	var err error
+	if leaf.Data, err = entry.LeafInput(leaf.Data); err != nil {
+		return nil, err
 	}
 	if tile.LeafHash(leaf.Data) != leaf.Hash {
 		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)

@@ -74,9 +74,16 @@ func ours(spec any) (result, error) {
 		return r, errors.New("identity is not the leaf hash of the body")
 	}
 	// The keys of a body come first, and all but the statement's digests are among them.
-	keys, err := dsse.Keys(e.Body())
-	if err != nil || r.insertable && !reflect.DeepEqual(keys, e.Keys()[:len(keys)]) {
-		return r, fmt.Errorf("the body's keys are %q, %v; the entry's %q", keys, err, e.Keys())
+	leaf, stored, err := e.Encode(1, 1)
+	if err != nil || !bytes.Equal(leaf, e.Body()) {
+		return r, fmt.Errorf("encoded as %q, %v", leaf, err)
+	}
+	if again, err := entry.LeafInput(stored); err != nil || !bytes.Equal(again, leaf) {
+		return r, fmt.Errorf("the leaf of what is stored is %q, %v", again, err)
+	}
+	keys, err := dsse.Keys(stored)
+	if err != nil || r.insertable && !reflect.DeepEqual(keys, e.Keys()) {
+		return r, fmt.Errorf("the keys of what is stored are %q, %v; the entry's %q", keys, err, e.Keys())
 	}
 	return r, nil
 }

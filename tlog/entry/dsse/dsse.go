@@ -19,6 +19,12 @@ var Kind = entry.Kind{Name: "dsse", Version: "0.0.1"}
 type Entry struct {
 	entry.Base
 	lookup bool // from a canonical body: nothing was verified
+	told   int  // how many of its search keys the body tells; the others are digests of the statement
+}
+
+// Encode returns the body, and to be stored the body with the search keys that it does not tell.
+func (e *Entry) Encode(_, _ int64) (leaf, stored []byte, err error) {
+	return e.Body(), entry.AppendKeys(e.Body(), e.Keys()[e.told:]), nil
 }
 
 // Insertable refuses an entry that was read from its canonical form, which lacks the envelope
@@ -75,7 +81,8 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	}
 	c.sort()
 	keys := c.keys(func(s signature) *entry.Key { return matched[s.text] })
-	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...))}, nil
+	told := len(entry.SearchKeys(keys))
+	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...)), told: told}, nil
 }
 
 // keys are the search keys but for the digests of the statement, in upstream's order.
@@ -88,11 +95,14 @@ func (c *canonical) keys(keyOf func(signature) *entry.Key) (keys []string) {
 	return append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
 }
 
-// Keys returns the search keys of an entry that its canonical body tells, as Parse has them, without
-// verifying anything. All others are digests of the statement, which the log does not keep. Errors:
-// entry.ErrUnknownKind where the body is not of this kind, entry.ErrInvalid where it is none that
-// Parse has made.
-func Keys(body []byte) ([][]byte, error) {
+// Keys returns the search keys of an entry from its stored form, as Parse has them, without verifying
+// anything. Errors: entry.ErrUnknownKind where the body is not of this kind, entry.ErrInvalid where
+// it is none that Parse has made.
+func Keys(stored []byte) ([][]byte, error) {
+	body, digests, err := entry.Stored(stored)
+	if err != nil {
+		return nil, entry.Invalid("not a stored dsse entry", err)
+	}
 	spec, ok := bytes.CutPrefix(body, []byte(beforeSpec))
 	if !ok {
 		return nil, entry.ErrUnknownKind
@@ -121,7 +131,7 @@ func Keys(body []byte) ([][]byte, error) {
 	if !bytes.Equal(c.body(), body) {
 		return nil, entry.Invalidf("not a canonical dsse body")
 	}
-	return entry.SearchKeys(c.keys(func(s signature) *entry.Key { return keys[s.text] })), nil
+	return entry.SearchKeys(append(c.keys(func(s signature) *entry.Key { return keys[s.text] }), digests...)), nil
 }
 
 func decodeVerifiers(v any) ([][]byte, error) {

@@ -20,17 +20,16 @@ func audits() map[string]tlog.Audit {
 }
 
 // bodyIdentity is [entry.Base.Identity].
-func bodyIdentity(l tlog.Leaf) ([32]byte, error) { return tile.LeafHash(l.Data), nil }
+func bodyIdentity(l tlog.Leaf) ([32]byte, error) {
+	body, _, err := entry.Stored(l.Data)
+	return tile.LeafHash(body), err
+}
 
-// keysV1 makes the search keys of a canonical body again. That of a dsse has lost the envelope, and
-// with it the digests of its statement.
+// keysV1 makes the search keys of an entry again.
 func keysV1(l tlog.Leaf) ([][]byte, error) {
 	keys, err := hashedrekord.Keys(l.Data)
-	if !errors.Is(err, entry.ErrUnknownKind) {
-		return keys, err
+	if errors.Is(err, entry.ErrUnknownKind) {
+		return dsse.Keys(l.Data)
 	}
-	if keys, err = dsse.Keys(l.Data); err != nil {
-		return nil, err
-	}
-	return keys, tlog.ErrUnknownKeys
+	return keys, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
@@ -40,7 +41,7 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 		name, role, origin string
 		config             tlog.Config
 	}{
-		{logRekorV1, roleRekorV1, fmt.Sprintf("%s - %d", info.Host, info.TreeID), tlog.Config{}},
+		{logRekorV1, roleRekorV1, fmt.Sprintf("%s - %d", info.Host, info.TreeID), tlog.Config{LeafInput: entry.LeafInput}},
 		{logRekorV2, roleRekorV2, info.Host, tlog.Config{MaxEntry: maxV2Entry, SayFrozen: true}},
 		{logCT, roleCT, info.Host + "/ct", tlog.Config{LeafInput: certificate.LeafInput}},
 	} {

@@ -6,6 +6,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
@@ -35,6 +36,10 @@ func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server) logrpc.Log {
 	l := logrpc.Log{Name: cfg.Name, Origin: v.Origin(), Face: cfg.Face, KeyID: v.KeyID(), Engine: log}
 	switch cfg.Face {
 	case config.FaceRekorV1:
+		l.Split = func(stored []byte) (leaf, extra []byte, err error) {
+			leaf, err = entry.LeafInput(stored)
+			return leaf, nil, err
+		}
 		l.Parse = logrpc.RekorV1(func(json []byte) (tlog.Entry, error) { return rekorv1.Parse(kindsV1(), json) })
 	case config.FaceRekorV2:
 		l.Parse = logrpc.RekorV2(rekorv2.Parse)

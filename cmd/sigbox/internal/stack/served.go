@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 	"github.com/sigbox/sigbox/tlog/fileguard"
 	"github.com/sigbox/sigbox/tlog/pgguard"
@@ -60,6 +61,8 @@ func servedLog(t *config.TLog, spec config.LogSpec) (l ServedLog, err error) {
 		MaxBatch: int(t.Limits.Batch), MaxBatchBytes: int(t.Limits.BatchBytes), MaxPending: int(t.Limits.Pending), CacheTiles: int(t.Limits.CacheTiles),
 	}
 	switch spec.Face {
+	case config.FaceRekorV1:
+		l.Config.LeafInput = entry.LeafInput
 	case config.FaceRekorV2:
 		l.Config.MaxEntry, l.Config.SayFrozen = min(l.Config.MaxEntry, maxV2Entry), true
 	case config.FaceCT:
