@@ -207,3 +207,19 @@ func checkProblem(t *testing.T, err error, key, want string) {
 		t.Errorf("a secret is quoted: %v", err)
 	}
 }
+
+func TestInTheClear(t *testing.T) {
+	for url, want := range map[string]string{
+		"postgres://u@db.example.com/x?sslmode=verify-full":       "",
+		"postgres://u@db.example.com/x?sslmode=require":           "",
+		"postgres://u@db.example.com/x":                           "db.example.com", // libpq's default is prefer
+		"postgres://u@db.example.com/x?sslmode=disable":           "db.example.com",
+		"host=/run/postgresql dbname=x":                           "",
+		"postgres://u@127.0.0.1/x?sslmode=disable":                "",
+		"postgres://u@localhost,db.example.com/x?sslmode=disable": "db.example.com",
+	} {
+		if got := inTheClear(url); got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}

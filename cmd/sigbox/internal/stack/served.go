@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/pg"
@@ -185,6 +188,9 @@ func (s *LogStores) open(ctx context.Context, d *config.Database, schema string,
 	if err != nil {
 		return nil, err
 	}
+	if host := inTheClear(url); host != "" {
+		log.WarnContext(ctx, "the connection to the database may be unencrypted, and so may be the password: add sslmode=verify-full", "schema", schema, "host", host)
+	}
 	db, err := pg.Open(ctx, pg.Config{
 		URL: url, Schema: schema, Writers: int32(d.Writers), Readers: int32(d.Readers),
 		LockTimeout: time.Duration(d.LockTimeout), StatementTimeout: time.Duration(d.StatementTimeout),
@@ -195,6 +201,22 @@ func (s *LogStores) open(ctx context.Context, d *config.Database, schema string,
 	}
 	s.close = append(s.close, func() error { db.Close(); return nil })
 	return db, nil
+}
+
+// inTheClear returns the host of another machine that a connection string would talk to without
+// TLS, if TLS is not wanted or cannot be had; "" where there is none.
+func inTheClear(url string) string {
+	c, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return "" // pg.Open says so
+	}
+	ways := []*pgconn.FallbackConfig{{Host: c.Host, TLSConfig: c.TLSConfig}}
+	for _, w := range append(ways, c.Fallbacks...) {
+		if w.TLSConfig == nil && !strings.HasPrefix(w.Host, "/") && !isLoopback(w.Host) {
+			return w.Host
+		}
+	}
+	return ""
 }
 
 // Store returns the store of a log, which may not have been created yet.
