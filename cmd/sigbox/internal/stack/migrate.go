@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/migrations"
 )
 
 // Migrated is what Migrate did to one schema.
@@ -44,7 +46,17 @@ func schemas(cfg *config.Config) (list []schema) {
 			list = append(list, schema{"guard", "tlog.guard.database", t.Guard.Database})
 		}
 	}
-	return list
+	if cfg.CA != nil {
+		list = append(list, schema{"ca", "ca.database", cfg.CA.Database})
+	}
+	if cfg.TUF != nil {
+		list = append(list, schema{"tuf", "tuf.database", cfg.TUF.Database})
+	}
+	// Those that this version keeps in PostgreSQL.
+	return slices.DeleteFunc(list, func(s schema) bool {
+		_, err := migrations.NewestPostgres(s.schema)
+		return err != nil
+	})
 }
 
 func migrate(ctx context.Context, schema string, d *config.Database) (m Migrated, err error) {
