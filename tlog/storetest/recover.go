@@ -203,6 +203,35 @@ func mustHead(t testing.TB, f Fixture) tlog.Head {
 	return h
 }
 
+// testRecoverAhead recovers from a source that was ahead of the guard when it went: at no moment has
+// the log what the guard remembers and less than the source, and may go on from there.
+func testRecoverAhead(t *testing.T, f Fixture) {
+	l := newLost(t, f, 1)
+	ahead := l.cfg
+	ahead.Guard = nil
+	log, stop := open(t, f.Store, ahead)
+	logtest.Fill(t, log, 9000, 9200)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	l.head = mustHead(t, f)
+	restored := l.backups[0]
+	var sizes []int64
+	err := l.recover(t, restored, f, func(p string) error {
+		if p == tlog.PointSequenced {
+			sizes = append(sizes, mustHead(t, restored).Size)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := sizes[len(sizes)-1]; len(sizes) < 3 || last >= after || l.head.Size != after+200 {
+		t.Errorf("commits at %v, the guard remembers %d, the source has %d", sizes, after, l.head.Size)
+	}
+	l.whole(t, restored)
+}
+
 func flip(b []byte) []byte {
 	b = bytes.Clone(b)
 	b[len(b)-1] ^= 1
@@ -251,8 +280,8 @@ func testRecoverRefuses(t *testing.T, f Fixture) {
 		"signature":        {source: tampered("tlog_head", 0, "checkpoint", flip), is: tlog.ErrCorrupt, want: "checkpoint"},
 		"root":             {source: tampered("tlog_head", 0, "root", flip), is: tlog.ErrCorrupt, want: "head row"},
 		"time of the head": {source: tampered("tlog_head", 0, "time_ms", later), is: tlog.ErrCorrupt, want: "its head has time"},
-		"leaf":             {source: tampered("tlog_leaf", 700, "data", flip), is: tlog.ErrCorrupt, want: "leaf 700"},
-		"leaf hash":        {source: tampered("tlog_leaf", 701, "leaf_hash", flip), is: tlog.ErrCorrupt, want: "leaf 701"},
+		"leaf":             {source: tampered("tlog_leaf", 700, "data", flip), is: tlog.ErrCorrupt, want: "leaf 700 hashes to"},
+		"leaf hash":        {source: tampered("tlog_leaf", 701, "leaf_hash", flip), is: tlog.ErrCorrupt, want: "leaf 701 hashes to"},
 		"leaf gone":        {source: tampered("tlog_leaf", 702, "data", gone), is: tlog.ErrCorrupt, want: "leaf 702 is missing"},
 		"identity":         {source: tampered("tlog_leaf", 703, "identity", flip), is: tlog.ErrCorrupt, want: "leaf 703 has identity"},
 		"time of a leaf":   {source: tampered("tlog_leaf", 704, "time_ms", later), is: tlog.ErrCorrupt, want: "has time"},

@@ -69,6 +69,7 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 		{"freeze says so", testSayFrozen},
 		{"recover", testRecover},
 		{"recover, cut short", testRecoverFaults},
+		{"recover what the guard never heard of", testRecoverAhead},
 		{"recover refuses", testRecoverRefuses},
 		{"recover from a frozen log", testRecoverFrozen},
 		{"accept the loss", testAcceptLoss},
