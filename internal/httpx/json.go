@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -35,50 +34,67 @@ func CheckJSON(data []byte) error {
 	if !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) || loneSurrogate(data) {
 		return Errorf(http.StatusBadRequest, "body is not valid UTF-8 JSON")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	if err := checkValue(dec, 0); err != nil {
-		return err
+	if !json.Valid(data) {
+		var first json.RawMessage
+		if json.NewDecoder(bytes.NewReader(data)).Decode(&first) == nil {
+			return Errorf(http.StatusBadRequest, "trailing data after the JSON body")
+		}
+		return malformed()
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Errorf(http.StatusBadRequest, "trailing data after the JSON body")
+	return checkObjects(data)
+}
+
+// checkObjects checks the depth and the names of a JSON value, which is valid.
+func checkObjects(data []byte) error {
+	var around []map[string]bool // the names so far of each object that is open; nil for an array
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			if len(around) == maxDepth {
+				return Errorf(http.StatusBadRequest, "JSON nesting is deeper than %d", maxDepth)
+			}
+			around = append(around, nil)
+			if data[i] == '{' {
+				around[len(around)-1] = map[string]bool{}
+			}
+		case '}', ']':
+			around = around[:len(around)-1]
+		case '"':
+			text := data[i : i+stringLen(data[i:])]
+			i += len(text) - 1
+			if !bytes.HasPrefix(bytes.TrimLeft(data[i+1:], " \t\r\n"), []byte(":")) {
+				continue // no name
+			}
+			name := strings.Map(fold, unquote(text))
+			names := around[len(around)-1]
+			if names[name] {
+				return Errorf(http.StatusBadRequest, "duplicate field in JSON object")
+			}
+			names[name] = true
+		}
 	}
 	return nil
 }
 
-func checkValue(dec *json.Decoder, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return malformed()
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth == maxDepth {
-		return Errorf(http.StatusBadRequest, "JSON nesting is deeper than %d", maxDepth)
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if delim == '{' {
-			key, err := dec.Token()
-			if err != nil {
-				return malformed()
-			}
-			name := strings.Map(fold, key.(string))
-			if seen[name] {
-				return Errorf(http.StatusBadRequest, "duplicate field in JSON object")
-			}
-			seen[name] = true
+// stringLen returns the length of the JSON string that data begins with, quotes included.
+func stringLen(data []byte) int {
+	i := 1
+	for data[i] != '"' {
+		if data[i] == '\\' {
+			i++
 		}
-		if err := checkValue(dec, depth+1); err != nil {
-			return err
-		}
+		i++
 	}
-	if _, err := dec.Token(); err != nil {
-		return malformed()
+	return i + 1
+}
+
+// unquote decodes a JSON string.
+func unquote(text []byte) (s string) {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return string(text[1 : len(text)-1])
 	}
-	return nil
+	_ = json.Unmarshal(text, &s) // it is valid
+	return s
 }
 
 // fold maps the letters that strings.EqualFold takes for one to the first of them. encoding/json

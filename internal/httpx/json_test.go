@@ -59,7 +59,7 @@ func TestCheckJSON(t *testing.T) {
 		{"65 lists", nest("[", "]", 65), deep},
 		{"64 objects", nest(`{"a":`, "}", 64), ""},
 		{"65 objects", nest(`{"a":`, "}", 65), deep},
-		{"a million lists never closed", strings.Repeat("[", 1e6), deep},
+		{"a million lists never closed", strings.Repeat("[", 1e6), malformed},
 		{"depth of siblings does not add up", "[" + strings.Repeat("[],", 100) + "[]]", ""},
 
 		{"key twice", `{"a":1,"a":2}`, duplicate},
@@ -247,4 +247,15 @@ func colonsOutsideStrings(data []byte) (n int) {
 		}
 	}
 	return n
+}
+
+func BenchmarkCheckJSON(b *testing.B) {
+	text := []byte(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":"` + strings.Repeat("0", 64) +
+		`"}},"signature":{"content":"` + strings.Repeat("A", 96) + `","publicKey":{"content":"` + strings.Repeat("A", 240) + `"}}}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := httpx.CheckJSON(text); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

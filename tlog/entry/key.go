@@ -70,15 +70,21 @@ func ReadKey(canonical []byte) (*Key, error) {
 	return &Key{pem: canonical, certs: []*x509.Certificate{cert}}, nil
 }
 
+// p256 is all of the SPKI of a P-256 key but its two coordinates of 32 bytes (RFC 5480 2).
+var p256 = []byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04")
+
 func parsePublic(der []byte) (*Key, error) {
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, Invalid("public key cannot be parsed", err)
 	}
-	// Encoded anew, not copied: SPKI has optional parts and the body must not depend on them.
-	out, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil, Invalid("public key is of an unsupported type", err)
+	// Encoded anew, not copied: SPKI has optional parts and the body must not depend on them. The
+	// usual one of P-256 has none.
+	out := der
+	if !bytes.HasPrefix(der, p256) {
+		if out, err = x509.MarshalPKIXPublicKey(pub); err != nil {
+			return nil, Invalid("public key is of an unsupported type", err)
+		}
 	}
 	return &Key{pub: pub, pem: pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: out})}, nil
 }

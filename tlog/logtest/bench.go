@@ -39,37 +39,41 @@ func newBenchEntry() *benchEntry {
 func BenchmarkAppend(b *testing.B, newStore func(*testing.B) tlog.Store, options ...func(*tlog.Config)) {
 	for _, writers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			store, cfg := newStore(b), Config(b, options...)
-			if err := tlog.Create(b.Context(), store, cfg, nil); err != nil {
-				b.Fatal(err)
-			}
-			log := Open(b, store, cfg)
-			waits := make([]time.Duration, b.N)
-			var next atomic.Int64
-			var wg sync.WaitGroup
-			b.ResetTimer()
-			start := time.Now()
-			for range writers {
-				wg.Go(func() {
-					for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
-						e := newBenchEntry()
-						begin := time.Now()
-						if _, err := log.Append(b.Context(), e); err != nil {
-							b.Error(err)
-							return
-						}
-						waits[i] = time.Since(begin)
-					}
-				})
-			}
-			wg.Wait()
-			elapsed := time.Since(start)
-			b.StopTimer()
-			slices.Sort(waits)
-			b.ReportMetric(float64(b.N)/elapsed.Seconds(), "entries/s")
-			for _, p := range []int{50, 90, 99} {
-				b.ReportMetric(float64(waits[(b.N-1)*p/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", p))
+			BenchmarkWriters(b, newStore(b), Config(b, options...), writers)
+		})
+	}
+}
+
+// BenchmarkWriters is one of BenchmarkAppend, on a store whose log is not created yet.
+func BenchmarkWriters(b *testing.B, store tlog.Store, cfg tlog.Config, writers int) {
+	if err := tlog.Create(b.Context(), store, cfg, nil); err != nil {
+		b.Fatal(err)
+	}
+	log := Open(b, store, cfg)
+	waits := make([]time.Duration, b.N)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	start := time.Now()
+	for range writers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+				e := newBenchEntry()
+				begin := time.Now()
+				if _, err := log.Append(b.Context(), e); err != nil {
+					b.Error(err)
+					return
+				}
+				waits[i] = time.Since(begin)
 			}
 		})
+	}
+	wg.Wait()
+	elapsed := time.Since(start)
+	b.StopTimer()
+	slices.Sort(waits)
+	b.ReportMetric(float64(b.N)/elapsed.Seconds(), "entries/s")
+	for _, p := range []int{50, 90, 99} {
+		b.ReportMetric(float64(waits[(b.N-1)*p/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", p))
 	}
 }

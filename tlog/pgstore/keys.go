@@ -1,10 +1,12 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -35,6 +37,7 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 	if and {
 		query = searchAllSQL
 	}
+	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), bytes.Compare), bytes.Equal) // the query counts them
 	hashes := make([]int64, len(keys))
 	for i, k := range keys {
 		hashes[i] = keyHash(k)

@@ -23,11 +23,10 @@ const (
 	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
 		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
 		`ORDER BY hit.idx LIMIT $7`
-	searchAllSQL = `SELECT DISTINCT a.idx FROM generate_series($4::bigint, $5::bigint) AS region, ` +
-		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + ($3::bigint[])[1] AND log_id = $1 AND key = ($2::bytea[])[1] AND idx < $6 OFFSET 0) a ` +
-		`WHERE cardinality($2::bytea[]) = (SELECT count(*) FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), ` +
-		`LATERAL (SELECT FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx = a.idx LIMIT 1) hit) ` +
-		`ORDER BY a.idx LIMIT $7`
+	// Each key's entries are read once and counted, since two common keys have many.
+	searchAllSQL = `SELECT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 OFFSET 0) hit ` +
+		`GROUP BY hit.idx HAVING count(*) = cardinality($2::bytea[]) ORDER BY hit.idx LIMIT $7`
 	keysSQL    = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
 	attestsSQL = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 

@@ -312,12 +312,39 @@ func FuzzAgainstUpstream(f *testing.F) {
 
 func BenchmarkParse(b *testing.B) {
 	key := entrytest.P256(b)
-	spec := entrytest.Spec(b, sign(b, key, entrytest.CertPEM(entrytest.Cert(b, key, entrytest.SAN{URI: "https://a/b"}, nil, nil)), crypto.SHA256))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := hashedrekord.Parse(spec); err != nil {
-			b.Fatal(err)
-		}
+	for name, pub := range map[string][]byte{
+		"key": entrytest.PEM(b, key.Public()), "certificate": entrytest.CertPEM(entrytest.Cert(b, key, entrytest.SAN{URI: "https://a/b"}, nil, nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			spec := entrytest.Spec(b, sign(b, key, pub, crypto.SHA256))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := hashedrekord.Parse(spec); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkKeys makes the search keys of a canonical body, as fsck does.
+func BenchmarkKeys(b *testing.B) {
+	key := entrytest.P256(b)
+	for name, pub := range map[string][]byte{
+		"key": entrytest.PEM(b, key.Public()), "certificate": entrytest.CertPEM(entrytest.Cert(b, key, entrytest.SAN{URI: "https://a/b"}, nil, nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			e, err := hashedrekord.Parse(entrytest.Spec(b, sign(b, key, pub, crypto.SHA256)))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := hashedrekord.Keys(e.Body()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
