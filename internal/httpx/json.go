@@ -35,6 +35,9 @@ func CheckJSON(data []byte) error {
 		return Errorf(http.StatusBadRequest, "body is not valid UTF-8 JSON")
 	}
 	if !json.Valid(data) {
+		if tooDeep(data) {
+			return deep()
+		}
 		var first json.RawMessage
 		if json.NewDecoder(bytes.NewReader(data)).Decode(&first) == nil {
 			return Errorf(http.StatusBadRequest, "trailing data after the JSON body")
@@ -51,7 +54,7 @@ func checkObjects(data []byte) error {
 		switch data[i] {
 		case '{', '[':
 			if len(around) == maxDepth {
-				return Errorf(http.StatusBadRequest, "JSON nesting is deeper than %d", maxDepth)
+				return deep()
 			}
 			around = append(around, nil)
 			if data[i] == '{' {
@@ -74,6 +77,28 @@ func checkObjects(data []byte) error {
 		}
 	}
 	return nil
+}
+
+func deep() *Error {
+	return Errorf(http.StatusBadRequest, "JSON nesting is deeper than %d", maxDepth)
+}
+
+// tooDeep says so of what is not valid JSON.
+func tooDeep(data []byte) bool {
+	depth, inside := 0, false
+	for i := 0; i < len(data) && depth <= maxDepth; i++ {
+		switch c := data[i]; {
+		case c == '"':
+			inside = !inside
+		case inside && c == '\\':
+			i++
+		case !inside && (c == '[' || c == '{'):
+			depth++
+		case !inside && (c == ']' || c == '}'):
+			depth--
+		}
+	}
+	return depth > maxDepth
 }
 
 // stringLen returns the length of the JSON string that data begins with, quotes included.

@@ -59,7 +59,7 @@ func TestCheckJSON(t *testing.T) {
 		{"65 lists", nest("[", "]", 65), deep},
 		{"64 objects", nest(`{"a":`, "}", 64), ""},
 		{"65 objects", nest(`{"a":`, "}", 65), deep},
-		{"a million lists never closed", strings.Repeat("[", 1e6), malformed},
+		{"a million lists never closed", strings.Repeat("[", 1e6), deep},
 		{"depth of siblings does not add up", "[" + strings.Repeat("[],", 100) + "[]]", ""},
 
 		{"key twice", `{"a":1,"a":2}`, duplicate},
