@@ -70,7 +70,7 @@ func newServer(t *testing.T, options ...option) *server {
 		Kinds: entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse},
 	}
 	c.Log = logtest.New(t, func(l *tlog.Config) {
-		l.Signer = signer
+		l.Signer, l.LeafInput = signer, entry.LeafInput
 		for _, o := range options {
 			o(&c, l)
 		}

@@ -19,7 +19,7 @@ const (
 
 // Config is what a Server is made of.
 type Config struct {
-	Log    tlog.Log      // its checkpoints are signed by Signer with the origin "<host> - <TreeID>"
+	Log    tlog.Log      // its checkpoints are signed by Signer with the origin "<host> - <TreeID>"; opened with entry.LeafInput
 	TreeID int64         // positive; the first 16 hex digits of every entry id
 	Signer crypto.Signer // ECDSA P-256, the log's key; signs SETs
 	Kinds  entry.Kinds   // what may be appended and looked up

@@ -46,7 +46,7 @@ func newTree(t *testing.T, id int64) *tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &tree{store: memstore.New(), cfg: tlog.Config{Name: fmt.Sprint("shard ", id), Signer: signer}}
+	tr := &tree{store: memstore.New(), cfg: tlog.Config{Name: fmt.Sprint("shard ", id), Signer: signer, LeafInput: entry.LeafInput}}
 	if err := tlog.Create(t.Context(), tr.store, tr.cfg, nil); err != nil {
 		t.Fatal(err)
 	}

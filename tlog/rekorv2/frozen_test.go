@@ -28,7 +28,7 @@ import (
 // upstream's freeze-checkpoint writes, and clients verify entries against it.
 func TestFrozen(t *testing.T) {
 	s := newServer(t)
-	signer, err := checkpoint.NewSigner(origin, origin, s.key.(crypto.Signer))
+	signer, err := checkpoint.NewSigner(origin, origin, s.key)
 	if err != nil {
 		t.Fatal(err)
 	}

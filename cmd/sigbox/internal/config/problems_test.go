@@ -40,12 +40,9 @@ tlog:
 // mistake is what a person does to a configuration: a text of base replaced, or a whole file.
 type mistake struct{ old, new string }
 
-func file(text string) mistake       { return mistake{"", text} }
-func change(old, new string) mistake { return mistake{old, new} }
-func value(key, new string) mistake  { return mistake{"\x00" + key, new} }
-func (m mistake) title() string {
-	return strings.TrimSpace(strings.ReplaceAll(strings.TrimPrefix(m.new, "\x00"), "\n", "⏎ "))
-}
+func file(text string) mistake        { return mistake{"", text} }
+func change(old, new string) mistake  { return mistake{old, new} }
+func value(key, new string) mistake   { return mistake{"\x00" + key, new} }
 func (m mistake) apply() (out string) { return m.on(base) }
 
 func (m mistake) on(text string) string {
