@@ -42,7 +42,7 @@ type next.`,
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(upCommand(), serveCommand(), migrateCommand(), configCommand(), logCommand(), tokenCommand(), trustCommand(), versionCommand())
+	root.AddCommand(upCommand(), serveCommand(), migrateCommand(), configCommand(), logCommand(), benchCommand(), tokenCommand(), trustCommand(), versionCommand())
 	return root
 }
 

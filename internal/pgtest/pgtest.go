@@ -45,6 +45,24 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// Keep returns a server whose directory stays when the test ends, to be found again by the next one
+// that names it. The directory is made if it is not there; its user must be able to reach it. Two
+// servers cannot run on one directory.
+func Keep(t testing.TB, dir string, settings ...string) *Server {
+	t.Helper()
+	s, err := keptServer(dir, settings...)
+	if err != nil {
+		t.Fatalf("start PostgreSQL in %s: %v", dir, err)
+	}
+	t.Cleanup(func() {
+		s.Exec(t, "postgres", "CHECKPOINT") // the next start has nothing to recover
+		if err := s.halt(); err != nil {
+			t.Errorf("stop PostgreSQL: %v", err)
+		}
+	})
+	return s
+}
+
 // Database makes an empty database and returns its name. It is dropped when the test ends.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()

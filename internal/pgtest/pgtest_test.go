@@ -1,6 +1,7 @@
 package pgtest_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -29,4 +30,25 @@ func TestKilledServerComesBackWithItsRows(t *testing.T) {
 	if err := s.Connect(t, db).QueryRow(t.Context(), "SELECT b, current_setting('work_mem') FROM a").Scan(&b, &mem); err != nil || b != 7 || !strings.HasPrefix(mem, "6") {
 		t.Fatalf("row %d, work_mem %s, %v", b, mem, err)
 	}
+}
+
+func TestKeptServerIsFoundAgain(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sigbox-kept-") // not t.TempDir, which only its owner can enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("first", func(t *testing.T) {
+		pgtest.Keep(t, dir).Exec(t, "postgres", "CREATE TABLE a (b int)", "INSERT INTO a VALUES (7)")
+	})
+	t.Run("again", func(t *testing.T) {
+		var b int
+		if err := pgtest.Keep(t, dir).Connect(t, "postgres").QueryRow(t.Context(), "SELECT b FROM a").Scan(&b); err != nil || b != 7 {
+			t.Fatalf("row %d, %v", b, err)
+		}
+	})
 }

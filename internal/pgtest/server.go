@@ -26,6 +26,7 @@ type Server struct {
 	bin  string
 	port int
 	uid  *syscall.Credential // the user it runs as; nil for this process's own
+	stay bool                // the directory outlives the test binary
 
 	keeper *exec.Cmd
 	alive  *os.File // the server stops when this is closed
@@ -47,18 +48,55 @@ func newServer(extra ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres", "--auth", "trust",
-		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
-	initdb.Dir, initdb.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.uid}
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(s.dir))
+	err = s.initialize()
+	if err == nil {
+		err = s.configure(slices.Concat(settings, s.place(), extra)...)
 	}
-	err = s.configure(slices.Concat(settings, s.place(), extra)...)
 	if err == nil {
 		err = s.start()
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.halt(), os.RemoveAll(s.dir))
+	}
+	return s, nil
+}
+
+// initialize makes the data directory.
+func (s *Server) initialize() error {
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres", "--auth", "trust",
+		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	initdb.Dir, initdb.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.uid}
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+// keptServer starts a server on a directory that stays, and makes it first if it is not there.
+func keptServer(dir string, extra ...string) (s *Server, err error) {
+	s = &Server{dir: dir, stay: true, free: make(map[string][]string)}
+	if s.bin, err = binaries(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if s.uid, err = owner(dir); err != nil {
+		return nil, err
+	}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(s.initialize(), s.configure(settings...)); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.configure(slices.Concat(s.place(), extra)...); err != nil {
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.halt())
 	}
 	return s, nil
 }
@@ -112,6 +150,10 @@ wait $pid
 if [ -z "$stay" ]; then rm -rf "$2"; fi
 `
 
+// startLimit is how long a server may take to accept connections; one that crashed reads up to
+// max_wal_size of its log first.
+const startLimit = 2 * time.Minute
+
 // start starts the server and waits until it accepts connections.
 func (s *Server) start() error {
 	stdin, alive, err := os.Pipe()
@@ -126,7 +168,12 @@ func (s *Server) start() error {
 		return errors.Join(err, alive.Close())
 	}
 	s.alive = alive
-	return s.await(60 * time.Second)
+	if s.stay {
+		if _, err := alive.WriteString("stay\n"); err != nil {
+			return err
+		}
+	}
+	return s.await(startLimit)
 }
 
 // await waits until the server accepts connections.

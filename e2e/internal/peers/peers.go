@@ -1,0 +1,188 @@
+// Package peers builds and runs what sigbox is measured against: upstream's servers, as released, each
+// as its own documentation sets it up, on ports of loopback. The builds are kept beside the clients'
+// (see package clients).
+package peers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/instance"
+)
+
+const trillian = "github.com/google/trillian"
+
+// The programs.
+var (
+	rekorServer    = clients.Client{Name: "rekor-server", Package: "github.com/sigstore/rekor/cmd/rekor-server", Module: "github.com/sigstore/rekor", Version: "v1.5.4"}
+	rekorTiles     = clients.Client{Name: "posix", Package: "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix", Module: "github.com/sigstore/rekor-tiles/v2", Version: "v2.3.0"}
+	trillianServer = clients.Client{Name: "trillian_log_server", Package: trillian + "/cmd/trillian_log_server", Module: trillian, Version: "v1.8.0"}
+	trillianSigner = clients.Client{Name: "trillian_log_signer", Package: trillian + "/cmd/trillian_log_signer", Module: trillian, Version: "v1.8.0"}
+	createTree     = clients.Client{Name: "createtree", Package: trillian + "/cmd/createtree", Module: trillian, Version: "v1.8.0"}
+	all            = []clients.Client{rekorServer, rekorTiles, trillianServer, trillianSigner, createTree}
+)
+
+// Ensure builds the peers that the cache does not hold. Progress goes to w.
+func Ensure(ctx context.Context, w io.Writer) error {
+	for _, p := range all {
+		if err := p.Ensure(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Peer is an upstream server that runs, with what it needs.
+type Peer struct {
+	What    string // name, version and settings that matter
+	URL     string
+	KeyFile string // PEM of the log's public key; "" where the server publishes it
+
+	processes []*process
+}
+
+// process is one program that runs.
+type process struct {
+	cmd  *exec.Cmd
+	log  string // file
+	done chan error
+}
+
+// Stop ends the processes, the last one first.
+func (p *Peer) Stop() error {
+	var errs []error
+	for i := len(p.processes) - 1; i >= 0; i-- {
+		errs = append(errs, p.processes[i].stop())
+	}
+	return errors.Join(errs...)
+}
+
+func (p *process) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // if it is gone, Wait has said so
+	select {
+	case <-p.done: // upstream's exit codes after SIGTERM vary
+		return nil
+	case <-time.After(20 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		return fmt.Errorf("%s did not end within 20 s of SIGTERM", p.cmd.Path)
+	}
+}
+
+// run starts a program; what it prints goes to a file in dir.
+func (p *Peer) run(ctx context.Context, dir, path string, args ...string) error {
+	log := filepath.Join(dir, filepath.Base(path)+".log")
+	file, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = file, file, dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	proc := &process{cmd: cmd, log: log, done: make(chan error, 1)}
+	go func() { proc.done <- cmd.Wait() }()
+	p.processes = append(p.processes, proc)
+	return nil
+}
+
+// runClient starts a program that was built.
+func (p *Peer) runClient(ctx context.Context, dir string, c clients.Client, args ...string) error {
+	path, err := c.Path()
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, dir, path, args...)
+}
+
+// await waits until the last program that was started is ready.
+func (p *Peer) await(what string, ready func() bool) error {
+	last := p.processes[len(p.processes)-1]
+	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-last.done:
+			last.done <- err
+			return fmt.Errorf("%s ended: %w\n%s", what, err, tail(last.log))
+		default:
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is not ready after a minute\n%s", what, tail(last.log))
+		}
+	}
+	return nil
+}
+
+func tail(file string) []byte {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return raw[max(0, len(raw)-4096):]
+}
+
+func listens(addr string) func() bool {
+	return func() bool {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	}
+}
+
+func answers(url string) func() bool {
+	return func() bool {
+		resp, err := http.Get(url)
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}
+}
+
+// moduleDir returns where the Go module cache keeps the source of a module.
+func moduleDir(ctx context.Context, c clients.Client) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", c.Module+"@"+c.Version)
+	cmd.Dir = os.TempDir() // outside of every module
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go mod download %s: %w: %s%s", c.Module, err, out, stderr.String())
+	}
+	var m struct{ Dir string }
+	if err := json.Unmarshal(out, &m); err != nil {
+		return "", err
+	}
+	return m.Dir, nil
+}
+
+func freePorts(n int) (ports []string, err error) {
+	for range n {
+		port, err := instance.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, fmt.Sprint(port))
+	}
+	return ports, nil
+}
+
+func local(port string) string { return "127.0.0.1:" + port }

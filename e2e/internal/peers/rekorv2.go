@@ -1,0 +1,63 @@
+package peers
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// StartRekorV2 runs Rekor v2 on Tessera's POSIX driver, with everything in dir. An entry is answered
+// when a checkpoint covers it, so the interval of checkpoints bounds every latency: Rekor's compose
+// file has 2 s, and Tessera takes no less than 100 ms. Duplicates are found, as in the compose file.
+func StartRekorV2(ctx context.Context, dir string, interval time.Duration) (_ *Peer, err error) {
+	p := &Peer{What: fmt.Sprintf("Rekor %s (Tessera POSIX), checkpoint every %s", rekorTiles.Version, interval), KeyFile: filepath.Join(dir, "log.pub")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Stop())
+		}
+	}()
+	private := filepath.Join(dir, "log.pem")
+	if err := makeKey(private, p.KeyFile); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	p.URL = "http://" + local(ports[0])
+	err = p.runClient(ctx, dir, rekorTiles, "serve", "--http-address", "127.0.0.1", "--http-port", ports[0],
+		"--grpc-address", "127.0.0.1", "--grpc-port", ports[1], "--http-metrics-port", ports[2],
+		"--hostname", "rekor.test", "--storage-dir", filepath.Join(dir, "log"), "--signer-filepath", private,
+		"--checkpoint-interval", interval.String(), "--batch-max-age", min(interval, 250*time.Millisecond).String(),
+		"--persistent-antispam", "--log-level", "warn")
+	if err != nil {
+		return nil, err
+	}
+	return p, p.await("rekor-tiles", answers(p.URL+"/healthz"))
+}
+
+func makeKey(private, public string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	pub, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
+		os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644))
+}
