@@ -173,6 +173,9 @@ func (s *tokenSource) get(ctx context.Context, server string) (string, error) {
 
 // allowed refuses a server of others, unless the user says that it is meant.
 func (f *benchFlags) allowed() error {
+	if err := bench.CheckURL(f.url); err != nil {
+		return err
+	}
 	if !bench.IsLocal(f.url) && !f.yes {
 		return fmt.Errorf("%s is not on this machine: the load slows it down for others, and what is logged stays for good; "+
 			"if it is yours to load, run the same command with --yes-load-this-server", f.url)

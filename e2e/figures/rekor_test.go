@@ -193,7 +193,7 @@ func (i *testInstance) load(t *testing.T, clients int, rivals []*rival) (v1, v2 
 		all1 = append(all1, l)
 		all2 = append(all2, i.bench(t, "sigbox", "rekor-v2", i.running.URL, "", clients))
 		for n, r := range rivals {
-			theirs[n] = append(theirs[n], i.bench(t, r.What, r.api, r.URL, r.KeyFile, clients))
+			theirs[n] = append(theirs[n], i.bench(t, r.Server.What, r.api, r.URL, r.KeyFile, clients))
 		}
 	}
 	perSecond := func(l Load) float64 { return l.PerSecond }

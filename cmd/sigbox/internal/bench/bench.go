@@ -50,6 +50,15 @@ const (
 	maxExamples    = 5       // of errors, in a report
 )
 
+// CheckURL says what is wrong with the URL of a service.
+func CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("%q is not the URL of a service: want for example http://127.0.0.1:8080", raw)
+	}
+	return nil
+}
+
 // IsLocal says whether a URL names this machine by a loopback address, or by the name localhost.
 func IsLocal(raw string) bool {
 	u, err := url.Parse(raw)
@@ -61,10 +70,10 @@ func IsLocal(raw string) bool {
 }
 
 func (o *Options) check() error {
-	u, err := url.Parse(o.URL)
+	if err := CheckURL(o.URL); err != nil {
+		return err
+	}
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("%q is not the URL of a service: want for example http://127.0.0.1:8080", o.URL)
 	case o.Requests < 1:
 		return fmt.Errorf("%d requests: want at least 1", o.Requests)
 	case o.Clients < 1:
