@@ -18,9 +18,9 @@ import (
 )
 
 type benchFlags struct {
-	url, json string
-	o         bench.Options
-	yes       bool
+	json string
+	o    bench.Options
+	yes  bool
 }
 
 func benchCommand() *cobra.Command {
@@ -49,7 +49,7 @@ machine, taken side by side, and those of one client with those of many.`,
 		RunE: showHelp,
 	}
 	p := cmd.PersistentFlags()
-	p.StringVar(&f.url, "url", defaultURL, "URL of the server, without a path")
+	p.StringSliceVar(&f.o.URLs, "url", []string{defaultURL}, "URL of the server, without a path; several, with commas between them, are replicas among which the clients spread")
 	p.IntVarP(&f.o.Requests, "requests", "n", 2000, "requests to prepare and to send")
 	p.IntVarP(&f.o.Clients, "clients", "c", 32, "clients that each wait for one answer at a time")
 	p.IntVar(&f.o.Warm, "warm", 50, "requests that are sent before the clock starts")
@@ -120,7 +120,7 @@ be valid for as long as that takes.`,
 			if err := f.allowed(); err != nil {
 				return err
 			}
-			if t.Token, err = token.get(cmd.Context(), f.url); err != nil {
+			if t.Token, err = token.get(cmd.Context(), f.o.URLs[0]); err != nil {
 				return err
 			}
 			return f.run(cmd, &t)
@@ -173,12 +173,14 @@ func (s *tokenSource) get(ctx context.Context, server string) (string, error) {
 
 // allowed refuses a server of others, unless the user says that it is meant.
 func (f *benchFlags) allowed() error {
-	if err := bench.CheckURL(f.url); err != nil {
-		return err
-	}
-	if !bench.IsLocal(f.url) && !f.yes {
-		return fmt.Errorf("%s is not on this machine: the load slows it down for others, and what is logged stays for good; "+
-			"if it is yours to load, run the same command with --yes-load-this-server", f.url)
+	for _, url := range f.o.URLs {
+		if err := bench.CheckURL(url); err != nil {
+			return err
+		}
+		if !bench.IsLocal(url) && !f.yes {
+			return fmt.Errorf("%s is not on this machine: the load slows it down for others, and what is logged stays for good; "+
+				"if it is yours to load, run the same command with --yes-load-this-server", url)
+		}
 	}
 	return nil
 }
@@ -187,7 +189,6 @@ func (f *benchFlags) run(cmd *cobra.Command, t bench.Target) (err error) {
 	if err := f.allowed(); err != nil {
 		return err
 	}
-	f.o.URL = f.url
 	if !cmd.Flags().Changed("seed") {
 		f.o.Seed = rand.Uint64()
 	}

@@ -33,7 +33,7 @@ var (
 	rehearsal = plan{sizes: []int64{0, 3000}, clients: []int{1, 8}, writers: []int{1, 16}, span: 500 * time.Millisecond, rounds: 1, reads: 50}
 	proof     = plan{
 		full: true, sizes: []int64{0, 1_000_000, 10_000_000}, clients: []int{1, 32, 128}, writers: []int{1, 16, 64, 256},
-		span: 8 * time.Second, rounds: 3, reads: 3000,
+		span: 5 * time.Second, rounds: 3, reads: 3000,
 	}
 )
 

@@ -39,6 +39,7 @@ type Size struct {
 	EntriesAfter int64   `json:"entries_after"`
 	Filling      Filling `json:"filling"`
 	Engine       []Cell  `json:"engine"` // without HTTP
+	Two          Server  `json:"two_replicas"`
 	Memory       Memory  `json:"memory"` // after all of it
 	WALPerEntry  float64 `json:"wal_bytes_per_entry"`
 	Disk         Disk    `json:"disk"`
@@ -160,6 +161,7 @@ func measureSize(t *testing.T, size int64, rivals []*rival) Size {
 	s.Search, s.Proof = i.read(t, world.reads)
 	s.Memory = memory(t, pid)
 	i.stop(t)
+	s.Two = i.two(t)
 	s.EntriesAfter = i.size(t, filler.RekorV1)
 	s.Disk = i.disk(t)
 	s.Fsck = i.fsck(t)

@@ -18,7 +18,7 @@ import (
 
 // Options say how a target is loaded.
 type Options struct {
-	URL      string        // of the service, without a path
+	URLs     []string      // of the service, without a path; several are replicas, over which the clients spread
 	Requests int           // to prepare; the run ends when all are answered
 	Warm     int           // requests before the clock starts
 	Clients  int           // that wait for an answer at the same time
@@ -70,10 +70,15 @@ func IsLocal(raw string) bool {
 }
 
 func (o *Options) check() error {
-	if err := CheckURL(o.URL); err != nil {
-		return err
+	for i, u := range o.URLs {
+		if err := CheckURL(u); err != nil {
+			return err
+		}
+		o.URLs[i] = strings.TrimRight(u, "/")
 	}
 	switch {
+	case len(o.URLs) == 0:
+		return errors.New("no URL of a service")
 	case o.Requests < 1:
 		return fmt.Errorf("%d requests: want at least 1", o.Requests)
 	case o.Clients < 1:
@@ -83,7 +88,6 @@ func (o *Options) check() error {
 	case o.Duration < 0:
 		return fmt.Errorf("a duration of %s", o.Duration)
 	}
-	o.URL = strings.TrimRight(o.URL, "/")
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -147,7 +151,7 @@ func Run(ctx context.Context, t Target, o Options) (*Report, error) {
 
 // prepare makes every request.
 func (r *run) prepare(ctx context.Context) error {
-	if err := r.target.Prepare(ctx, r.client, r.URL, r.Seed, len(r.samples)); err != nil {
+	if err := r.target.Prepare(ctx, r.client, r.URLs[0], r.Seed, len(r.samples)); err != nil {
 		return err
 	}
 	errs := r.parallel("prepare", r.samples, func(i int, s *sample) (err error) {
@@ -180,7 +184,7 @@ func (r *run) warm(ctx context.Context) error {
 			err = r.target.Check(i, warm[i].answer)
 		}
 		if err != nil {
-			return fmt.Errorf("%s at %s: nothing was measured, since already a request before the clock starts failed: %w", r.target.Name(), r.URL+r.target.Path(), err)
+			return fmt.Errorf("%s at %s: nothing was measured, since already a request before the clock starts failed: %w", r.target.Name(), strings.Join(r.URLs, ", "), err)
 		}
 		warm[i] = sample{}
 	}
@@ -234,14 +238,15 @@ func (r *run) load(ctx context.Context, samples []sample) (sent int, elapsed tim
 func (r *run) send(ctx context.Context, samples []sample, deadline time.Time, answered func(i int)) int {
 	var next atomic.Int64
 	var clients sync.WaitGroup
-	for range min(r.Clients, len(samples)) {
+	for c := range min(r.Clients, len(samples)) {
+		url := r.URLs[c%len(r.URLs)] + r.target.Path()
 		clients.Go(func() {
 			for ctx.Err() == nil && (deadline.IsZero() || time.Now().Before(deadline)) {
 				i := int(next.Add(1)) - 1
 				if i >= len(samples) {
 					return
 				}
-				r.post(ctx, &samples[i])
+				r.post(ctx, url, &samples[i])
 				answered(i)
 			}
 		})
@@ -250,9 +255,9 @@ func (r *run) send(ctx context.Context, samples []sample, deadline time.Time, an
 	return min(int(next.Load()), len(samples))
 }
 
-func (r *run) post(ctx context.Context, s *sample) {
+func (r *run) post(ctx context.Context, url string, s *sample) {
 	started := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL+r.target.Path(), bytes.NewReader(s.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(s.body))
 	if err != nil {
 		s.err = err
 		return

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -17,7 +18,7 @@ import (
 // Report is what a run found. As JSON it is what `sigbox bench --json` writes.
 type Report struct {
 	Target  string    `json:"target"`
-	URL     string    `json:"url"`
+	URLs    []string  `json:"urls"`
 	Commit  string    `json:"commit"`  // of this program; empty if its build did not record it
 	Started time.Time `json:"started"` // of the clock
 	Seed    uint64    `json:"seed"`
@@ -59,7 +60,7 @@ type Machine struct {
 
 func newReport(t Target, o Options) *Report {
 	return &Report{
-		Target: t.Name(), URL: o.URL, Commit: commit(), Seed: o.Seed, Clients: o.Clients, Warm: o.Warm,
+		Target: t.Name(), URLs: o.URLs, Commit: commit(), Seed: o.Seed, Clients: o.Clients, Warm: o.Warm,
 		Checked: t.Checks(), Statuses: map[string]int{},
 		Machine: Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH},
 	}
@@ -144,7 +145,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s at %s: %d requests by %d clients, seed %d\n\n", r.Target, r.URL, r.Requests, r.Clients, r.Seed)
+	fmt.Fprintf(w, "%s at %s: %d requests by %d clients, seed %d\n\n", r.Target, strings.Join(r.URLs, ", "), r.Requests, r.Clients, r.Seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "PER SECOND\tP50 MS\tP90 MS\tP99 MS\tMAX MS\tSECONDS\tRIGHT\tWRONG\tFAILED\t")
 	l := r.LatencyMS
