@@ -102,7 +102,7 @@ func TestKill(t *testing.T) {
 		t.Fatalf("CT, at the end: %v", err)
 	}
 	promised, _ := certs.Count()
-	record(t, "kill", started, map[string]any{
+	keep(t, "kill", started, map[string]any{
 		"rounds": rounds, "seed": seed, "writers_per_log": killWriters, "slowest_start_ms": float64(slowest.Microseconds()) / 1000,
 		"rekor_v1": map[string]any{"acknowledged_and_found": len(v1.Entries()), "size": last.Size, "heads": len(v1.Heads())},
 		"rekor_v2": map[string]any{"acknowledged_and_found": len(v2.Entries()), "size": lastV2.Size, "heads": len(v2.Heads())},

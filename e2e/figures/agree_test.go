@@ -75,7 +75,7 @@ func TestAgrees(t *testing.T) {
 		}
 		f.Pairs = append(f.Pairs, p)
 	}
-	record(t, "agree", started, f)
+	keep(t, "agree", started, f)
 }
 
 // buildTool builds one of the load tools, each of which is a module.

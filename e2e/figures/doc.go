@@ -8,6 +8,7 @@
 //	SIGBOX_PROOF_DATA=DIR     where large logs are kept, to be used again by the next run
 //	SIGBOX_PROOF_SIZES=0,1000000,10000000
 //	                          sizes of the logs
+//	SIGBOX_PROOF_SPAN=5s      how long one measurement takes
 //	SIGBOX_FIGURES=DIR        where JSON is written
 //
 // Everything runs on one machine, the load generator included, on loopback, and every PostgreSQL has

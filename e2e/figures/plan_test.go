@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/peers"
+	"github.com/sigbox/sigbox/e2e/internal/record"
 )
 
 var update = flag.Bool("update", false, "write ../../docs/benchmarks.md anew from ../../docs/figures")
@@ -64,6 +65,11 @@ func run(m *testing.M) (code int, err error) {
 			return 1, err
 		}
 	}
+	if span := os.Getenv("SIGBOX_PROOF_SPAN"); span != "" {
+		if world.span, err = time.ParseDuration(span); err != nil {
+			return 1, fmt.Errorf("SIGBOX_PROOF_SPAN: %w", err)
+		}
+	}
 	if world.tmp, err = os.MkdirTemp("", "sigbox-figures-"); err != nil {
 		return 1, err
 	}
@@ -71,11 +77,9 @@ func run(m *testing.M) (code int, err error) {
 	if err := os.Chmod(world.tmp, 0o755); err != nil { // PostgreSQL runs as another user where we are root
 		return 1, err
 	}
-	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").Output()
-	if err != nil {
-		return 1, fmt.Errorf("which commit is measured: %w", err)
+	if world.commit, err = record.Commit(); err != nil {
+		return 1, err
 	}
-	world.commit = strings.TrimSpace(string(out))
 	return m.Run(), nil
 }
 

@@ -1,50 +1,21 @@
 package figures
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/record"
 )
 
-// File is what one test measured, with what it takes to repeat it.
-type File[T any] struct {
-	Test    string  `json:"test"`
-	Commit  string  `json:"commit"`
-	Started string  `json:"started"`
-	Seconds float64 `json:"seconds"`
-	Machine Machine `json:"machine"`
-	Figures T       `json:"figures"`
-}
-
-// Machine is where everything ran, load included.
-type Machine struct {
-	CPUs int    `json:"cpus"`
-	Go   string `json:"go"`
-	OS   string `json:"os"`
-}
-
-// record writes a File to $SIGBOX_FIGURES/NAME.json. Only the real plan's figures are worth it.
-func record[T any](t *testing.T, name string, started time.Time, figures T) {
+// keep writes what a test measured to $SIGBOX_FIGURES/NAME.json. Only the real plan's figures are
+// worth it.
+func keep[T any](t *testing.T, name string, started time.Time, figures T) {
 	t.Helper()
-	dir := os.Getenv("SIGBOX_FIGURES")
-	if dir == "" || !world.full || t.Failed() {
+	if !world.full || t.Failed() {
 		return
 	}
-	text, err := json.MarshalIndent(File[T]{
-		Test: t.Name(), Commit: world.commit, Started: started.UTC().Format(time.RFC3339), Seconds: time.Since(started).Seconds(),
-		Machine: Machine{runtime.NumCPU(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}, Figures: figures,
-	}, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644); err != nil {
+	if err := record.Write(name, t.Name(), started, figures); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -98,7 +98,7 @@ func TestRekor(t *testing.T) {
 			}
 		})
 	}
-	record(t, "rekor", started, f)
+	keep(t, "rekor", started, f)
 }
 
 // rival is a peer with what it did.

@@ -52,7 +52,7 @@ func TestEngine(t *testing.T) {
 			f.Tessera = append(f.Tessera, median(theirs, perSecond))
 		}
 	}
-	record(t, "engine", started, f)
+	keep(t, "engine", started, f)
 }
 
 func perSecond(c Cell) float64 { return c.PerSecond }
