@@ -191,7 +191,7 @@ func writeSizes(b *bytes.Buffer, r Rekor) {
 	line("its peak, MB", func(s Size) string { return number(float64(s.Memory.Peak) / 1e6) })
 	line("search by hash, p50 / p99 ms", func(s Size) string { return ms(s.Search.P50) + " / " + ms(s.Search.P99) })
 	line("entry with proof, p50 / p99 ms", func(s Size) string { return ms(s.Proof.P50) + " / " + ms(s.Proof.P99) })
-	line("fsck with signatures, leaves/s", func(s Size) string { return number(s.Fsck.PerSecond) })
+	line("fsck, leaves/s", func(s Size) string { return number(s.Fsck.PerSecond) })
 	for i, w := range writersOf(r) {
 		line(fmt.Sprintf("engine alone, %d writers, entries/s", w), func(s Size) string {
 			if i < len(s.Engine) {

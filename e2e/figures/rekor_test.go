@@ -247,7 +247,7 @@ func (i *testInstance) disk(t *testing.T) (d Disk) {
 
 var fsckOK = regexp.MustCompile(`(?m)^rekor-v1: ok: (\d+) entries`)
 
-// fsck checks the whole Rekor v1 log, signatures included.
+// fsck checks the whole Rekor v1 log, the start of the program included.
 func (i *testInstance) fsck(t *testing.T) (f Fsck) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary(t), "log", "fsck", "rekor-v1", "--data", i.data, "--database", i.database)

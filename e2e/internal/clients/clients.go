@@ -19,13 +19,14 @@ type Client struct {
 	Package string // what is installed
 	Module  string
 	Version string
+	Tags    string // build tags; usually none
 }
 
 // All are the clients of the scenarios.
 var (
-	Cosign3  = Client{"cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "github.com/sigstore/cosign/v3", "v3.1.3"}
-	Cosign2  = Client{"cosign", "github.com/sigstore/cosign/v2/cmd/cosign", "github.com/sigstore/cosign/v2", "v2.6.5"}
-	RekorCLI = Client{"rekor-cli", "github.com/sigstore/rekor/cmd/rekor-cli", "github.com/sigstore/rekor", "v1.5.4"}
+	Cosign3  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v3/cmd/cosign", Module: "github.com/sigstore/cosign/v3", Version: "v3.1.3"}
+	Cosign2  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v2/cmd/cosign", Module: "github.com/sigstore/cosign/v2", Version: "v2.6.5"}
+	RekorCLI = Client{Name: "rekor-cli", Package: "github.com/sigstore/rekor/cmd/rekor-cli", Module: "github.com/sigstore/rekor", Version: "v1.5.4"}
 	All      = []Client{Cosign3, Cosign2, RekorCLI}
 )
 
@@ -75,7 +76,7 @@ func (c Client) install(ctx context.Context, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "install", c.Package+"@"+c.Version)
+	cmd := exec.CommandContext(ctx, "go", "install", "-tags="+c.Tags, c.Package+"@"+c.Version)
 	cmd.Dir = os.TempDir() // outside of every module
 	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	var out bytes.Buffer

@@ -22,15 +22,18 @@ import (
 	"github.com/sigbox/sigbox/e2e/internal/instance"
 )
 
-const trillian = "github.com/google/trillian"
+const (
+	trillian       = "github.com/google/trillian"
+	onlyPostgreSQL = "postgresql,etcd" // less to build: no other databases, no Kubernetes election
+)
 
 // The programs.
 var (
 	rekorServer    = clients.Client{Name: "rekor-server", Package: "github.com/sigstore/rekor/cmd/rekor-server", Module: "github.com/sigstore/rekor", Version: "v1.5.4"}
 	rekorTiles     = clients.Client{Name: "posix", Package: "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix", Module: "github.com/sigstore/rekor-tiles/v2", Version: "v2.3.0"}
-	trillianServer = clients.Client{Name: "trillian_log_server", Package: trillian + "/cmd/trillian_log_server", Module: trillian, Version: "v1.8.0"}
-	trillianSigner = clients.Client{Name: "trillian_log_signer", Package: trillian + "/cmd/trillian_log_signer", Module: trillian, Version: "v1.8.0"}
-	createTree     = clients.Client{Name: "createtree", Package: trillian + "/cmd/createtree", Module: trillian, Version: "v1.8.0"}
+	trillianServer = clients.Client{Name: "trillian_log_server", Package: trillian + "/cmd/trillian_log_server", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
+	trillianSigner = clients.Client{Name: "trillian_log_signer", Package: trillian + "/cmd/trillian_log_signer", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
+	createTree     = clients.Client{Name: "createtree", Package: trillian + "/cmd/createtree", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
 	all            = []clients.Client{rekorServer, rekorTiles, trillianServer, trillianSigner, createTree}
 )
 
