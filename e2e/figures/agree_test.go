@@ -60,6 +60,7 @@ func TestAgrees(t *testing.T) {
 		{"rekor-v2", 32, 12_000, []string{logbench, "-api", "v2", "-url", url}},
 		{"fulcio", 16, 3000, []string{certbench, "-url", url, "-token", token, "-sub", "bench@example.com"}},
 	} {
+		row.requests = int(float64(row.requests) * world.span.Seconds() / proof.span.Seconds())
 		p := Pair{What: row.what, Clients: row.clients, Requests: row.requests}
 		n, c := strconv.Itoa(row.requests), strconv.Itoa(row.clients)
 		for range 7 {
@@ -70,12 +71,14 @@ func TestAgrees(t *testing.T) {
 		ours, theirs := median(p.Ours, same), median(p.Theirs, same)
 		p.Difference = (ours - theirs) / theirs
 		say("%s, %d clients: sigbox bench %.0f/s, shared bench %.0f/s: %+.1f %% (of %.0f and %.0f)", p.What, p.Clients, ours, theirs, 100*p.Difference, p.Ours, p.Theirs)
+		f.Pairs = append(f.Pairs, p)
+	}
+	keep(t, "agree", started, f) // whatever they say
+	for _, p := range f.Pairs {
 		if p.Difference > mayDiffer || p.Difference < -mayDiffer {
 			t.Errorf("%s, %d clients: the medians are %.1f %% apart", p.What, p.Clients, 100*p.Difference)
 		}
-		f.Pairs = append(f.Pairs, p)
 	}
-	keep(t, "agree", started, f)
 }
 
 // buildTool builds one of the load tools, each of which is a module.
