@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sigbox/sigbox/e2e/internal/record"
+	"github.com/sigbox/sigbox/internal/record"
 )
 
 var (

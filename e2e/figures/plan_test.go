@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/peers"
-	"github.com/sigbox/sigbox/e2e/internal/record"
+	"github.com/sigbox/sigbox/internal/record"
 )
 
 var update = flag.Bool("update", false, "write ../../docs/benchmarks.md anew from ../../docs/figures")

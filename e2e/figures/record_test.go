@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigbox/sigbox/e2e/internal/record"
+	"github.com/sigbox/sigbox/internal/record"
 )
 
 // keep writes what a test measured to $SIGBOX_FIGURES/NAME.json. Only the real plan's figures are

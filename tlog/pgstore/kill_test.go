@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigbox/sigbox/internal/figures"
+	"github.com/sigbox/sigbox/internal/record"
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/pgstore"
@@ -35,7 +35,9 @@ func TestKill(t *testing.T) {
 			})
 		}
 	})
-	figures.Record(t, "kill-postgres", started, map[string]any{"seed": seed, "rounds": rounds, "runs": runs})
+	if err := record.Write("kill-postgres", t.Name(), started, map[string]any{"seed": seed, "rounds": rounds, "runs": runs}); err != nil {
+		t.Error(err)
+	}
 }
 
 func number(variable string, otherwise int64) int64 {

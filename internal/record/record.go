@@ -1,4 +1,3 @@
-// Package record writes what a test measured to a file, with what it takes to repeat it.
 package record
 
 import (
