@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigbox/sigbox/internal/record"
 	"github.com/sigbox/sigbox/internal/pgtest"
+	"github.com/sigbox/sigbox/internal/record"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/pgstore"
 )
