@@ -130,8 +130,8 @@ func writeLoads(b *bytes.Buffer, r Rekor) {
 		add(p.What, p.V1, p.V2)
 	}
 	for _, s := range r.Sizes {
-		add(fmt.Sprintf("%s, %s entries", s.What, count(s.Entries)), s.V1, s.V2)
-		add(fmt.Sprintf("%s, %s entries", s.Two.What, count(s.Entries)), s.Two.V1, s.Two.V2)
+		add(s.What+", "+s.label(), s.V1, s.V2)
+		add(s.Two.What+", "+s.label(), s.Two.V1, s.Two.V2)
 	}
 	if len(all) == 0 {
 		return
@@ -156,6 +156,14 @@ func writeLoads(b *bytes.Buffer, r Rekor) {
 	b.WriteString("\nThe number before the colon is how many clients there are. The last column compares the throughput with most clients.\n")
 }
 
+// label says how large the log was. A new one has two entries of its own.
+func (s Size) label() string {
+	if s.Entries < 100 {
+		return "empty log"
+	}
+	return count(s.Entries) + " entries"
+}
+
 // peerV1 is upstream's Rekor v1 with most clients.
 func peerV1(r Rekor) Load {
 	for _, p := range r.Peers {
@@ -169,7 +177,7 @@ func peerV1(r Rekor) Load {
 func writeSizes(b *bytes.Buffer, r Rekor) {
 	heading := []string{""}
 	for _, s := range r.Sizes {
-		heading = append(heading, count(s.Entries)+" entries")
+		heading = append(heading, s.label())
 	}
 	row(b, true, heading...)
 	line := func(name string, cell func(Size) string) {

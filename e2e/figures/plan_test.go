@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/klog/v2"
 
 	"github.com/sigbox/sigbox/e2e/internal/peers"
 	"github.com/sigbox/sigbox/internal/record"
@@ -70,6 +73,7 @@ func run(m *testing.M) (code int, err error) {
 			return 1, fmt.Errorf("SIGBOX_PROOF_SPAN: %w", err)
 		}
 	}
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // Tessera's
 	if world.tmp, err = os.MkdirTemp("", "sigbox-figures-"); err != nil {
 		return 1, err
 	}

@@ -101,6 +101,23 @@ func TestRekor(t *testing.T) {
 	keep(t, "rekor", started, f)
 }
 
+// TestFill makes the large logs and measures nothing but that, so that TestRekor finds them. It can be
+// stopped at any time, and goes on from there the next time.
+func TestFill(t *testing.T) {
+	if !world.full || world.data == "" {
+		fmt.Printf("figures: %s NOT RUN: it takes SIGBOX_PROOF and SIGBOX_PROOF_DATA\n", t.Name())
+		return
+	}
+	for _, size := range world.sizes {
+		if size > 0 {
+			t.Run(fmt.Sprint(size), func(t *testing.T) { newInstance(t, sizeDir(size), size) })
+		}
+	}
+}
+
+// sizeDir is where a large log is kept.
+func sizeDir(size int64) string { return filepath.Join(world.data, strconv.FormatInt(size, 10)) }
+
 // rival is a peer with what it did.
 type rival struct {
 	*peers.Peer
@@ -139,7 +156,7 @@ func measureSize(t *testing.T, size int64, rivals []*rival) Size {
 	t.Helper()
 	dir := ""
 	if size > 0 && world.data != "" {
-		dir = filepath.Join(world.data, strconv.FormatInt(size, 10))
+		dir = sizeDir(size)
 	} else if size > 0 {
 		dir = t.TempDir()
 		openUp(t, dir)

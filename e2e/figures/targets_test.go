@@ -40,16 +40,16 @@ func targets(e Engine, r Rekor) (list []target) {
 	atMost("engine, one writer, median", 3, cellOf(e.Sigbox, 1).LatencyMS.P50, " ms")
 	peer := peerV1(r)
 	for _, s := range r.Sizes {
-		at := fmt.Sprintf("%s entries", count(s.Entries))
+		at := s.label()
 		for _, api := range []loads{{"Rekor v1", s.V1}, {"Rekor v2", s.V2}} {
 			many, one := loadOf(api.list, 128), loadOf(api.list, 1)
 			times := 0.0
 			if peer.PerSecond > 0 {
 				times = many.PerSecond / peer.PerSecond
 			}
-			atLeast(fmt.Sprintf("%s at %s, 128 clients, times upstream's Rekor v1", api.what, at), 15, times, "")
-			atMost(fmt.Sprintf("%s at %s, one client, median", api.what, at), 6, one.LatencyMS.P50, " ms")
-			atMost(fmt.Sprintf("%s at %s, 128 clients, p99", api.what, at), 150, many.LatencyMS.P99, " ms")
+			atLeast(fmt.Sprintf("%s, %s, 128 clients, times upstream's Rekor v1", api.what, at), 15, times, "")
+			atMost(fmt.Sprintf("%s, %s, one client, median", api.what, at), 6, one.LatencyMS.P50, " ms")
+			atMost(fmt.Sprintf("%s, %s, 128 clients, p99", api.what, at), 150, many.LatencyMS.P99, " ms")
 		}
 	}
 	if n := len(r.Sizes); n > 1 {
@@ -57,11 +57,11 @@ func targets(e Engine, r Rekor) (list []target) {
 		for _, api := range [][2]loads{{{"Rekor v1", first.V1}, {"", last.V1}}, {{"Rekor v2", first.V2}, {"", last.V2}}} {
 			empty, full := loadOf(api[0].list, 128).PerSecond, loadOf(api[1].list, 128).PerSecond
 			if empty > 0 {
-				atLeast(fmt.Sprintf("%s at %s entries, 128 clients, share of the empty log's throughput", api[0].what, count(last.Entries)), 80, 100*full/empty, " %")
+				atLeast(fmt.Sprintf("%s, %s, 128 clients, share of the empty log's throughput", api[0].what, last.label()), 80, 100*full/empty, " %")
 			}
 		}
-		atMost(fmt.Sprintf("resident memory at %s entries", count(last.Entries)), 150, float64(last.Memory.Resident)/1e6, " MB")
-		atLeast(fmt.Sprintf("fsck at %s entries", count(last.Entries)), 50_000, last.Fsck.PerSecond, " leaves/s")
+		atMost("resident memory, "+last.label(), 150, float64(last.Memory.Resident)/1e6, " MB")
+		atLeast("fsck, "+last.label(), 50_000, last.Fsck.PerSecond, " leaves/s")
 	}
 	return list
 }
