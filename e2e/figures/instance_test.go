@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,24 +99,25 @@ func (i *testInstance) fill(t *testing.T, dir string, size int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := readFilling(t, dir)
-	before, started := i.wal(t), time.Now()
-	last := started
-	n, err := l.Fill(t.Context(), size, func(now int64) {
-		if time.Since(last) > 10*time.Second {
-			last = time.Now()
-			say("filling: %d of %d entries", now, size)
+	earlier, before, started := readFilling(t, dir), i.wal(t), time.Now()
+	save := func(n int64) { // also on the way: who is stopped goes on later
+		f := Filling{
+			Commit: world.commit, Entries: earlier.Entries + n, Seconds: earlier.Seconds + time.Since(started).Seconds(),
+			WALBytes: earlier.WALBytes + i.wal(t) - before,
 		}
-	})
-	f.Entries += n
-	f.Seconds += time.Since(started).Seconds()
-	f.WALBytes += i.wal(t) - before
-	if n > 0 {
-		f.Commit, f.PerSecond = world.commit, float64(f.Entries)/f.Seconds
+		f.PerSecond = float64(f.Entries) / f.Seconds
 		raw, _ := json.Marshal(f) // numbers and a string
 		if err := os.WriteFile(filepath.Join(dir, fillingFile), raw, 0o644); err != nil {
 			t.Error(err)
 		}
+	}
+	was := i.size(t, filler.RekorV1)
+	n, err := l.Fill(t.Context(), size, every(10*time.Second, func(now int64) {
+		save(now - was)
+		say("filling: %d of %d entries", now, size)
+	}))
+	if n > 0 {
+		save(n)
 		say("filled: %d entries in %s", n, time.Since(started).Round(time.Second))
 	}
 	if err != nil {
@@ -129,6 +131,21 @@ func (i *testInstance) fill(t *testing.T, dir string, size int64) {
 	}
 	if n > 100_000 { // as a log that grew over years has been
 		i.server.Exec(t, databaseName, "VACUUM (ANALYZE)", "CHECKPOINT")
+	}
+}
+
+// every returns f, but calls it only if the last call was some time ago, and never twice at once.
+func every(gap time.Duration, f func(int64)) func(int64) {
+	var mu sync.Mutex
+	last := time.Now()
+	return func(n int64) {
+		if mu.TryLock() {
+			defer mu.Unlock()
+			if time.Since(last) > gap {
+				last = time.Now()
+				f(n)
+			}
+		}
 	}
 }
 

@@ -63,7 +63,9 @@ func run(m *testing.M) (code int, err error) {
 	world.plan = rehearsal
 	if os.Getenv("SIGBOX_PROOF") != "" {
 		world.plan = proof
-		world.data = os.Getenv("SIGBOX_PROOF_DATA")
+		if world.data = os.Getenv("SIGBOX_PROOF_DATA"); world.data != "" && !filepath.IsAbs(world.data) {
+			return 1, fmt.Errorf("SIGBOX_PROOF_DATA=%q: want an absolute path", world.data)
+		}
 		if err := readSizes(os.Getenv("SIGBOX_PROOF_SIZES")); err != nil {
 			return 1, err
 		}

@@ -74,14 +74,20 @@ func (s *Server) initialize() error {
 
 // keptServer starts a server on a directory that stays, and makes it first if it is not there.
 func keptServer(dir string, extra ...string) (s *Server, err error) {
-	s = &Server{dir: dir, stay: true, free: make(map[string][]string)}
+	s = &Server{stay: true, free: make(map[string][]string)}
 	if s.bin, err = binaries(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if s.dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	if s.uid, err = owner(dir); err != nil {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil { // those above it must let the server's user through
+		return nil, err
+	}
+	if err := os.Chmod(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if s.uid, err = owner(s.dir); err != nil {
 		return nil, err
 	}
 	if s.port, err = freePort(); err != nil {
@@ -92,6 +98,9 @@ func keptServer(dir string, extra ...string) (s *Server, err error) {
 			return nil, err
 		}
 	}
+	if err := s.awaitOther(30 * time.Second); err != nil {
+		return nil, err
+	}
 	if err := s.configure(slices.Concat(s.place(), extra)...); err != nil {
 		return nil, err
 	}
@@ -99,6 +108,20 @@ func keptServer(dir string, extra ...string) (s *Server, err error) {
 		return nil, errors.Join(err, s.halt())
 	}
 	return s, nil
+}
+
+// awaitOther waits until the server that ran on the directory before has ended: that of a test
+// binary which was killed ends a moment later.
+func (s *Server) awaitOther(limit time.Duration) error {
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		pid, err := s.pid()
+		if err != nil || !alive(pid) { // it has none, or one that a crash has left there
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("another server, process %d, runs on it", pid)
+		}
+	}
 }
 
 // newDirectory returns a server with everything but data.
