@@ -90,6 +90,13 @@ func TestBench(t *testing.T) {
 			}
 		})
 	}
+	t.Run("replicas", func(t *testing.T) {
+		urls := up.url + "," + strings.Replace(up.url, "127.0.0.1", "localhost", 1)
+		out, errs, code := run(t, "bench", "rekor-v2", "--url", urls, "-n", "20", "-c", "2", "--json", "-")
+		if r := readReport(t, []byte(out)); code != 0 || len(r.URLs) != 2 || r.OK != 20 {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+	})
 	t.Run("duration", func(t *testing.T) {
 		out, errs, code := run(t, "bench", "rekor-v1", "--url", up.url, "-n", "20000", "--duration", "200ms", "--json", "-")
 		if r := readReport(t, []byte(out)); code != 0 || r.Requests >= 20000 || r.Requests != r.OK || r.Seconds < 0.2 {
