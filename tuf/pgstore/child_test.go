@@ -111,6 +111,7 @@ func (o orders) open(r *replica) error {
 	k.Timestamp = holdingKey{k.Timestamp, r}
 	quick := pg.Config{URL: o.URL, Schema: "tuf"}
 	impatient(&quick)
+	quick.StatementTimeout = 10 * time.Second // a busy machine is not what is tested
 	if o.Lock > 0 {
 		quick.LockTimeout, quick.IdleTimeout = o.Lock, o.Lock
 	}
