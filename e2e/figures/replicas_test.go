@@ -124,10 +124,6 @@ func serve(t *testing.T, env []string, file string) *exec.Cmd {
 func (i *testInstance) two(t *testing.T) (s Server) {
 	t.Helper()
 	s.What = "sigbox, two replicas"
-	if exec.Command(binary(t), "serve", "--help").Run() != nil {
-		say("%s NOT RUN: this binary has no serve", s.What)
-		return s
-	}
 	urls, stop := i.replicas(t, 2)
 	defer stop()
 	all := strings.Join(urls, ",")
