@@ -41,9 +41,9 @@ func newInstance(t *testing.T, dir string, size int64) *testInstance {
 	i.data, i.database = filepath.Join(dir, "sigbox"), i.server.URL(databaseName)
 	if _, err := os.Stat(i.data); err != nil {
 		i.server.Exec(t, "postgres", "DROP DATABASE IF EXISTS "+databaseName, "CREATE DATABASE "+databaseName)
-		i.up(t) // makes keys and logs
-		i.stop(t)
 	}
+	i.up(t) // makes keys and logs, and brings the schema of a kept one up to date
+	i.stop(t)
 	i.fill(t, dir, size)
 	return i
 }
