@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -247,6 +248,7 @@ func (r *run) send(ctx context.Context, samples []sample, deadline time.Time, an
 					return
 				}
 				r.post(ctx, url, &samples[i])
+				samples[i].read()
 				answered(i)
 			}
 		})
@@ -273,6 +275,17 @@ func (r *run) post(ctx context.Context, url string, s *sample) {
 	_ = resp.Body.Close() // it was read
 	s.latency, s.status = time.Since(started), resp.StatusCode
 	s.body = nil
+}
+
+// read decodes a successful answer, as any client must before it goes on; it looks no further.
+func (s *sample) read() {
+	if s.failure() != nil {
+		return
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(s.answer, &fields); err != nil {
+		s.err = fmt.Errorf("the answer is no JSON object: %w", err)
+	}
 }
 
 // verify checks every successful answer, and returns what is wrong with each.

@@ -8,8 +8,8 @@
 //  2. A few requests are sent and their answers checked, so that a wrong URL or key is found before
 //     anything is measured, and connections and caches are warm.
 //  3. The clients send the rest, each its next one as soon as it has the whole answer to the last.
-//     They keep the answers and look at none: on a machine that runs the server too, checking would
-//     take the processor that is being measured.
+//     They decode the answers, as any client must, and look no further: on a machine that runs the
+//     server too, checking would take the processor that is being measured.
 //  4. Every answer is checked as a client would: promise, inclusion proof, checkpoint, and that the
 //     entry is the one that was sent. No place in a log may be given twice, and no two checkpoints
 //     may contradict each other.
