@@ -18,7 +18,7 @@ func TestAnotherInstanceRanHere(t *testing.T) {
 	defer cell(t, "cosign 2, 3", anotherRow, 1)()
 	r := start(t)
 	r.script(t, `
-"$COSIGN3" initialize --mirror "$URL/tuf" --root "$URL/tuf/root.json"
+"$COSIGN3" initialize --mirror "$MIRROR" --root "$MIRROR/root.json"
 rekorcli loginfo
 `, r.env(t))
 	if err := r.Stop(); err != nil {

@@ -95,7 +95,7 @@ func TestTrap(t *testing.T) {
 	_, image := push(t, registry)
 	env := r.env(t, "IMAGE="+image)
 	r.script(t, `
-"$COSIGN2" initialize --mirror "$URL/tuf" --root "$URL/tuf/root.json"
+"$COSIGN2" initialize --mirror "$MIRROR" --root "$MIRROR/root.json"
 "$COSIGN2" generate-key-pair
 `, env)
 	if names := world.recorder.Names(); len(names) != 0 {

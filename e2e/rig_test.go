@@ -22,25 +22,24 @@ const (
 	scenarioLimit = 5 * time.Minute // of a script, on a busy machine
 )
 
-// rig is one instance and the directories of the scenario that uses it.
+// rig is what a scenario runs against, and the directories of the scenario that uses it.
 type rig struct {
-	*instance.Instance
-	trust string // of `sigbox trust export`
-	work  string // where scripts run
-	home  string
-	cert  string // of the instance's own TLS; "" without
+	*instance.Instance // nil where a fleet serves
+	issuer             string
+	mirror             string // of the TUF repository
+	rekor              string
+	trust              string // of `sigbox trust export`
+	work               string // where scripts run
+	home               string
+	cert               string                      // of the instance's own TLS; "" without
+	again              func(context.Context) error // restarts what serves
 }
 
 // start runs a new instance and exports its trust. Both end with the test.
 func start(t *testing.T, args ...string) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{trust: filepath.Join(dir, "trust"), work: filepath.Join(dir, "work"), home: filepath.Join(dir, "home")}
-	for _, d := range []string{r.work, r.home} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r := newRig(t, dir)
 	if i := slices.Index(args, "--tls-cert"); i >= 0 {
 		r.cert = args[i+1]
 	}
@@ -59,8 +58,26 @@ func start(t *testing.T, args ...string) *rig {
 			t.Error(err)
 		}
 	})
-	r.sigbox(t, "trust", "export", "--url", r.URL, "--out", r.trust)
+	r.issuer, r.mirror, r.rekor, r.again = r.URL, r.URL+"/tuf", r.URL, r.restartInstance
+	r.exportTrust(t)
 	return r
+}
+
+// newRig returns a rig with directories and nothing that runs.
+func newRig(t *testing.T, dir string) *rig {
+	t.Helper()
+	r := &rig{trust: filepath.Join(dir, "trust"), work: filepath.Join(dir, "work"), home: filepath.Join(dir, "home")}
+	for _, d := range []string{r.work, r.home} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+func (r *rig) exportTrust(t *testing.T) {
+	t.Helper()
+	r.sigbox(t, "trust", "export", "--url", r.mirror, "--out", r.trust)
 }
 
 // base is an environment with nothing of this machine's in it but the program path: no proxy, no
@@ -94,19 +111,23 @@ func (r *rig) sigbox(t *testing.T, args ...string) string {
 
 func (r *rig) token(t *testing.T, email string) string {
 	t.Helper()
-	return r.sigbox(t, "token", "--url", r.URL, "--email", email)
+	return r.sigbox(t, "token", "--url", r.issuer, "--email", email)
 }
 
-// restart ends the instance as Ctrl-C does and starts it again.
+// restart ends what serves as Ctrl-C does and starts it again.
 func (r *rig) restart(t *testing.T) {
 	t.Helper()
+	if err := r.again(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) restartInstance(ctx context.Context) (err error) {
 	if err := r.Stop(); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	var err error
-	if r.Instance, err = r.Again(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	r.Instance, err = r.Again(ctx)
+	return err
 }
 
 // env is what scripts see: nothing of this machine, the paths of the clients, and where things are.
@@ -117,7 +138,7 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 		t.Fatal(err)
 	}
 	e := append(r.base(),
-		"URL="+r.URL, "HOST="+r.Addr, "TRUST="+r.trust, "WORK="+r.work, "DATA="+data, "COSIGN_PASSWORD=",
+		"URL="+r.issuer, "MIRROR="+r.mirror, "REKOR="+r.rekor, "TRUST="+r.trust, "WORK="+r.work, "DATA="+data, "COSIGN_PASSWORD=",
 		"SIGBOX="+world.sigbox, "TOOL="+world.self, fmt.Sprintf("LIMIT=%d", commandLimit))
 	for name, c := range map[string]clients.Client{"COSIGN3": clients.Cosign3, "COSIGN2": clients.Cosign2, "REKORCLI": clients.RekorCLI} {
 		path, err := c.Path()

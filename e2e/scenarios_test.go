@@ -94,13 +94,13 @@ cosign3 verify-attestation --key cosign.pub --type custom "$IMAGE"
 `},
 	{client: "cosign 3", what: "initialize, then no environment file", v1only: true, script: `
 sha=$(sha256sum "$TRUST/root.json" | cut -d' ' -f1)
-"$COSIGN3" initialize --mirror "$URL/tuf" --root "$URL/tuf/root.json" --root-checksum "$sha"
+"$COSIGN3" initialize --mirror "$MIRROR" --root "$MIRROR/root.json" --root-checksum "$sha"
 echo hello > blob
 "$COSIGN3" sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
 "$COSIGN3" verify-blob --bundle blob.bundle ` + me + ` blob
 `},
 	{client: "cosign 3", what: "sigbox trust init, then no environment file", v1only: true, script: `
-sigbox trust init --mirror "$URL/tuf" --root "$TRUST/root.json"
+sigbox trust init --mirror "$MIRROR" --root "$TRUST/root.json"
 echo hello > blob
 "$COSIGN3" sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
 "$COSIGN3" verify-blob --bundle blob.bundle ` + me + ` blob
@@ -259,7 +259,7 @@ cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle blob.bundle blob
 cosign3 sign --yes --identity-token "$TOKEN" $LOG "$TAG"
 cp "$TRUST/trusted_root.json" before.json
 restart
-sigbox trust export --url "$URL" --out "$TRUST"
+sigbox trust export --url "$MIRROR" --out "$TRUST"
 cmp before.json "$TRUST/trusted_root.json"
 cosign3 verify-blob --bundle blob.bundle ` + me + ` blob
 cosign2 verify-blob $STAMPED --bundle blob.bundle ` + me + ` blob
@@ -361,15 +361,19 @@ func TestScenarios(t *testing.T) {
 func (s scenario) run(t *testing.T, log int) {
 	var args []string
 	registry := world.registry
-	switch restarts := strings.Contains(s.script, "\nrestart\n"); {
+	switch {
 	case !s.image || registry != "":
-	case restarts: // sigbox's own registry forgets
+	case s.restarts(): // sigbox's own registry forgets
 		registry = images.InMemory(t, freeAddr(t))
 	default:
 		registry = freeAddr(t)
 		args = append(args, "--registry", registry)
 	}
-	r := start(t, args...)
+	s.play(t, start(t, args...), log, registry)
+}
+
+// play runs the script.
+func (s scenario) play(t *testing.T, r *rig, log int, registry string) {
 	vars := append(logVars(r, log), "TOKEN="+r.token(t, "dev@example.com"))
 	if s.image {
 		tag, digest := push(t, registry)

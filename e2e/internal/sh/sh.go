@@ -22,7 +22,7 @@ cosign3() { ( . "$TRUST/env-cosign3.sh"; within "$COSIGN3" "$@" </dev/null ); }
 cosign2() { ( . "$TRUST/env-cosign2.sh"; within "$COSIGN2" "$@" </dev/null ); }
 # cosign 2 with a signing configuration takes no service URLs, so it wants cosign 3's file.
 cosign2sc() { ( . "$TRUST/env-cosign3.sh"; within "$COSIGN2" "$@" </dev/null ); }
-rekorcli() { within "$REKORCLI" --rekor_server "$URL" "$@"; }
+rekorcli() { within "$REKORCLI" --rekor_server "$REKOR" "$@"; }
 sigbox() { within "$SIGBOX" "$@"; }
 tool() { SIGBOX_E2E_TOOL=1 within "$TOOL" "$@"; }
 token() { sigbox token --url "$URL" --email "$1"; }

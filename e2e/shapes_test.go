@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/fleet"
+	"github.com/sigbox/sigbox/internal/pgtest"
+)
+
+// TestShapes runs the table against `sigbox serve` in each of its shapes. One fleet serves all rows of
+// a shape; those that restart it come after the others.
+func TestShapes(t *testing.T) {
+	for _, s := range []fleet.Shape{fleet.OneProcess, fleet.ThreeProcesses, fleet.Replicated} {
+		t.Run(s.Name, func(t *testing.T) {
+			f := startFleet(t, s)
+			t.Run("rows", func(t *testing.T) {
+				for _, c := range scenarios {
+					if !c.restarts() {
+						c.onFleet(t, f, true)
+					}
+				}
+			})
+			for _, c := range scenarios {
+				if c.restarts() {
+					c.onFleet(t, f, false)
+				}
+			}
+		})
+	}
+}
+
+// startFleet runs a new fleet on PostgreSQL servers of its own.
+func startFleet(t *testing.T, s fleet.Shape) *fleet.Fleet {
+	t.Helper()
+	dir := t.TempDir()
+	f, err := s.Start(context.Background(), fleet.Options{
+		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(),
+		Database: pgtest.Start(t).URL("postgres"), Guard: pgtest.Start(t).URL("postgres"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(f.Log())
+		}
+		if err := f.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// visit returns a rig of a fleet, with directories of its own.
+func visit(t *testing.T, f *fleet.Fleet) *rig {
+	t.Helper()
+	r := newRig(t, t.TempDir())
+	r.issuer, r.mirror, r.rekor = f.URLs["issuer"], f.URLs["tuf"]+"/tuf", f.URLs["tlog"]
+	r.again = func(ctx context.Context) error { return f.Restart(ctx) }
+	r.exportTrust(t)
+	return r
+}
+
+func (s scenario) onFleet(t *testing.T, f *fleet.Fleet, parallel bool) {
+	for log := 1; log <= 2; log++ {
+		if log == 2 && s.v1only {
+			continue
+		}
+		t.Run(fmt.Sprintf("%s/v%d", s.name(), log), func(t *testing.T) {
+			if parallel {
+				t.Parallel()
+			}
+			started := time.Now()
+			s.play(t, visit(t, f), log, world.registry)
+			fmt.Printf("ok %5.1f s  %s: %s, Rekor v%d\n", time.Since(started).Seconds(), f.Name, s.name(), log)
+		})
+	}
+}
+
+func (s scenario) restarts() bool { return strings.Contains(s.script, "\nrestart\n") }
