@@ -36,14 +36,7 @@ func killRounds(t *testing.T) int {
 func TestKill(t *testing.T) {
 	started, rounds := time.Now(), killRounds(t)
 	r := start(t)
-	v1, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, "rekor.pub")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v2, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, "rekor_v2.pub")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	v1, v2 := logWitness(t, r, "rekor.pub"), logWitness(t, r, "rekor_v2.pub")
 	certs := witness.NewCertificates(readPublicKey(t, filepath.Join(r.trust, "ctfe.pub")), r.token(t, "dev@example.com"))
 	ctx := context.Background()
 	seed := uint64(time.Now().UnixNano())
@@ -62,6 +55,7 @@ func TestKill(t *testing.T) {
 			func(ctx context.Context, w *witness.Writer) error { return w.WriteV2(ctx, c, v2) },
 			func(ctx context.Context, _ *witness.Writer) error { return certs.Issue(ctx, c) })
 		c.Close()
+		var err error
 		if r.Instance, err = r.Again(ctx); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
@@ -111,6 +105,16 @@ func TestKill(t *testing.T) {
 	fmt.Printf("kill -9: %d rounds in %s; acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT; %d and %d heads, each a prefix of the last; slowest start after a kill %s\n",
 		rounds, time.Since(started).Round(time.Second), len(v1.Entries()), last.Size, len(v2.Entries()), lastV2.Size, promised, lastCT,
 		len(v1.Heads()), len(v2.Heads()), slowest.Round(time.Millisecond))
+}
+
+// logWitness returns a witness of the log whose key is in a file of the exported trust.
+func logWitness(t *testing.T, r *rig, key string) *witness.Witness {
+	t.Helper()
+	w, err := witness.New("127.0.0.1", readPublicKey(t, filepath.Join(r.trust, key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
 // load writes until kill, which is called once every writer has been acknowledged something, has

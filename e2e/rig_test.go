@@ -161,6 +161,11 @@ func (r *rig) script(t *testing.T, script string, env []string, before ...string
 	return out
 }
 
+// shell runs a script as rig.script does, and leaves it to the caller what its failure means.
+func shell(script string, env []string) (string, error) {
+	return sh.Run(context.Background(), nil, sh.Prelude+script, env, scenarioLimit)
+}
+
 // push makes an image in the registry and returns its reference by tag and by digest.
 func push(t *testing.T, registry string) (tag, digest string) {
 	t.Helper()

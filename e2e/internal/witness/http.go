@@ -23,18 +23,23 @@ func NewClient(url string) *Client {
 
 // Do sends a request and returns the status and the body.
 func (c *Client) Do(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
+	status, _, out, err := c.send(ctx, method, path, body)
+	return status, out, err
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, out, err
+	return resp.StatusCode, resp.Header, out, err
 }
 
 // JSON sends a request, wants a status, and decodes the body.

@@ -71,7 +71,8 @@ func (e entryV1) accept(w *Witness, id string) error {
 	return w.Acknowledged(Entry{ID: id, Index: p.LogIndex, Leaf: e.Body}, p.Checkpoint, hashes)
 }
 
-// WriteV1 posts one entry to the Rekor v1 log; once it is acknowledged the witness knows it.
+// WriteV1 posts one entry to the Rekor v1 log; once it is acknowledged the witness knows it. That the
+// log has it already, since a proxy sent it twice, is acknowledgement too: what is there must be it.
 func (w *Writer) WriteV1(ctx context.Context, c *Client, wit *Witness) error {
 	digest, sig, err := w.sign()
 	if err != nil {
@@ -85,8 +86,21 @@ func (w *Writer) WriteV1(ctx context.Context, c *Client, wit *Witness) error {
 	if err != nil {
 		return err
 	}
+	status, header, out, err := c.send(ctx, http.MethodPost, "/api/v1/log/entries", body)
+	if err == nil && status == http.StatusConflict {
+		status, _, out, err = c.send(ctx, http.MethodGet, header.Get("Location"), nil)
+		if err == nil && status == http.StatusOK {
+			status = http.StatusCreated
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if status != http.StatusCreated {
+		return fmt.Errorf("POST /api/v1/log/entries: status %d: %s", status, out)
+	}
 	var got map[string]entryV1
-	if err := c.JSON(ctx, http.MethodPost, "/api/v1/log/entries", body, http.StatusCreated, &got); err != nil {
+	if err := json.Unmarshal(out, &got); err != nil {
 		return err
 	}
 	for id, e := range got {
