@@ -33,6 +33,7 @@ type Engine struct {
 
 	published atomic.Pointer[view]  // what readers see; the guard holds it
 	news      news                  // tells of every new published
+	look      *lookout              // by which readers ask for what other processes wrote
 	halted    atomic.Pointer[error] // why the log takes no entries any more
 
 	// The sequencer's own, touched by Open and then by Run only.
@@ -113,7 +114,7 @@ func Open(ctx context.Context, store Store, cfg Config) (*Engine, error) {
 }
 
 func newEngine(store Store, cfg Config) *Engine {
-	return &Engine{cfg: cfg, store: store, pool: newPool(cfg.MaxPending), cache: newCache[*tile.Full](cfg.CacheTiles * fullBytes)}
+	return &Engine{cfg: cfg, store: store, pool: newPool(cfg.MaxPending), cache: newCache[*tile.Full](cfg.CacheTiles * fullBytes), look: newLookout()}
 }
 
 func (e *Engine) open(ctx context.Context) error {
@@ -190,6 +191,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.flush(work)
 		case <-tick.C:
 			e.refresh(work)
+		case <-e.look.asked:
+			e.look.do(func() { e.refresh(work) })
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/tile"
 )
 
 func (e *Engine) tree(v *view) tree {
@@ -31,26 +33,35 @@ func (e *Engine) State(context.Context) (State, error) { return e.published.Load
 
 // Inclusion implements [Log].
 func (e *Engine) Inclusion(ctx context.Context, index, size int64) ([][]byte, error) {
+	e.Reach(ctx, size)
 	return e.now().inclusion(ctx, index, size)
 }
 
 // Consistency implements [Log].
 func (e *Engine) Consistency(ctx context.Context, old, size int64) ([][]byte, error) {
+	e.Reach(ctx, size)
 	return e.now().consistency(ctx, old, size)
 }
 
 // Root implements [Log].
 func (e *Engine) Root(ctx context.Context, size int64) ([32]byte, error) {
+	e.Reach(ctx, size)
 	return e.now().root(ctx, size)
 }
 
 // Tile implements [Log].
 func (e *Engine) Tile(ctx context.Context, level int, n int64, width int) ([]byte, error) {
+	if level >= 0 && level < 7 && n >= 0 && width > 0 && n < 1<<(62-8*(level+1)) {
+		e.Reach(ctx, (n*tile.Width+int64(width))<<(8*level))
+	}
 	return e.now().tile(ctx, level, n, width)
 }
 
 // Leaf implements [Log].
 func (e *Engine) Leaf(ctx context.Context, index int64) (Leaf, error) {
+	if index < math.MaxInt64 {
+		e.Reach(ctx, index+1)
+	}
 	return e.leaf(ctx, e.now(), index)
 }
 
@@ -76,6 +87,7 @@ func (e *Engine) leaf(ctx context.Context, t tree, index int64) (Leaf, error) {
 
 // Leaves implements [Log].
 func (e *Engine) Leaves(ctx context.Context, from, to int64) ([]Leaf, error) {
+	e.Reach(ctx, to)
 	t := e.now()
 	if from < 0 || from > to {
 		return nil, fmt.Errorf("%w: leaves [%d, %d)", ErrRange, from, to)
@@ -103,13 +115,15 @@ func (e *Engine) Leaves(ctx context.Context, from, to int64) ([]Leaf, error) {
 
 // Find implements [Log].
 func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
-	size := e.published.Load().edge.size
 	found, err := e.store.Find(ctx, [][32]byte{identity})
 	if err != nil {
 		return 0, fmt.Errorf("find an entry: %w", err)
 	}
 	at, ok := found[identity]
-	if !ok || at.Index >= size {
+	if ok {
+		e.Reach(ctx, at.Index+1)
+	}
+	if !ok || at.Index >= e.published.Load().edge.size {
 		return 0, fmt.Errorf("entry with identity %x: %w", identity, ErrNotFound)
 	}
 	return at.Index, nil

@@ -80,6 +80,9 @@ type Log interface {
 	Checkpoint(ctx context.Context) (checkpoint.Signed, error)
 	// Head is Checkpoint with the time of the last batch in Unix milliseconds.
 	Head(ctx context.Context) (cp checkpoint.Signed, timeMS int64, err error)
+	// Reach looks for heads that other processes wrote, if size is beyond the published head. The
+	// calls below that are given a size or an index do so by themselves.
+	Reach(ctx context.Context, size int64)
 	// State tells whether the log was frozen, as far as this process knows.
 	State(ctx context.Context) (State, error)
 	// Inclusion proves the leaf at index in the tree of the given size. ErrRange if

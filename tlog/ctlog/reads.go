@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -54,8 +55,9 @@ func (s *Server) getSTHConsistency(_ http.ResponseWriter, r *http.Request) (any,
 	return ct.GetSTHConsistencyResponse{Consistency: notNil(path)}, nil
 }
 
-// size is the size of the published head.
-func (s *Server) size(ctx context.Context) (int64, error) {
+// size is the size of the published head, which is wanted to be at least want.
+func (s *Server) size(ctx context.Context, want int64) (int64, error) {
+	s.log.Reach(ctx, want)
 	cp, _, err := s.log.Head(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("head of the log: %w", err)
@@ -65,7 +67,7 @@ func (s *Server) size(ctx context.Context) (int64, error) {
 
 // within refuses a tree size that is not published yet.
 func (s *Server) within(ctx context.Context, size int64) error {
-	head, err := s.size(ctx)
+	head, err := s.size(ctx, size)
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,7 @@ func (s *Server) getProofByHash(_ http.ResponseWriter, r *http.Request) (any, er
 	if size < 1 {
 		return nil, refusef("missing or invalid tree_size: want at least 1")
 	}
-	head, err := s.size(r.Context())
+	head, err := s.size(r.Context(), size)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func (s *Server) getEntries(_ http.ResponseWriter, r *http.Request) (any, error)
 	if start > end {
 		return nil, refusef("start (%d) and end (%d) is not a valid range", start, end)
 	}
-	head, err := s.size(r.Context())
+	head, err := s.size(r.Context(), min(end, math.MaxInt64-1)+1)
 	if err != nil {
 		return nil, err
 	}

@@ -227,6 +227,7 @@ func (s *Server) proofParams(q url.Values) (sh *shard, first, last int64, err er
 }
 
 func (sh *shard) prove(ctx context.Context, first, last int64) ([][]byte, checkpoint.Signed, error) {
+	sh.log.Reach(ctx, last)
 	cp, err := sh.log.Checkpoint(ctx)
 	if err != nil {
 		return nil, cp, err
