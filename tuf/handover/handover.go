@@ -1,0 +1,54 @@
+package handover
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	trustpb "github.com/sigbox/sigbox/proto/sigbox/trust/v1"
+)
+
+// Bounds of one answer.
+const (
+	maxStatements = 64
+	maxStatement  = 64 << 10 // bytes, as statement.MaxSize
+	maxMessage    = maxStatements * (maxStatement + 16)
+)
+
+// Server is sigbox.trust.v1.Statements over a list that does not change. It is safe for concurrent
+// use.
+type Server struct {
+	trustpb.UnimplementedStatementsServer
+	list [][]byte
+}
+
+// NewServer returns the service that answers with these envelopes, at most 64.
+func NewServer(list [][]byte) *Server { return &Server{list: slices.Clone(list)} }
+
+// RegisterGRPC adds the service to a server, which must let nobody but peers in.
+func (s *Server) RegisterGRPC(g *grpc.Server) { trustpb.RegisterStatementsServer(g, s) }
+
+// List implements trustpb.StatementsServer.
+func (s *Server) List(context.Context, *trustpb.ListRequest) (*trustpb.ListResponse, error) {
+	return &trustpb.ListResponse{Statements: s.list}, nil
+}
+
+// Fetch asks the peer at the other end for its statements. They are not verified. The caller's
+// context bounds how long it takes.
+func Fetch(ctx context.Context, peer grpc.ClientConnInterface) ([][]byte, error) {
+	answer, err := trustpb.NewStatementsClient(peer).List(ctx, &trustpb.ListRequest{}, grpc.MaxCallRecvMsgSize(maxMessage))
+	if err != nil {
+		return nil, fmt.Errorf("fetch trust statements: %w", err)
+	}
+	if n := len(answer.GetStatements()); n > maxStatements {
+		return nil, fmt.Errorf("fetch trust statements: the peer has sent %d, want at most %d", n, maxStatements)
+	}
+	for i, s := range answer.GetStatements() {
+		if len(s) > maxStatement {
+			return nil, fmt.Errorf("fetch trust statements: number %d has %d bytes, want at most %d", i+1, len(s), maxStatement)
+		}
+	}
+	return answer.GetStatements(), nil
+}
