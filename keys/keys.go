@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/sigbox/sigbox/internal/private"
 )
 
 // NewECDSA makes a P-256 key, the one kind that every Sigstore client takes for every role.
@@ -65,8 +67,8 @@ func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 // maxFile bounds what Load reads: an RSA key of 16384 bits is some 13 KiB.
 const maxFile = 64 << 10
 
-// Load reads a PKCS #8 PEM key. It refuses a file that others than its owner can read, and one
-// that holds anything else beside the key.
+// Load reads a PKCS #8 PEM key. It refuses a file that is not private (package internal/private), and
+// one that holds anything else beside the key.
 func Load(path string) (crypto.Signer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -75,8 +77,8 @@ func Load(path string) (crypto.Signer, error) {
 	if !st.Mode().IsRegular() || st.Size() > maxFile {
 		return nil, fmt.Errorf("key %s: want a file of at most %d bytes", path, maxFile)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("key %s can be read by others (mode %04o): run chmod 600 on it", path, st.Mode().Perm())
+	if err := private.Check(path, st); err != nil {
+		return nil, fmt.Errorf("key %w", err)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {

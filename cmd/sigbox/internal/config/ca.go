@@ -12,10 +12,20 @@ type CA struct {
 	Key KeyFile `yaml:"key" required:"true"`
 	// PEM file with the issuing certificate first, then its issuers, the root last.
 	Chain File `yaml:"chain" required:"true"`
-	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused.
+	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused. The
+	// development issuer, where it runs in the same process, need not be in it. It is read again when
+	// it changes.
 	Issuers File `yaml:"issuers" required:"true"`
+	// The certificate transparency log that every certificate is in before it is handed out. Needed
+	// where the file has no tlog.ct, or that runs in another process.
+	CT *CTClient `yaml:"ct"`
 	// The timestamp authority, on the same port.
 	TSA *TSA `yaml:"tsa"`
+	// How this service is known to the others.
+	Peers *Peers `yaml:"peers"`
+	// A directory that the service's trust statements are written to at every start, for a tuf that
+	// cannot ask for them. Nothing in it is secret.
+	Statements Dir `yaml:"statements"`
 }
 
 // TSA is the timestamp authority.
@@ -38,14 +48,27 @@ type TUF struct {
 	Snapshot KeyFile `yaml:"snapshot_key" required:"true"`
 	// PEM file with the key of the role timestamp.
 	Timestamp KeyFile `yaml:"timestamp_key" required:"true"`
+	// A directory that the published set is written to as plain files, which any web server can serve
+	// as the mirror, this one gone or not. One process writes it at a time.
+	Mirror Dir `yaml:"mirror"`
+	// Where the trust statements of the other services come from: a list of addresses of their peers
+	// listeners and of directories. What comes waits until the holders of the targets keys sign for
+	// it. Services in the same process need not be named.
+	Sources []Source `yaml:"sources"`
+	// How this service is known to the others.
+	Peers *Peers `yaml:"peers"`
 }
 
 // Issuer is the development issuer (OpenID Connect).
 type Issuer struct {
 	// The origin of the issuer, which is the iss of its tokens.
 	PublicURL Origin `yaml:"public_url" derived:"the public_url of the file"`
-	// The address and port to listen on: loopback only.
+	// The address and port to listen on: loopback only, unless beyond_loopback says otherwise.
 	Listen Address `yaml:"listen" derived:"the listen of the file"`
 	// PEM file with the key that signs tokens: RSA, 2048 bits.
 	Key KeyFile `yaml:"key" required:"true"`
+	// Whether to listen where other machines, or other containers, reach it. Whoever does is anybody
+	// they say they are, to everything that trusts this instance: write true only where the network
+	// ends at what you are trying out, and nothing else trusts it.
+	BeyondLoopback bool `yaml:"beyond_loopback"`
 }

@@ -59,6 +59,9 @@ func (c *Config) Only(names []string) error {
 	if !slices.Contains(names, "tuf") {
 		c.TUF = nil
 	}
+	if err := c.ctReachable(); err != nil {
+		return c.Err([]Problem{c.Problem("ca.ct", "%v", err)})
+	}
 	return nil
 }
 
@@ -123,9 +126,11 @@ func check(c *Config, p *problems) {
 			}
 		}
 	}
-	if c.Issuer != nil && c.Issuer.Listen != "" && !c.Issuer.Listen.Loopback() {
-		p.add(where("issuer"), "issuer", "signs in anybody, and %s can be reached from other machines: give it a listen on loopback, or remove the section", c.Issuer.Listen)
+	if i := c.Issuer; i != nil && i.Listen != "" && !i.Listen.Loopback() && !i.BeyondLoopback && !p.about("issuer.beyond_loopback") {
+		p.add(where("issuer"), "issuer", "signs in anybody, and %s can be reached from other machines: give it a listen on loopback, or remove the section; "+
+			"\"sigbox config explain issuer.beyond_loopback\" says when neither is needed", i.Listen)
 	}
+	checkPeers(c, p, where)
 	if c.TLog != nil {
 		checkTLog(c, p, where)
 		checkTimeouts(p, where, "tlog.database", c.TLog.Database)

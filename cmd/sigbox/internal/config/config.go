@@ -25,20 +25,25 @@ type Config struct {
 	// notices and sends no more. Set it to a little more than the balancer's check interval times the
 	// checks that must fail. Requests under way are finished in any case.
 	ShutdownDelay Duration `yaml:"shutdown_delay" default:"0s" min:"0s" max:"5m"`
+	// The proxies that stand in front: a list of IP addresses and networks, such as 10.0.0.0/8. What one
+	// of them says in Forwarded or X-Forwarded-For is taken for the client's address, in log lines.
+	// Nothing else is decided by it. It is read again when the file changes.
+	TrustedProxies []Network `yaml:"trusted_proxies"`
 	// What is written to standard error.
 	Logging Logging `yaml:"logging"`
+	// The random id of this instance, 32 hex digits, which "sigbox init" makes: equal in all services
+	// and replicas, and in no other instance. What services say about their keys names it, so that it
+	// means nothing elsewhere. Needed as soon as there is a tuf to tell.
+	Instance InstanceID `yaml:"instance"`
 
-	// The certificate authority and the timestamp authority. This version of serve does not run them
-	// yet.
+	// The certificate authority and the timestamp authority.
 	CA *CA `yaml:"ca"`
 	// The transparency logs.
 	TLog *TLog `yaml:"tlog"`
-	// The TUF repository, through which clients learn what to trust. This version of serve does not
-	// run it yet.
+	// The TUF repository, through which clients learn what to trust.
 	TUF *TUF `yaml:"tuf"`
 	// The development issuer, which signs in anybody. Leave it out, unless nothing that matters
-	// trusts this instance: it is refused where the listener is beyond loopback. This version of serve
-	// does not run it yet.
+	// trusts this instance: it is refused where the listener is beyond loopback.
 	Issuer *Issuer `yaml:"issuer"`
 
 	file string
@@ -50,7 +55,12 @@ type TLS struct {
 	// PEM file with the server's certificate and the intermediates that lead to a root that clients
 	// trust. Its names must include the host of every public_url.
 	Certificate File `yaml:"certificate" required:"true"`
-	// PEM file with the key of the certificate. Others than its owner must not be able to read it.
+	// PEM file with the key of the certificate. Certificate and key are read again when they change.
+	//
+	// This holds for every private file that is named here: nobody but its owner may read it (mode
+	// 0600 or 0400). Where it belongs to another user, as secrets that Kubernetes or Compose mount do,
+	// its group may read it too (0440), since this process could not otherwise. One that everybody can
+	// read, or that the group can write, is refused.
 	Key KeyFile `yaml:"key" required:"true"`
 }
 
@@ -63,8 +73,12 @@ type Operations struct {
 
 // Logging is what is written to standard error.
 type Logging struct {
-	// The least severe lines that are written: debug has one line for each request.
+	// The least severe lines that are written. It is read again when the file changes.
 	Level string `yaml:"level" default:"info" one:"debug|info|warn|error"`
+	// One line for each request, at level info: id, method, route, status, bytes, time taken and the
+	// address of the client; never a header, a query or a body. Requests of probes and monitoring are
+	// at level debug, and so are all where this is false. It is read again when the file changes.
+	Requests bool `yaml:"requests" default:"true"`
 	// json writes one JSON object a line, text writes key=value for people.
 	Format string `yaml:"format" default:"json" one:"json|text"`
 }

@@ -245,6 +245,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, path string) {
 		}
 		d.mapping(n, v, path)
 	case reflect.Slice:
+		if _, one := v.Addr().Interface().(*PeerAddresses); one && n.Kind == yaml.ScalarNode {
+			n = &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{n}}
+		}
 		d.list(n, v, path)
 	default:
 		d.scalar(n, v, f, path)
@@ -299,6 +302,11 @@ func setScalar(v reflect.Value, text, dir string) error {
 		v.SetInt(i)
 	case reflect.String:
 		v.SetString(text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q: want true or false", text)
+		}
+		v.SetBool(text == "true")
 	default:
 		panic("no way to decode a " + v.Type().String())
 	}

@@ -13,13 +13,13 @@ import (
 
 // The comments of the structs, which the compiler does not keep.
 //
-//go:embed config.go tlog.go ca.go
+//go:embed config.go tlog.go ca.go peers.go
 var sources embed.FS
 
 // docs are the comments by "Type" and "Type.Field".
 var docs = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "tlog.go", "ca.go"} {
+	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go"} {
 		src, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err)
@@ -169,19 +169,25 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[ConnString](): "connection string, or a reference to one",
 	reflect.TypeFor[string]():     "one of",
 	reflect.TypeFor[int64]():      "whole number",
+	reflect.TypeFor[bool]():       "true or false",
+	reflect.TypeFor[InstanceID](): "32 hex digits",
 	reflect.TypeFor[Database]():   "section, or its url",
 	reflect.TypeFor[Guard]():      "section, or the word none",
+
+	reflect.TypeFor[PeerAddresses](): "address, HOST:PORT, or a list of them",
+	reflect.TypeFor[[]Source]():      "list of addresses, HOST:PORT, and paths of directories",
+	reflect.TypeFor[[]Network]():     "list of IP addresses and networks",
 }
 
 func kindOf(t reflect.Type) string {
+	if k, ok := kinds[t]; ok {
+		return k
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return kindOf(t.Elem())
 	case reflect.Slice:
 		return "list of sections"
-	}
-	if k, ok := kinds[t]; ok {
-		return k
 	}
 	return "section"
 }

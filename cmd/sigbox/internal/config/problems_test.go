@@ -18,6 +18,7 @@ operations: {listen: 127.0.0.1:9090}
 logging: {level: info, format: json}
 ca: {database: "host=ca", key: ca.pem, chain: chain.pem, issuers: issuers.yaml, tsa: {key: tsa.pem, chain: tsachain.pem}}
 tuf: {database: "host=tuf", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}
+instance: 00112233445566778899aabbccddeeff
 issuer: {key: issuer.pem}
 tlog:
   database:
@@ -37,13 +38,35 @@ tlog:
   ct: {key: ct.pem, roots: roots.pem}
 `
 
-// mistake is what a person does to a configuration: a text of base replaced, or a whole file.
-type mistake struct{ old, new string }
+// together is what ties the services of base to each other, for edits.
+var together = strings.NewReplacer(
+	"issuers: issuers.yaml,", `issuers: issuers.yaml, peers: {listen: "127.0.0.1:9441", certificate: peer.crt, key: peer.key, authorities: peers.pem},
+  ct: {address: ["tlog1:9443", "tlog2:9443"], log: ct, key: ct.pub}, statements: statements/ca,`,
+	"tuf: {", `trusted_proxies: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"]
+tuf: {sources: ["ca:9443", "tlog:9443", /var/lib/statements], mirror: mirror,
+  peers: {certificate: peer.crt, key: peer.key, authorities: peers.pem}, `,
+	"  poll: 200ms\n", `  poll: 200ms
+  peers: {listen: "127.0.0.1:9443", certificate: peer.crt, key: peer.key, authorities: peers.pem}
+  statements: statements/tlog
+`).Replace(base)
 
-func file(text string) mistake        { return mistake{"", text} }
-func change(old, new string) mistake  { return mistake{old, new} }
-func value(key, new string) mistake   { return mistake{"\x00" + key, new} }
-func (m mistake) apply() (out string) { return m.on(base) }
+// mistake is what a person does to a configuration: a text of base replaced, or a whole file.
+type mistake struct{ old, new, in string }
+
+func file(text string) mistake       { return mistake{"", text, base} }
+func change(old, new string) mistake { return mistake{old, new, base} }
+func value(key, new string) mistake  { return mistake{"\x00" + key, new, base} }
+
+// among is a change of what ties the services together.
+func among(old, new string) mistake { return mistake{old, new, together} }
+
+// then makes another change before this one, which is the one that is shown.
+func (m mistake) then(old, new string) mistake {
+	m.in = mistake{old, new, ""}.on(m.in)
+	return m
+}
+
+func (m mistake) apply() (out string) { return m.on(m.in) }
 
 func (m mistake) on(text string) string {
 	key, isKey := strings.CutPrefix(m.old, "\x00")
@@ -155,6 +178,50 @@ var mistakes = []struct {
 		change("        key: v1.pem\n", "        key: v1.pem\n      - {name: second, tree_id: 7, key: v1.pem}\n"), change("        key: v1.pem\n", "        key: v1.pem\n      - {name: rekor-v1, tree_id: 8, key: v1.pem}\n"),
 		change("  rekor_v1:\n    duplicates: return\n    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n  rekor_v2: {key: v2.pem}\n  ct: {key: ct.pem, roots: roots.pem}\n", ""),
 	}},
+	{"the instance", []mistake{
+		change("instance: 00112233445566778899aabbccddeeff\n", ""), value("instance", "00112233445566778899AABBCCDDEEFF"), value("instance", "prod"),
+		value("instance", "00112233-4455-6677-8899-aabbccddeeff"), value("instance", "\"\""), value("instance", "00112233445566778899aabbccddeef"),
+	}},
+	{"proxies", []mistake{
+		among("10.0.0.0/8", "10.0.0.1/8"), among("10.0.0.0/8", "0.0.0.0/0"), among("2001:db8::/32", "::/0"), among("10.0.0.0/8", "proxy.example.com"),
+		among("10.0.0.0/8", "10.0.0.0/33"), among("10.0.0.0/8", "10.0.0.0/255.0.0.0"), among("10.0.0.0/8", "10.0.0.*"), among("10.0.0.0/8", "fe80::1%eth0"),
+		among("10.0.0.0/8", "127.0.0.1:8080"), among("10.0.0.0/8, 192.0.2.7, \"2001:db8::/32\"", ""), among("[10.0.0.0/8, 192.0.2.7, \"2001:db8::/32\"]", "10.0.0.0/8"),
+		among("10.0.0.0/8", "[10.0.0.0/8]"), among("10.0.0.0/8", "\"\""), among("10.0.0.0/8", "{cidr: 10.0.0.0/8}"),
+	}},
+	{"peers", []mistake{
+		among("peers: {listen: \"127.0.0.1:9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem}", "peers: {}"),
+		among("peers: {listen: \"127.0.0.1:9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem}", "peers: 127.0.0.1:9443"),
+		among("peers: {listen: \"127.0.0.1:9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem}", "peers:"),
+		among("{listen: \"127.0.0.1:9443\", certificate", "{certificate"), among("127.0.0.1:9443", "127.0.0.1:8080"), among("127.0.0.1:9443", "127.0.0.1:9090"),
+		among("127.0.0.1:9441", "127.0.0.1:8080"), among("127.0.0.1:9443", "9443"), among("127.0.0.1:9443", "https://tlog:9443"),
+		among("  peers: {certificate: peer.crt", "  peers: {listen: \"127.0.0.1:9442\", certificate: peer.crt"),
+		among("9443\", certificate: peer.crt", "9443\", certificates: peer.crt"), among("9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem", "9443\", certificate: peer.crt, key: peer.key, ca: peers.pem"),
+		among("9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem", "9443\", certificate: peer.crt, key: \"${env:PEER_KEY}\", authorities: [peers.pem]"),
+	}},
+	{"the CT log of the authority", []mistake{
+		among("log: ct, key: ct.pub", "log: ct"), among("log: ct, key: ct.pub", "log: Ct, key: ct.pub"), among("log: ct, key: ct.pub", "log: ct2, key: ct.pub"),
+		among("[\"tlog1:9443\", \"tlog2:9443\"]", "tlog"), among("[\"tlog1:9443\", \"tlog2:9443\"]", "\":9443\""), among("[\"tlog1:9443\", \"tlog2:9443\"]", "\"tlog:0\""),
+		among("[\"tlog1:9443\", \"tlog2:9443\"]", "\"0.0.0.0:9443\""), among("[\"tlog1:9443\", \"tlog2:9443\"]", "https://tlog:9443"), among("[\"tlog1:9443\", \"tlog2:9443\"]", "[]"),
+		among("[\"tlog1:9443\", \"tlog2:9443\"]", "[\"tlog1:9443\", tlog2]"), among("[\"tlog1:9443\", \"tlog2:9443\"]", "{host: tlog}"), among("[\"tlog1:9443\", \"tlog2:9443\"]", "\"tlog1:9443,tlog2:9443\""),
+		among("ct: {address: [\"tlog1:9443\", \"tlog2:9443\"], log: ct, key: ct.pub}", "ct: {addresses: [\"tlog1:9443\"], key: ct.pub}"),
+		among("peers: {listen: \"127.0.0.1:9441\", certificate: peer.crt, key: peer.key, authorities: peers.pem},", ""),
+		change("  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+		change("issuers: issuers.yaml,", "issuers: issuers.yaml, ct: {key: ct.pub},").then("  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+	}},
+	{"where statements come from and go to", []mistake{
+		among("\"ca:9443\"", "\"ca:\""), among("\"ca:9443\"", "https://ca:9443"), among("\"ca:9443\"", "\":9443\""), among("\"ca:9443\"", "~/statements"), among("\"ca:9443\"", "\"\""),
+		among("\"ca:9443\"", "\"tlog:9443\""), among("\"ca:9443\"", "[\"ca:9443\"]"), among("[\"ca:9443\", \"tlog:9443\", /var/lib/statements]", "\"ca:9443\""),
+		among("[\"ca:9443\", \"tlog:9443\", /var/lib/statements]", "[]"), among("\"ca:9443\"", "$HOME/statements"),
+		among("\n  peers: {certificate: peer.crt, key: peer.key, authorities: peers.pem}, ", ""),
+		among("statements: statements/tlog", "statements: ~/statements"), among("statements: statements/ca", "statements: \"${env:DIR}\""),
+		among("mirror: mirror", "mirror: file:///srv/www"), among("mirror: mirror", "mirror: s3://bucket"),
+		among("statements: statements/tlog", "statements: [a, b]"),
+	}},
+	{"true or false", []mistake{
+		change("format: json}", "format: json, requests: yes}"), change("format: json}", "format: json, requests: 1}"), change("format: json}", "format: json, requests: True}"),
+		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: \"\"}"), change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: [true]}"),
+		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"10.0.0.1:80\", beyond_loopback: false}"), change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"0.0.0.0:80\", beyond_loopback: on}"),
+	}},
 	{"shapes", []mistake{
 		change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: {name: rekor-v1, tree_id: 7, key: v1.pem}\n"),
 		change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: []\n"), change("    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n", "    shards: [rekor-v1]\n"),
@@ -197,8 +264,19 @@ func TestProblems(t *testing.T) {
 
 // TestBase: what the mistakes are made in has none.
 func TestBase(t *testing.T) {
-	if _, err := Parse("sigbox.yaml", []byte(base)); err != nil {
-		t.Error(err)
+	for _, text := range []string{
+		base, together,
+		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"0.0.0.0:80\", beyond_loopback: true}").apply(),
+		among("[\"tlog1:9443\", \"tlog2:9443\"]", "tlog:9443").apply(),
+	} {
+		c, err := Parse("sigbox.yaml", []byte(text))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if again, err := Parse("sigbox.yaml", []byte(c.Show())); err != nil || again.Show() != c.Show() {
+			t.Errorf("shown, it is another configuration: %v\n%s", err, c.Show())
+		}
 	}
 }
 

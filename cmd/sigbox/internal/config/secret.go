@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/sigbox/sigbox/internal/private"
 )
 
 type (
 	// Secret is a reference to a secret, "" for none:
 	//
 	//	${env:NAME}         an environment variable
-	//	${file:PATH}        a file that others than its owner cannot read
+	//	${file:PATH}        a private file, as that of tls.key
 	//	${credential:NAME}  a systemd credential (LoadCredential= of the unit)
 	//
 	// A final newline in a file or credential does not count.
@@ -103,7 +105,7 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	if err := private(f); err != nil {
+	if err := isPrivate(f); err != nil {
 		return "", err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
@@ -117,8 +119,8 @@ func readSecret(path string) (string, error) {
 	return text, nil
 }
 
-// private refuses a file that others than its owner can read.
-func private(f *os.File) error {
+// isPrivate refuses a file that is not fit to hold a secret.
+func isPrivate(f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -126,10 +128,7 @@ func private(f *os.File) error {
 	if !st.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file", f.Name())
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 on it", f.Name(), st.Mode().Perm())
-	}
-	return nil
+	return private.Check(f.Name(), st)
 }
 
 func (s *Secret) parse(text, dir string) error {

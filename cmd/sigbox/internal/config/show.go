@@ -41,7 +41,12 @@ func node(v reflect.Value) *yaml.Node {
 			}
 		}
 		return n
+	case reflect.Bool:
+		return text(strconv.FormatBool(v.Bool()), "!!bool")
 	case reflect.Slice:
+		if v.Len() == 0 {
+			return nil
+		}
 		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for i := range v.Len() {
 			n.Content = append(n.Content, node(v.Index(i)))

@@ -20,6 +20,13 @@ type TLog struct {
 	// Bounds on what is taken and kept in memory, for each log.
 	Limits Limits `yaml:"limits"`
 
+	// How this service is known to the others: the certificate authority appends to the CT log through
+	// it, and tuf asks for statements.
+	Peers *Peers `yaml:"peers"`
+	// A directory that the service's trust statements are written to at every start, for a tuf that
+	// cannot ask for them. Nothing in it is secret.
+	Statements Dir `yaml:"statements"`
+
 	// The log with the Rekor v1 API, at /api/v1.
 	RekorV1 *RekorV1 `yaml:"rekor_v1"`
 	// The log with the Rekor v2 API, at /api/v2.

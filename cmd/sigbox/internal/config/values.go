@@ -26,6 +26,12 @@ type (
 	KeyFile  string        // path, or ${credential:NAME}; see [KeyFile.Path]
 	Duration time.Duration // written with a unit: 200ms, 5s, 1m30s
 	Size     int64         // bytes; written as a number, or with KiB, MiB, GiB
+
+	InstanceID    string        // 32 hex digits
+	Network       string        // IP network in CIDR form
+	PeerAddress   string        // host:port of another service
+	PeerAddresses []PeerAddress // one, or a list
+	Source        string        // path of a directory, or host:port of another service; see [Source.Dir]
 )
 
 // URL returns the parsed origin.
@@ -145,7 +151,7 @@ func setPath(to *string, text, dir string) error {
 		return errors.New("is empty: want a path")
 	case strings.HasPrefix(text, "~"):
 		return fmt.Errorf("%q begins with ~, which only shells replace: write the whole path", text)
-	case strings.HasPrefix(text, "file:"):
+	case strings.HasPrefix(text, "file:"), strings.Contains(text, "://"):
 		return fmt.Errorf("%q is a URL: want a path", text)
 	case strings.Contains(text, "${"), strings.HasPrefix(text, "$"):
 		return fmt.Errorf("%q has a variable in it, and nothing replaces those in paths: write the path itself", text)

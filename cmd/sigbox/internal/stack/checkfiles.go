@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -31,6 +30,7 @@ func CheckFiles(cfg *config.Config) error {
 	if t := cfg.TLog; t != nil {
 		c.tlog(t)
 	}
+	c.peers()
 	if a := cfg.CA; a != nil {
 		c.database("ca.database", a.Database)
 		c.chain("ca.key", "ca", a.Key, "ca.chain", a.Chain)
@@ -42,11 +42,15 @@ func CheckFiles(cfg *config.Config) error {
 		} else if _, err := oidc.ParseConfig(string(a.Issuers), raw); err != nil {
 			c.add("ca.issuers", err)
 		}
+		if a.CT != nil {
+			c.ctKey(a.CT)
+		}
 	}
 	if t := cfg.TUF; t != nil {
 		c.database("tuf.database", t.Database)
 		c.key("tuf.snapshot_key", "tuf.snapshot_key", t.Snapshot, p256)
 		c.key("tuf.timestamp_key", "tuf.timestamp_key", t.Timestamp, p256)
+		c.sources(t)
 	}
 	if i := cfg.Issuer; i != nil {
 		c.key("issuer.key", "issuer", i.Key, rsaKey)
@@ -127,22 +131,9 @@ func (c *fileCheck) own(key, role string, pub crypto.PublicKey) {
 
 func (c *fileCheck) tls() {
 	t := c.cfg.TLS
-	path, err := t.Key.Path()
+	pair, where, err := loadPair(t.Certificate, t.Key)
 	if err != nil {
-		c.add("tls.key", err)
-		return
-	}
-	st, err := os.Stat(path)
-	if err == nil && st.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("key %s can be read by others (mode %04o): run chmod 600 on it", path, st.Mode().Perm())
-	}
-	if err != nil {
-		c.add("tls.key", err)
-		return
-	}
-	pair, err := tls.LoadX509KeyPair(string(t.Certificate), path)
-	if err != nil {
-		c.add("tls.certificate", fmt.Errorf("with its key: %w", err))
+		c.add("tls."+where, err)
 		return
 	}
 	c.own("tls.key", "tls", pair.PrivateKey.(crypto.Signer).Public())

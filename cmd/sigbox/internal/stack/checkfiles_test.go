@@ -16,11 +16,13 @@ import (
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/keys"
 )
 
 const checkedConfig = `public_url: https://sigstore.example.com
+instance: 00112233445566778899aabbccddeeff
 tls: {certificate: tls.pem, key: tls-key.pem}
 tlog:
   database: {url: "host=db", password: "${file:password}"}
@@ -37,7 +39,14 @@ ca:
   chain: chain.pem
   issuers: issuers.yaml
   tsa: {key: tsa.pem, chain: tsachain.pem}
-tuf: {database: "host=tuf", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}
+  ct: {address: "tlog:9443", key: ct.pub}
+  peers: {listen: "127.0.0.1:9441", certificate: peer-ca.crt, key: peer-ca.key, authorities: peers.pem}
+tuf:
+  database: "host=tuf"
+  snapshot_key: snapshot.pem
+  timestamp_key: timestamp.pem
+  sources: ["tlog:9443", statements]
+  peers: {certificate: peer-tuf.crt, key: peer-tuf.key, authorities: peers.pem}
 issuer: {key: issuer.pem}
 `
 
@@ -70,6 +79,29 @@ func checkedSite(t *testing.T) string {
 	save("tls-key.pem", tls)
 	put(t, dir, "tls.pem", serverCertificate(t, tls, "sigstore.example.com"), 0o644)
 	put(t, dir, "other-tls.pem", serverCertificate(t, tls, "other.example.com"), 0o644)
+	a := peertest.New(t, "peers")
+	a.Write(t, filepath.Join(dir, "peers.pem"))
+	peertest.New(t, "others").Write(t, filepath.Join(dir, "others.pem"))
+	a.Issue(t, dir, "peer-ca", "ca", func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "tuf.sigbox.internal") })
+	a.Issue(t, dir, "peer-tlog", "tlog")
+	a.Issue(t, dir, "peer-nobody", "ca", func(c *x509.Certificate) { c.DNSNames = c.DNSNames[1:] })
+	a.Issue(t, dir, "peer-tuf", "tuf")
+	a.Issue(t, dir, "peer-web", "ca", func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })
+	a.Issue(t, dir, "peer-old", "ca", func(c *x509.Certificate) { c.NotBefore, c.NotAfter = c.NotBefore.AddDate(-1, 0, 0), c.NotBefore })
+	for name, key := range map[string]string{"ct.pub": "ct", "other.pub": "spare.pem"} {
+		k, err := keys.Load(filepath.Join(dir, key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := keys.PublicPEM(k.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, dir, name, string(text), 0o644)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "statements"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	put(t, dir, "password", "secret\n", 0o600)
 	put(t, dir, "database", "postgres://u:secret@db/ca", 0o400)
 	put(t, dir, "issuers.yaml", "oidc-issuers:\n  https://issuer.example.com:\n    issuer-url: https://issuer.example.com\n    client-id: sigstore\n    type: email\n", 0o644)
@@ -155,6 +187,18 @@ func TestCheckFiles(t *testing.T) {
 		{name: "a connection string that is none", file: "database", text: "postgres://u:secret@db:x/ca", mode: 0o600, key: "ca.database", want: "libpq"},
 		{name: "a web certificate for another name", old: "certificate: tls.pem", new: "certificate: other-tls.pem", key: "tls.certificate", want: "is not valid for sigstore.example.com"},
 		{name: "a web certificate of another key", file: "tls-key.pem", text: read("spare.pem"), mode: 0o600, key: "tls.certificate", want: "private key does not match"},
+		{name: "a peer of another authority", old: "key: peer-tuf.key, authorities: peers.pem", new: "key: peer-tuf.key, authorities: others.pem", key: "tuf.peers.certificate", want: "is of none of the authorities"},
+		{name: "a peer that is another service", old: "certificate: peer-tuf.crt, key: peer-tuf.key", new: "certificate: peer-tlog.crt, key: peer-tlog.key", key: "tuf.peers.certificate", want: "want the DNS name tuf.sigbox.internal"},
+		{name: "two services with one key", old: "certificate: peer-tuf.crt, key: peer-tuf.key", new: "certificate: peer-ca.crt, key: peer-ca.key", key: "tuf.peers.key", want: "is the key of ca.peers.key too"},
+		{name: "a certificate of another service", file: "peer-tuf.crt", text: read("peer-ca.crt"), mode: 0o644, key: "tuf.peers.certificate", want: "private key does not match"},
+		{name: "a peer without name", old: "certificate: peer-ca.crt, key: peer-ca.key", new: "certificate: peer-nobody.crt, key: peer-nobody.key", key: "ca.peers.certificate", want: "does not name the service"},
+		{name: "a peer that can only serve", old: "certificate: peer-ca.crt, key: peer-ca.key", new: "certificate: peer-web.crt, key: peer-web.key", key: "ca.peers.certificate", want: "clientAuth"},
+		{name: "a peer whose certificate has expired", old: "certificate: peer-ca.crt, key: peer-ca.key", new: "certificate: peer-old.crt, key: peer-old.key"},
+		{name: "authorities that are none", old: "authorities: peers.pem", new: "authorities: peer-ca.crt", key: "ca.peers.authorities", want: "is not an authority"},
+		{name: "a peer's key that others can read", file: "peer-tuf.key", text: read("peer-tuf.key"), mode: 0o644, key: "tuf.peers.key", want: "chmod 600"},
+		{name: "the key of another log", old: "key: ct.pub", new: "key: other.pub", key: "ca.ct.key", want: "tlog.ct.key is another one"},
+		{name: "the private key of the log", old: "key: ct.pub", new: "key: v1.pem", key: "ca.ct.key", want: "type PUBLIC KEY"},
+		{name: "no directory of statements", old: "statements]", new: "nowhere]", key: "tuf.sources[1]", want: "write HOST:PORT"},
 		{name: "a web key that others can read", file: "tls-key.pem", text: read("tls-key.pem"), mode: 0o644, key: "tls.key", want: "chmod 600"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
