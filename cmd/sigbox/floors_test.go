@@ -34,7 +34,7 @@ var floors = []struct {
 	{"tlog/tile", ground}, {"tlog/checkpoint", ground},
 	{"tlog", domain}, {"tlog/entry", domain}, {"tlog/entry/*", domain}, {"ca", domain}, {"ca/profile", domain},
 	{"tlog/rpcerr", domain}, {"oidc", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain}, {"tuf/statement", domain},
-	{"*/*store", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tlog/follow", adapter},
+	{"*/*store", adapter}, {"ca/ctclient", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tlog/follow", adapter},
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"tuf/handover", face}, {"oidc/devidp", face},
 	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face}, {"tlog/logrpc", face},
 	{"cmd/*", command}, {"cmd/*/internal/*", command},

@@ -90,7 +90,25 @@ func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.Signed
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, fmt.Errorf("append to the log: %w", err)
 	}
-	entry, err := s.logged(e, receipt)
+	return s.promise(e, receipt)
+}
+
+// Promise returns the TLS encoding of the SCT for an entry that [Server.Parse] returned and that was
+// appended since.
+func (s *Server) Promise(e tlog.Entry, r tlog.Receipt) ([]byte, error) {
+	own, ok := e.(*certificate.Entry)
+	if !ok {
+		return nil, fmt.Errorf("SCT for a %T: want an entry that Parse has made", e)
+	}
+	sct, err := s.promise(own, r)
+	if err != nil {
+		return nil, err
+	}
+	return encodeSCT(sct)
+}
+
+func (s *Server) promise(e *certificate.Entry, r tlog.Receipt) (ct.SignedCertificateTimestamp, error) {
+	entry, err := s.logged(e, r)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}

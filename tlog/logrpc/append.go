@@ -74,7 +74,13 @@ func (s *Server) Append(ctx context.Context, req *pb.AppendRequest) (*pb.AppendR
 		return nil, s.refuse(ctx, err)
 	}
 	out, err := l.receipt(receipt)
-	return out, s.refuse(ctx, err)
+	if err == nil && l.Promise != nil {
+		out.Sct, err = l.Promise(e, receipt)
+	}
+	if err != nil {
+		return nil, s.refuse(ctx, err)
+	}
+	return out, nil
 }
 
 // receipt makes the answer, after checking that it proves what it says.

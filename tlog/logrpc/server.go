@@ -45,6 +45,8 @@ type Log struct {
 	// Split takes the stored bytes of an entry apart into Merkle leaf input and what is kept beside
 	// it. nil: all of it is the leaf.
 	Split func(stored []byte) (leaf, extra []byte, err error)
+	// Promise returns the SCT for an entry that was appended, in a CT log. nil elsewhere.
+	Promise func(tlog.Entry, tlog.Receipt) (sct []byte, err error)
 }
 
 // Config is what a Server is made of. Zero fields have the defaults named here.

@@ -44,7 +44,7 @@ func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server) logrpc.Log {
 	case config.FaceRekorV2:
 		l.Parse = logrpc.RekorV2(rekorv2.Parse)
 	case config.FaceCT:
-		l.Parse, l.Split = logrpc.CT(ct.Parse), certificate.Parse
+		l.Parse, l.Split, l.Promise = logrpc.CT(ct.Parse), certificate.Parse, ct.Promise
 	}
 	return l
 }

@@ -504,7 +504,10 @@ type AppendResponse struct {
 	// Inclusion proof of the entry in the tree of the checkpoint, from the leaf up.
 	Inclusion [][]byte `protobuf:"bytes,4,rep,name=inclusion,proto3" json:"inclusion,omitempty"`
 	// A checkpoint that covers the entry.
-	Checkpoint    []byte `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint []byte `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// In a CT log, the promise for the entry: the TLS encoding of its SignedCertificateTimestamp
+	// (RFC 6962 3.2), the same for a duplicate. Elsewhere empty.
+	Sct           []byte `protobuf:"bytes,6,opt,name=sct,proto3" json:"sct,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,6 +573,13 @@ func (x *AppendResponse) GetInclusion() [][]byte {
 func (x *AppendResponse) GetCheckpoint() []byte {
 	if x != nil {
 		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *AppendResponse) GetSct() []byte {
+	if x != nil {
+		return x.Sct
 	}
 	return nil
 }
@@ -1392,7 +1402,7 @@ const file_sigbox_tlog_v1_log_proto_rawDesc = "" +
 	"\x0eprecertificate\x18\x05 \x01(\v2 .sigbox.tlog.v1.CertificateChainH\x00R\x0eprecertificateB\a\n" +
 	"\x05entry\"6\n" +
 	"\x10CertificateChain\x12\"\n" +
-	"\fcertificates\x18\x01 \x03(\fR\fcertificates\"\xb6\x01\n" +
+	"\fcertificates\x18\x01 \x03(\fR\fcertificates\"\xc8\x01\n" +
 	"\x0eAppendResponse\x12+\n" +
 	"\x05entry\x18\x01 \x01(\v2\x15.sigbox.tlog.v1.EntryR\x05entry\x12\x1b\n" +
 	"\tleaf_hash\x18\x02 \x01(\fR\bleafHash\x12\x1c\n" +
@@ -1400,7 +1410,8 @@ const file_sigbox_tlog_v1_log_proto_rawDesc = "" +
 	"\tinclusion\x18\x04 \x03(\fR\tinclusion\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x05 \x01(\fR\n" +
-	"checkpoint\"`\n" +
+	"checkpoint\x12\x10\n" +
+	"\x03sct\x18\x06 \x01(\fR\x03sct\"`\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x12\n" +
 	"\x04leaf\x18\x02 \x01(\fR\x04leaf\x12\x14\n" +
