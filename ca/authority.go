@@ -68,7 +68,7 @@ func New(cfg Config) (*Authority, error) {
 	if cfg.Validity < time.Minute || cfg.Validity > 24*time.Hour || cfg.LogTimeout < 0 {
 		return nil, fmt.Errorf("ca: validity of %s: want a minute to a day", cfg.Validity)
 	}
-	if err := checkChain(cfg.Chain, cfg.Key.Public()); err != nil {
+	if err := CheckChain(cfg.Chain, cfg.Key.Public()); err != nil {
 		return nil, err
 	}
 	alg, err := algorithmOf(cfg.Key.Public())
@@ -94,9 +94,9 @@ func New(cfg Config) (*Authority, error) {
 // Chain returns the issuing certificate and its issuers, the root last.
 func (a *Authority) Chain() []*x509.Certificate { return slices.Clone(a.chain) }
 
-// checkChain wants a path of CA certificates from the issuing one to a self-signed root, in
-// order and complete, that may issue code signing certificates.
-func checkChain(chain []*x509.Certificate, pub crypto.PublicKey) error {
+// CheckChain wants what [New] wants of a chain: a path of CA certificates from the issuing one, which is
+// that of pub, to a self-signed root, in order and complete, that may issue code signing certificates.
+func CheckChain(chain []*x509.Certificate, pub crypto.PublicKey) error {
 	if len(chain) == 0 {
 		return errors.New("ca: empty certificate chain")
 	}

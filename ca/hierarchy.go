@@ -37,10 +37,6 @@ func (h *Hierarchy) Chain() []*x509.Certificate {
 // one hour before now, for clients whose clocks are behind. Subjects carry an organization and a
 // common name: clients' trust roots name the authority by both.
 func NewHierarchy(c clock.Clock, org string) (*Hierarchy, error) {
-	if org == "" {
-		return nil, errors.New("ca: an organization name is required")
-	}
-	start := c.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 	h := &Hierarchy{}
 	var err error
 	if h.RootKey, err = keys.NewECDSA(); err != nil {
@@ -49,27 +45,59 @@ func NewHierarchy(c clock.Clock, org string) (*Hierarchy, error) {
 	if h.IntermediateKey, err = keys.NewECDSA(); err != nil {
 		return nil, err
 	}
-	root, err := caTemplate(h.RootKey.Public(), org, org+" root", start, rootYears)
-	if err != nil {
+	if h.Root, err = NewRoot(c, subject(org, "root"), h.RootKey); err != nil {
 		return nil, err
 	}
-	root.MaxPathLen = 1
-	if h.Root, err = signCA(root, root, h.RootKey.Public(), h.RootKey); err != nil {
+	h.Intermediate, err = NewIntermediate(c, subject(org, "intermediate"), h.IntermediateKey.Public(), h.Root, h.RootKey)
+	return h, err
+}
+
+func subject(org, name string) pkix.Name {
+	if org == "" {
+		return pkix.Name{} // refused below
+	}
+	return pkix.Name{Organization: []string{org}, CommonName: org + " " + name}
+}
+
+// NewRoot makes a self-signed root for ten years, from one hour before now. It may have one CA below
+// it, and no more below that.
+func NewRoot(c clock.Clock, subject pkix.Name, key crypto.Signer) (*x509.Certificate, error) {
+	root, err := caTemplate(c, key.Public(), subject, rootYears)
+	if err != nil {
 		return nil, fmt.Errorf("root certificate: %w", err)
 	}
-	inter, err := caTemplate(h.IntermediateKey.Public(), org, org+" intermediate", start, intermediateYears)
+	root.MaxPathLen = 1
+	cert, err := signCA(root, root, key.Public(), key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("root certificate: %w", err)
+	}
+	return cert, nil
+}
+
+// NewIntermediate makes the issuing certificate of an [Authority] for three years, but no longer than
+// its issuer's: it may issue code signing certificates, and no CA.
+func NewIntermediate(c clock.Clock, subject pkix.Name, pub crypto.PublicKey, issuer *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+	inter, err := caTemplate(c, pub, subject, intermediateYears)
+	if err != nil {
+		return nil, fmt.Errorf("intermediate certificate: %w", err)
 	}
 	inter.MaxPathLenZero = true
 	inter.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
-	if h.Intermediate, err = signCA(inter, h.Root, h.IntermediateKey.Public(), h.RootKey); err != nil {
+	if inter.NotAfter.After(issuer.NotAfter) {
+		inter.NotAfter = issuer.NotAfter
+	}
+	cert, err := signCA(inter, issuer, pub, key)
+	if err != nil {
 		return nil, fmt.Errorf("intermediate certificate: %w", err)
 	}
-	return h, nil
+	return cert, nil
 }
 
-func caTemplate(pub crypto.PublicKey, org, name string, start time.Time, years int) (*x509.Certificate, error) {
+func caTemplate(c clock.Clock, pub crypto.PublicKey, subject pkix.Name, years int) (*x509.Certificate, error) {
+	if len(subject.Organization) == 0 || subject.CommonName == "" {
+		return nil, errors.New("ca: an organization and a common name are required")
+	}
+	start := c.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -80,7 +108,7 @@ func caTemplate(pub crypto.PublicKey, org, name string, start time.Time, years i
 	}
 	return &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{org}, CommonName: name},
+		Subject:               subject,
 		NotBefore:             start,
 		NotAfter:              start.AddDate(years, 0, 0).Add(-time.Second), // the last second is inclusive
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

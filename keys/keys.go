@@ -110,12 +110,21 @@ func onlyBlock(raw []byte) *pem.Block {
 	return block
 }
 
+// PrivatePEM returns the key as a "PRIVATE KEY" PEM block, PKCS #8 and not encrypted, as Load reads it.
+func PrivatePEM(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 // Save writes a key as PKCS #8 PEM, mode 0600, to a path that must not exist yet. After an error
 // there is no file of its making.
 func Save(path string, key crypto.Signer) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := PrivatePEM(key)
 	if err != nil {
-		return fmt.Errorf("encode key for %s: %w", path, err)
+		return fmt.Errorf("save key %s: %w", path, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("key: %w", err)
@@ -124,8 +133,7 @@ func Save(path string, key crypto.Signer) error {
 	if err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	err = pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err == nil {
+	if _, err = f.Write(text); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -95,6 +95,22 @@ func NewChain(c clock.Clock, org string, opts ...ChainOption) (*Chain, error) {
 	return chain, nil
 }
 
+// NewCertificate makes the stamping certificate of an [Authority] for a key that is not here: five
+// years from one hour before now, but no longer than its issuer's. issuer and key are those of the CA
+// that signs it.
+func NewCertificate(c clock.Clock, subject pkix.Name, pub crypto.PublicKey, issuer *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+	t := leafTemplate("", c.Now().UTC().Truncate(time.Second).Add(-backdate))
+	t.Subject = subject
+	if t.NotAfter.After(issuer.NotAfter) {
+		t.NotAfter = issuer.NotAfter
+	}
+	cert, err := certify(t, pub, issuer, key)
+	if err != nil {
+		return nil, fmt.Errorf("make timestamp certificate: %w", err)
+	}
+	return cert, nil
+}
+
 // leafTemplate describes the signing certificate. Go writes extended key usage as not critical;
 // RFC 3161 2.3 wants it critical and with one purpose only, so it is encoded here.
 func leafTemplate(org string, start time.Time) *x509.Certificate {
@@ -117,18 +133,31 @@ func issue(tmpl *x509.Certificate, issuer *Issued) (*Issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := *tmpl
-	if t.SerialNumber, err = newSerial(); err != nil {
-		return nil, err
-	}
-	if t.SubjectKeyId, err = keyID(key.Public()); err != nil {
-		return nil, err
-	}
-	parent, signer := &t, key
+	parent, signer := (*x509.Certificate)(nil), key
 	if issuer != nil {
 		parent, signer = issuer.Certificate, issuer.Key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &t, parent, key.Public(), signer)
+	cert, err := certify(tmpl, key.Public(), parent, signer)
+	if err != nil {
+		return nil, err
+	}
+	return &Issued{Certificate: cert, Key: key}, nil
+}
+
+// certify makes a certificate for a key, signed by parent or, where that is nil, by itself.
+func certify(tmpl *x509.Certificate, pub crypto.PublicKey, parent *x509.Certificate, signer crypto.Signer) (*x509.Certificate, error) {
+	t := *tmpl
+	var err error
+	if t.SerialNumber, err = newSerial(); err != nil {
+		return nil, err
+	}
+	if t.SubjectKeyId, err = keyID(pub); err != nil {
+		return nil, err
+	}
+	if parent == nil {
+		parent = &t
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &t, parent, pub, signer)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
@@ -136,7 +165,7 @@ func issue(tmpl *x509.Certificate, issuer *Issued) (*Issued, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read own certificate: %w", err)
 	}
-	return &Issued{Certificate: cert, Key: key}, nil
+	return cert, nil
 }
 
 // newSerial returns 159 random bits, not zero: at most 20 octets as an INTEGER (RFC 5280 4.1.2.2).
