@@ -77,7 +77,7 @@ func (b *bench) replaceRoot(change func(*metadata.RootType)) {
 // resign signs targets, snapshot and timestamp of next with the given lifetimes.
 func (b *bench) resign(keys Keys, life Lifetimes) {
 	b.t.Helper()
-	b.next = must[Release](b.t)(withTargets(b.prev, b.targets(), keys, life, b.now))
+	b.next = must[Release](b.t)(withTargets(b.prev, Edition{Targets: b.targets()}, keys, life, b.now))
 }
 
 func (b *bench) targets() []Target {
@@ -111,7 +111,7 @@ func TestAccept(t *testing.T) {
 		{"targets version with other bytes", func(b *bench) {
 			again := b.prev
 			again.Targets.Version, again.Snapshot.Version = 0, 1
-			b.next = must[Release](t)(withTargets(again, b.targets(), b.keys, life, b.now))
+			b.next = must[Release](t)(withTargets(again, Edition{Targets: b.targets()}, b.keys, life, b.now))
 		}, "targets version 1 differs"},
 		{"root version with other bytes", func(b *bench) {
 			b.next.Roots = []Metadata{b.root(1, func(r *metadata.RootType) { r.Expires = r.Expires.Add(-time.Hour) }, b.keys.Root)}
@@ -203,7 +203,7 @@ func TestAccept(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := &bench{t: t, keys: newKeys(t), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-			b.prev = must[Release](t)(first([]Target{{Name: "trusted_root.json", Content: []byte("old")}}, b.keys, life, b.now))
+			b.prev = must[Release](t)(first(Edition{Targets: []Target{{Name: "trusted_root.json", Content: []byte("old")}}}, b.keys, life, b.now))
 			b.resign(b.keys, life)
 			tc.do(b)
 			err := accept(b.prev, b.next, life, b.now)
@@ -240,21 +240,21 @@ func TestKeys(t *testing.T) {
 	t.Run("P-384", func(t *testing.T) {
 		keys := newKeys(t)
 		keys.Snapshot = key(t, elliptic.P384())
-		if _, err := first(list, keys, Production(), now); err == nil || !strings.Contains(err.Error(), "P-256") {
+		if _, err := first(Edition{Targets: list}, keys, Production(), now); err == nil || !strings.Contains(err.Error(), "P-256") {
 			t.Error(err)
 		}
 	})
 	t.Run("missing", func(t *testing.T) {
 		keys := newKeys(t)
 		keys.Root = nil
-		if _, err := first(list, keys, Production(), now); !errors.Is(err, ErrNoKey) {
+		if _, err := first(Edition{Targets: list}, keys, Production(), now); !errors.Is(err, ErrNoKey) {
 			t.Error(err)
 		}
 	})
 	t.Run("shared by an online and an offline role", func(t *testing.T) {
 		keys := newKeys(t)
 		keys.Timestamp = keys.Root
-		s := must[Release](t)(first(list, keys, Production(), now))
+		s := must[Release](t)(first(Edition{Targets: list}, keys, Production(), now))
 		if err := accept(Release{}, s, Production(), now); !errors.Is(err, ErrRejected) {
 			t.Error(err)
 		}
@@ -265,7 +265,7 @@ func TestKeys(t *testing.T) {
 func TestServedBytes(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 987654321, time.FixedZone("", 3600))
 	custom := []byte(`{"sigstore":{"status":"Active","usage":"Rekor"}}`)
-	s := must[Release](t)(first([]Target{{Name: "rekor.pub", Content: []byte("key"), Custom: custom}}, newKeys(t), Development(), now))
+	s := must[Release](t)(first(Edition{Targets: []Target{{Name: "rekor.pub", Content: []byte("key"), Custom: custom}}}, newKeys(t), Development(), now))
 	for _, tc := range []struct {
 		m    Metadata
 		want []string

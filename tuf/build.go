@@ -45,7 +45,7 @@ func expiry(now time.Time, life time.Duration) time.Time {
 }
 
 // first builds version 1 of every role.
-func first(targets []Target, keys Keys, life Lifetimes, now time.Time) (Release, error) {
+func first(e Edition, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	root := metadata.Root(expiry(now, life.Root))
 	for _, role := range []string{Root, Targets, Snapshot, Timestamp} {
 		s, err := keys.of(role)
@@ -63,26 +63,32 @@ func first(targets []Target, keys Keys, life Lifetimes, now time.Time) (Release,
 	if err != nil {
 		return Release{}, err
 	}
-	return withTargets(Release{Roots: []Metadata{signed}}, targets, keys, life, now)
+	return withTargets(Release{Roots: []Metadata{signed}}, e, keys, life, now)
 }
 
-// withTargets builds the set that follows cur and holds these targets.
-func withTargets(cur Release, targets []Target, keys Keys, life Lifetimes, now time.Time) (Release, error) {
+// withTargets builds the set that follows cur and holds this edition.
+func withTargets(cur Release, e Edition, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next := cur
-	next.Contents = nil
 	version := cur.Targets.Version + 1
 	m := metadata.Targets(expiry(now, life.Targets))
 	m.Signed.Version = version
-	for _, t := range targets {
-		m.Signed.Targets[t.Name] = t.entry()
-		next.Contents = append(next.Contents, Blob{Name: t.Name, Content: bytes.Clone(t.Content)})
-	}
-	slices.SortFunc(next.Contents, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })
+	next.Contents = enter(e.Targets, m)
+	next.Record, next.Transcript = e.Record, nil
 	var err error
 	if next.Targets, err = sign(m, Targets, version, now, keys); err != nil {
 		return Release{}, err
 	}
 	return withSnapshot(next, keys, life, now)
+}
+
+// enter names the targets in m, and returns their contents as a Release has them.
+func enter(targets []Target, m *metadata.Metadata[metadata.TargetsType]) (contents []Blob) {
+	for _, t := range targets {
+		m.Signed.Targets[t.Name] = t.entry()
+		contents = append(contents, Blob{Name: t.Name, Content: bytes.Clone(t.Content)})
+	}
+	slices.SortFunc(contents, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })
+	return contents
 }
 
 // withSnapshot signs the next snapshot, and with it the next timestamp.
@@ -111,16 +117,19 @@ func withTimestamp(cur Release, keys Keys, life Lifetimes, now time.Time) (Relea
 	return next, nil
 }
 
-// sameTargets reports whether cur holds exactly these targets.
-func sameTargets(cur Release, targets []Target) (bool, error) {
+// sameEdition reports whether cur holds exactly these targets, composed from the same record.
+func sameEdition(cur Release, e Edition) (bool, error) {
+	if !bytes.Equal(cur.Record, e.Record) {
+		return false, nil
+	}
 	m, err := metadata.Targets().FromBytes(cur.Targets.Bytes)
 	if err != nil {
 		return false, fmt.Errorf("tuf: stored targets: %w", err)
 	}
-	if len(m.Signed.Targets) != len(targets) {
+	if len(m.Signed.Targets) != len(e.Targets) {
 		return false, nil
 	}
-	for _, t := range targets {
+	for _, t := range e.Targets {
 		have, ok := m.Signed.Targets[t.Name]
 		if !ok || !sameEntry(have, t.entry()) {
 			return false, nil

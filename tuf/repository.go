@@ -73,10 +73,22 @@ func (r *Repository) Open(ctx context.Context) error {
 	return r.show(ctx)
 }
 
+// Edition is what targets metadata is made of: the targets, all of them, and the record that they
+// were composed from (Release.Record), nil for none.
+type Edition struct {
+	Targets []Target
+	Record  []byte
+}
+
 // Create makes the repository with these targets; all four keys must be here. It fails with
 // ErrExists if there is one.
 func (r *Repository) Create(ctx context.Context, targets []Target) error {
-	if err := checkTargets(targets); err != nil {
+	return r.CreateEdition(ctx, Edition{Targets: targets})
+}
+
+// CreateEdition is Create for targets that have a record.
+func (r *Repository) CreateEdition(ctx context.Context, e Edition) error {
+	if err := checkTargets(e.Targets); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -85,7 +97,7 @@ func (r *Repository) Create(ctx context.Context, targets []Target) error {
 		if cur.Created() {
 			return Release{}, ErrExists
 		}
-		return first(targets, r.cfg.Keys, r.cfg.Lifetimes, now)
+		return first(e, r.cfg.Keys, r.cfg.Lifetimes, now)
 	})
 	if err != nil {
 		return fmt.Errorf("create the TUF repository: %w", err)
@@ -96,7 +108,13 @@ func (r *Repository) Create(ctx context.Context, targets []Target) error {
 // Publish makes these the targets, all of them: what is not among them is no target any more. It
 // reports whether anything had to be signed. The targets key must be here if so.
 func (r *Repository) Publish(ctx context.Context, targets []Target) (changed bool, err error) {
-	if err := checkTargets(targets); err != nil {
+	return r.PublishEdition(ctx, Edition{Targets: targets})
+}
+
+// PublishEdition is Publish for targets that have a record. Another record alone is a new version of
+// targets.
+func (r *Repository) PublishEdition(ctx context.Context, e Edition) (changed bool, err error) {
+	if err := checkTargets(e.Targets); err != nil {
 		return false, err
 	}
 	r.mu.Lock()
@@ -106,7 +124,7 @@ func (r *Repository) Publish(ctx context.Context, targets []Target) (changed boo
 		if !cur.Created() {
 			return Release{}, ErrNotCreated
 		}
-		same, err := sameTargets(cur, targets)
+		same, err := sameEdition(cur, e)
 		if err != nil {
 			return Release{}, err
 		}
@@ -114,7 +132,7 @@ func (r *Repository) Publish(ctx context.Context, targets []Target) (changed boo
 			return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
 		}
 		changed = true
-		return withTargets(cur, targets, r.cfg.Keys, r.cfg.Lifetimes, now)
+		return withTargets(cur, e, r.cfg.Keys, r.cfg.Lifetimes, now)
 	})
 	if err != nil {
 		return false, fmt.Errorf("publish TUF targets: %w", err)

@@ -2,8 +2,6 @@ package tuf
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -15,8 +13,8 @@ import (
 )
 
 // Keys are the signers this process has, by role; each signs with ECDSA P-256. A process that
-// only renews has Snapshot and Timestamp. Thresholds are 1: a ceremony of several offline signers
-// exchanges files instead.
+// only renews has Snapshot and Timestamp. A role of several offline signers has none here: they
+// exchange files (tuf/ceremony), and [Repository.Install] takes what they have signed.
 type Keys struct {
 	Root, Targets, Snapshot, Timestamp crypto.Signer
 }
@@ -31,21 +29,7 @@ func (k Keys) of(role string) (crypto.Signer, error) {
 }
 
 // publicKey returns the TUF form of a signer's key and its standard key id.
-func publicKey(s crypto.Signer) (*metadata.Key, string, error) {
-	pub, ok := s.Public().(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() {
-		return nil, "", fmt.Errorf("tuf: key is a %T: every client takes ECDSA P-256, and not every client anything else", s.Public())
-	}
-	key, err := metadata.KeyFromPublicKey(pub)
-	if err != nil {
-		return nil, "", fmt.Errorf("tuf: encode key: %w", err)
-	}
-	id, err := key.ID()
-	if err != nil {
-		return nil, "", fmt.Errorf("tuf: key id: %w", err)
-	}
-	return key, id, nil
-}
+func publicKey(s crypto.Signer) (*metadata.Key, string, error) { return tufKey(s.Public()) }
 
 // sign signs m with the role's key and returns the bytes to serve. Only the signature is added:
 // m must not be signed yet.

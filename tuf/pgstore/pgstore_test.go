@@ -8,7 +8,6 @@ import (
 
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/internal/pgtest"
-	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/pgstore"
 	"github.com/sigbox/sigbox/tuf/storetest"
 )
@@ -28,6 +27,7 @@ func wipe(url string) error {
 	}
 	defer c.Close(ctx)
 	_, err = c.Exec(ctx, `SET session_replication_role = replica; DELETE FROM tuf.tuf_metadata; DELETE FROM tuf.tuf_target; DELETE FROM tuf.tuf_content; `+
+		`DELETE FROM tuf.tuf_record; DELETE FROM tuf.tuf_transcript; DELETE FROM tuf.tuf_inbox; `+
 		`UPDATE tuf.tuf_current SET root = 0, targets = 0, snapshot = 0, timestamp = 0`)
 	return err
 }
@@ -64,7 +64,7 @@ func TestStore(t *testing.T) {
 		name := newDatabase(t, server)
 		return storetest.Fixture{
 			Store:   openStore(t, server.URL(name)),
-			Another: func(t testing.TB) tuf.Store { return openStore(t, server.URL(name)) },
+			Another: func(t testing.TB) storetest.Store { return openStore(t, server.URL(name)) },
 			Stop:    func(t testing.TB, point string) func() { return stop(t, server.Connect(t, name), point) },
 			Exec: func(t testing.TB, statement string) {
 				exec(t, server.Connect(t, name), "SET session_replication_role = replica", "SET search_path = tuf", statement)
@@ -82,6 +82,8 @@ func stop(t testing.TB, c *pgx.Conn, point string) (goOn func()) {
 	switch point {
 	case "content":
 		table, when = "tuf.tuf_content", "FOR EACH ROW"
+	case "record", "transcript":
+		table, when = "tuf.tuf_"+point, "FOR EACH ROW"
 	case "current":
 		trigger, table, when = "TRIGGER stop BEFORE UPDATE", "tuf.tuf_current", "FOR EACH ROW"
 	case "commit":

@@ -46,6 +46,8 @@ type current struct {
 	versions tuf.Versions
 	metadata []tuf.Metadata
 	contents []tuf.Blob
+
+	record, transcript []byte
 }
 
 // queue adds the queries to a batch. The first one reads the versions, and may lock them.
@@ -53,6 +55,8 @@ func (c *current) queue(b *pgx.Batch, versions string) {
 	b.Queue(versions).QueryRow(scanVersions(&c.versions))
 	queueRows(b, &c.metadata, scanMetadata, currentSQL)
 	queueRows(b, &c.contents, scanBlob, contentsSQL)
+	b.Queue(recordSQL).QueryRow(scanBytes(&c.record))
+	b.Queue(transcriptSQL).QueryRow(scanBytes(&c.transcript))
 }
 
 // release puts the set together, the zero Release if there is none.
@@ -61,7 +65,7 @@ func (c *current) release() (tuf.Release, error) {
 	if v == (tuf.Versions{}) {
 		return tuf.Release{}, nil
 	}
-	s := tuf.Release{Contents: c.contents}
+	s := tuf.Release{Contents: c.contents, Record: c.record, Transcript: c.transcript}
 	for _, m := range c.metadata {
 		switch m.Role {
 		case tuf.Root:

@@ -31,7 +31,8 @@ func TestAppendOnly(t *testing.T) {
 	}
 	before := r.Published().Versions()
 	var attempts []attempt
-	for table, column := range map[string]string{"tuf_metadata": "bytes", "tuf_content": "content", "tuf_target": "sha256"} {
+	for table, column := range map[string]string{"tuf_metadata": "bytes", "tuf_content": "content", "tuf_target": "sha256",
+		"tuf_record": "record", "tuf_transcript": "transcript", "tuf_inbox": "envelope"} {
 		attempts = append(attempts,
 			attempt{"UPDATE tuf." + table + " SET " + column + " = 'x'", denied, refused},
 			attempt{"DELETE FROM tuf." + table, denied, refused}, attempt{"TRUNCATE tuf." + table + " CASCADE", denied, refused})
@@ -57,7 +58,7 @@ func TestAppendOnly(t *testing.T) {
 			try(t, server, name, "postgres", a.query, a.owner)
 		}
 	}
-	for _, table := range []string{"tuf_metadata", "tuf_content", "tuf_target", "tuf_current"} {
+	for _, table := range []string{"tuf_metadata", "tuf_content", "tuf_target", "tuf_record", "tuf_transcript", "tuf_inbox", "tuf_current"} {
 		try(t, server, name, "sigbox_tuf_reader", "INSERT INTO tuf."+table+" DEFAULT VALUES", denied)
 		try(t, server, name, "sigbox_tuf_reader", "SELECT FROM tuf."+table, "")
 	}

@@ -24,7 +24,10 @@ const (
 // Store is the tuf.Store of a database. It is safe for concurrent use, by other processes too.
 type Store struct{ db *pg.DB }
 
-var _ tuf.Store = (*Store)(nil)
+var (
+	_ tuf.Store = (*Store)(nil)
+	_ tuf.Inbox = (*Store)(nil)
+)
 
 // New returns the store of a database that was opened with the schema "tuf".
 func New(db *pg.DB) *Store { return &Store{db: db} }
@@ -127,5 +130,6 @@ func write(ctx context.Context, tx *pg.Tx, next tuf.Release) error {
 		})
 		return err
 	})
+	queueRecord(&b, next)
 	return tx.Send(ctx, &b)
 }

@@ -19,7 +19,10 @@ type Store struct {
 	fault func(point string) error // for tests: fails where a crash could
 }
 
-var _ tuf.Store = (*Store)(nil)
+var (
+	_ tuf.Store = (*Store)(nil)
+	_ tuf.Inbox = (*Store)(nil)
+)
 
 // New returns the store of db.
 func New(db *sqlite.DB) *Store {
@@ -67,6 +70,9 @@ func (s *Store) write(ctx context.Context, tx *sql.Tx, next tuf.Release) error {
 		if err := insertMetadata(ctx, tx, m); err != nil {
 			return err
 		}
+	}
+	if err := s.writeRecord(ctx, tx, next); err != nil {
+		return err
 	}
 	if err := s.fault("current"); err != nil {
 		return err
@@ -187,6 +193,10 @@ func current(ctx context.Context, q querier) (tuf.Release, error) {
 	}
 	s.Contents, err = blobs(ctx, q, `SELECT c.name, c.content FROM tuf_target t JOIN tuf_content c USING (name, sha256)
 		WHERE t.version = ? ORDER BY c.name`, v.Targets)
+	if err != nil {
+		return tuf.Release{}, err
+	}
+	s.Record, s.Transcript, err = record(ctx, q, v)
 	return s, err
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/migrations"
-	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/storetest"
 )
 
@@ -37,7 +36,7 @@ func TestStore(t *testing.T) {
 		none := s.fault
 		return storetest.Fixture{
 			Store:   s,
-			Another: func(t testing.TB) tuf.Store { return New(open(t, path)) },
+			Another: func(t testing.TB) storetest.Store { return New(open(t, path)) },
 			Stop: func(_ testing.TB, point string) func() {
 				s.fault = func(p string) error {
 					if p == point {

@@ -17,10 +17,16 @@ import (
 	"github.com/sigbox/sigbox/tuf"
 )
 
+// Store is what every store is.
+type Store interface {
+	tuf.Store
+	tuf.Inbox
+}
+
 // Fixture is an empty store.
 type Fixture struct {
-	Store   tuf.Store
-	Another func(testing.TB) tuf.Store // of the same repository, in another process
+	Store   Store
+	Another func(testing.TB) Store // of the same repository, in another process
 	// Stop makes publications fail at a point, until goOn is called.
 	Stop func(t testing.TB, point string) (goOn func())
 	// Exec runs a statement as a hand in the database would, whom nothing holds back.
@@ -29,12 +35,13 @@ type Fixture struct {
 
 // Points are the places at which a publication can stop, in their order: before a row of content or
 // metadata is written, before the current set is moved, before it is committed.
-var Points = []string{"content", tuf.Root, tuf.Targets, tuf.Snapshot, tuf.Timestamp, "current", "commit"}
+var Points = []string{"content", tuf.Root, tuf.Targets, tuf.Snapshot, tuf.Timestamp, "record", "transcript", "current", "commit"}
 
 // Run runs the suite. open is called once for each test.
 func Run(t *testing.T, open func(testing.TB) Fixture) {
 	for name, f := range map[string]func(*testing.T, Fixture){
 		"Lifecycle": lifecycle, "SignedOnce": signedOnce, "RefusedLeavesNothing": refusedLeavesNothing, "TakeTurns": takeTurns, "CreateOnce": createOnce,
+		"Record": records, "Inbox": inbox,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, open(t)) })
 	}
@@ -110,9 +117,12 @@ func lifecycle(t *testing.T, f Fixture) {
 // stopped (B-207): a publication that stops at any point leaves the old set, whole, and the next one
 // succeeds with the same versions.
 func stopped(t *testing.T, f Fixture, point string) {
-	cfg := Config(t, f.Store)
+	cfg := Config(t, transcribed{f.Store})
+	edition := func(content string) tuf.Edition {
+		return tuf.Edition{Targets: List(content), Record: []byte(content)}
+	}
 	goOn := f.Stop(t, point)
-	if err := tuf.New(cfg).Create(t.Context(), List("old")); err == nil {
+	if err := tuf.New(cfg).CreateEdition(t.Context(), edition("old")); err == nil {
 		t.Fatal("created")
 	}
 	if _, err := f.Store.Load(t.Context()); !errors.Is(err, tuf.ErrNotCreated) {
@@ -120,15 +130,15 @@ func stopped(t *testing.T, f Fixture, point string) {
 	}
 	goOn()
 	r := tuf.New(cfg)
-	if err := r.Create(t.Context(), List("old")); err != nil {
+	if err := r.CreateEdition(t.Context(), edition("old")); err != nil {
 		t.Fatal(err)
 	}
 	goOn = f.Stop(t, point)
-	if _, err := r.Publish(t.Context(), List("new")); err == nil {
+	if _, err := r.PublishEdition(t.Context(), edition("new")); err == nil {
 		t.Fatal("published")
 	}
 	goOn()
-	cfg.Store = f.Another(t)
+	cfg.Store = transcribed{f.Another(t)}
 	again := tuf.New(cfg)
 	if err := again.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -136,9 +146,11 @@ func stopped(t *testing.T, f Fixture, point string) {
 	if f, _ := again.Published().Target("a"); string(f.Bytes) != "old" {
 		t.Errorf("target is %q after a publication that failed", f.Bytes)
 	}
-	if _, err := again.Publish(t.Context(), List("new")); err != nil {
+	wantRecord(t, cfg.Store, "old", "of 1 and 1")
+	if _, err := again.PublishEdition(t.Context(), edition("new")); err != nil {
 		t.Fatal(err)
 	}
+	wantRecord(t, cfg.Store, "new", "of 1 and 2")
 	if f, _ := again.Published().Target("a"); string(f.Bytes) != "new" {
 		t.Errorf("target is %q", f.Bytes)
 	}

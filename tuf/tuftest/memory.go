@@ -1,6 +1,7 @@
 package tuftest
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -12,6 +13,30 @@ import (
 type Memory struct {
 	mu      sync.Mutex
 	archive tuf.Archive
+	inbox   []tuf.Message
+}
+
+var (
+	_ tuf.Store = (*Memory)(nil)
+	_ tuf.Inbox = (*Memory)(nil)
+)
+
+// Receive implements tuf.Inbox.
+func (m *Memory) Receive(_ context.Context, msg tuf.Message) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.ContainsFunc(m.inbox, func(have tuf.Message) bool { return bytes.Equal(have.Envelope, msg.Envelope) }) {
+		return false, nil
+	}
+	m.inbox = append(slices.Clone(m.inbox), msg)
+	return true, nil
+}
+
+// Messages implements tuf.Inbox.
+func (m *Memory) Messages(context.Context) ([]tuf.Message, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.inbox, nil
 }
 
 // Update implements tuf.Store.

@@ -28,6 +28,29 @@ CREATE TABLE tuf.tuf_target (
     FOREIGN KEY (name, sha256) REFERENCES tuf.tuf_content (name, sha256)
 );
 
+-- What each version of targets was composed from.
+CREATE TABLE tuf.tuf_record (
+    version bigint PRIMARY KEY,
+    record  bytea NOT NULL
+);
+
+-- The ceremony that signed a root and targets: a request file with its signatures.
+CREATE TABLE tuf.tuf_transcript (
+    root       bigint NOT NULL,
+    targets    bigint NOT NULL,
+    transcript bytea  NOT NULL,
+    PRIMARY KEY (root, targets)
+);
+
+-- Trust statements as they came, taken in or not.
+CREATE TABLE tuf.tuf_inbox (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sha256     bytea  NOT NULL UNIQUE CHECK (octet_length(sha256) = 32),
+    sender     text   COLLATE "C" NOT NULL,
+    received_s bigint NOT NULL, -- Unix seconds
+    envelope   bytea  NOT NULL
+);
+
 -- The one row that is updated: the current set, and the lock by which replicas take turns. It is
 -- there from the beginning, with zeros, so that there is something to lock.
 CREATE TABLE tuf.tuf_current (
@@ -55,6 +78,12 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tuf.tuf_conten
     FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('rows are never changed or deleted');
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tuf.tuf_target
     FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('rows are never changed or deleted');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tuf.tuf_record
+    FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('rows are never changed or deleted');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tuf.tuf_transcript
+    FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('rows are never changed or deleted');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tuf.tuf_inbox
+    FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('rows are never changed or deleted');
 CREATE TRIGGER one_row BEFORE INSERT OR DELETE OR TRUNCATE ON tuf.tuf_current
     FOR EACH STATEMENT EXECUTE FUNCTION tuf.refuse('there is one current set');
 -- Every set has a timestamp of its own, since clients look no further than one they know.
@@ -62,8 +91,8 @@ CREATE TRIGGER forward BEFORE UPDATE ON tuf.tuf_current
     FOR EACH ROW WHEN (NEW.one <> OLD.one OR NEW.root < OLD.root OR NEW.targets < OLD.targets OR NEW.snapshot < OLD.snapshot OR NEW.timestamp <= OLD.timestamp)
     EXECUTE FUNCTION tuf.refuse('a repository only moves forward');
 
-GRANT SELECT ON tuf.tuf_metadata, tuf.tuf_content, tuf.tuf_target, tuf.tuf_current TO sigbox_tuf_writer, sigbox_tuf_reader;
-GRANT INSERT ON tuf.tuf_metadata, tuf.tuf_content, tuf.tuf_target TO sigbox_tuf_writer;
+GRANT SELECT ON tuf.tuf_metadata, tuf.tuf_content, tuf.tuf_target, tuf.tuf_record, tuf.tuf_transcript, tuf.tuf_inbox, tuf.tuf_current TO sigbox_tuf_writer, sigbox_tuf_reader;
+GRANT INSERT ON tuf.tuf_metadata, tuf.tuf_content, tuf.tuf_target, tuf.tuf_record, tuf.tuf_transcript, tuf.tuf_inbox TO sigbox_tuf_writer;
 GRANT UPDATE (root, targets, snapshot, timestamp) ON tuf.tuf_current TO sigbox_tuf_writer;
 
 RESET ROLE;

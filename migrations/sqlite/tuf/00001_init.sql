@@ -26,6 +26,29 @@ CREATE TABLE tuf_target (
     FOREIGN KEY (name, sha256) REFERENCES tuf_content (name, sha256)
 ) STRICT, WITHOUT ROWID;
 
+-- What each version of targets was composed from.
+CREATE TABLE tuf_record (
+    version INTEGER PRIMARY KEY,
+    record  BLOB NOT NULL
+) STRICT;
+
+-- The ceremony that signed a root and targets: a request file with its signatures.
+CREATE TABLE tuf_transcript (
+    root       INTEGER NOT NULL,
+    targets    INTEGER NOT NULL,
+    transcript BLOB    NOT NULL,
+    PRIMARY KEY (root, targets)
+) STRICT, WITHOUT ROWID;
+
+-- Trust statements as they came, taken in or not.
+CREATE TABLE tuf_inbox (
+    id         INTEGER PRIMARY KEY,
+    sha256     BLOB    NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    sender     TEXT    NOT NULL,
+    received_s INTEGER NOT NULL, -- Unix seconds
+    envelope   BLOB    NOT NULL
+) STRICT;
+
 -- The one row that is updated: the current set.
 CREATE TABLE tuf_current (
     one       INTEGER PRIMARY KEY CHECK (one = 1),

@@ -1,0 +1,172 @@
+package tuf
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// Signers are the keys of a role and how many of them must sign.
+type Signers struct {
+	Keys      []crypto.PublicKey // ECDSA P-256, each once
+	Threshold int
+}
+
+// RootSigners are the signers of every role, as a root names them.
+type RootSigners struct {
+	Root, Targets       Signers // offline
+	Snapshot, Timestamp Signers // online
+}
+
+// UnsignedRoot returns a version of root that nobody has signed yet. It is held to the rules that
+// every root is held to: distinct P-256 keys, thresholds that mean what they say, no online key in an
+// offline role.
+func UnsignedRoot(s RootSigners, version int64, expires time.Time) ([]byte, error) {
+	m := metadata.Root(expires.UTC().Truncate(time.Second))
+	m.Signed.Version = version
+	for role, signers := range map[string]Signers{Root: s.Root, Targets: s.Targets, Snapshot: s.Snapshot, Timestamp: s.Timestamp} {
+		named := &metadata.Role{KeyIDs: []string{}, Threshold: signers.Threshold}
+		for _, pub := range signers.Keys {
+			key, id, err := tufKey(pub)
+			if err != nil {
+				return nil, fmt.Errorf("role %s: %w", role, err)
+			}
+			m.Signed.Keys[id] = key
+			named.KeyIDs = append(named.KeyIDs, id)
+		}
+		m.Signed.Roles[role] = named
+	}
+	if err := checkRoot(m.Signed); err != nil {
+		return nil, err
+	}
+	return m.ToBytes(false)
+}
+
+// UnsignedTargets returns a version of targets that nobody has signed yet, and the contents that it
+// names.
+func UnsignedTargets(targets []Target, version int64, expires time.Time) (unsigned []byte, contents []Blob, err error) {
+	if err := checkTargets(targets); err != nil {
+		return nil, nil, err
+	}
+	m := metadata.Targets(expires.UTC().Truncate(time.Second))
+	m.Signed.Version = version
+	contents = enter(targets, m)
+	unsigned, err = m.ToBytes(false)
+	return unsigned, contents, err
+}
+
+// CheckRoot refuses a root whose keys and thresholds mean less than they say, whoever signed it.
+func CheckRoot(raw []byte) error {
+	m, err := metadata.Root().FromBytes(raw)
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	return checkRoot(m.Signed)
+}
+
+// KeyID returns the id by which TUF metadata names a key.
+func KeyID(pub crypto.PublicKey) (string, error) {
+	_, id, err := tufKey(pub)
+	return id, err
+}
+
+func tufKey(pub crypto.PublicKey) (*metadata.Key, string, error) {
+	p, ok := pub.(*ecdsa.PublicKey)
+	if !ok || p.Curve != elliptic.P256() {
+		return nil, "", fmt.Errorf("tuf: key is a %T: every client takes ECDSA P-256, and not every client anything else", pub)
+	}
+	key, err := metadata.KeyFromPublicKey(p)
+	if err != nil {
+		return nil, "", fmt.Errorf("tuf: encode key: %w", err)
+	}
+	id, err := key.ID()
+	if err != nil {
+		return nil, "", fmt.Errorf("tuf: key id: %w", err)
+	}
+	return key, id, nil
+}
+
+// Signed is what the holders of the offline keys have signed: a next root, next targets, or both.
+type Signed struct {
+	// FollowsRoot and FollowsTargets are what was current when it was asked for, byte for byte; nil for
+	// the first set.
+	FollowsRoot, FollowsTargets []byte
+
+	Root    []byte // nil: the root stays
+	Targets []byte // nil: targets, contents and record stay
+
+	Contents   []Blob // of Targets, sorted by name
+	Record     []byte // Release.Record
+	Transcript []byte // Release.Transcript
+}
+
+// Install publishes what was signed offline; the keys of snapshot and timestamp must be here. It
+// reports whether there was anything to do: what is current already stays as it is. It fails with
+// ErrStale where another set has become current since, and with ErrRejected where a client would
+// refuse it, for want of signatures for example. Nothing is written then.
+func (r *Repository) Install(ctx context.Context, s Signed) (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = r.update(ctx, func(cur Release, now time.Time) (Release, error) {
+		changed = false
+		next, err := s.follow(cur, now)
+		if err != nil || next.Versions() == cur.Versions() {
+			return next, err
+		}
+		changed = true
+		return withSnapshot(next, r.cfg.Keys, r.cfg.Lifetimes, now)
+	})
+	if err != nil {
+		return false, fmt.Errorf("publish what was signed: %w", err)
+	}
+	return changed, r.show(ctx)
+}
+
+// follow returns cur with the root and targets that were signed, or cur itself if it has them.
+func (s Signed) follow(cur Release, now time.Time) (Release, error) {
+	var root Metadata
+	if cur.Created() {
+		root = cur.Roots[len(cur.Roots)-1]
+	}
+	if s.has(root.Bytes, cur.Targets.Bytes) {
+		return cur, nil
+	}
+	if !bytes.Equal(root.Bytes, s.FollowsRoot) || !bytes.Equal(cur.Targets.Bytes, s.FollowsTargets) {
+		return Release{}, fmt.Errorf("%w: root version %d and targets version %d are current", ErrStale, root.Version, cur.Targets.Version)
+	}
+	next := cur
+	if s.Root != nil {
+		version := root.Version + 1
+		next.Roots = append(cur.Roots[:len(cur.Roots):len(cur.Roots)], Metadata{Role: Root, Version: version, SignedAt: now, Bytes: s.Root})
+	}
+	if s.Targets != nil {
+		next.Targets = Metadata{Role: Targets, Version: cur.Targets.Version + 1, SignedAt: now, Bytes: s.Targets}
+		next.Contents, next.Record = s.Contents, s.Record
+	}
+	next.Transcript = s.Transcript
+	if s.Root == nil && s.Targets == nil {
+		return Release{}, errors.New("nothing was signed")
+	}
+	return next, nil
+}
+
+// has says whether what was signed is what is current.
+func (s Signed) has(root, targets []byte) bool {
+	return (s.Root != nil || s.Targets != nil) && (s.Root == nil || bytes.Equal(s.Root, root)) && (s.Targets == nil || bytes.Equal(s.Targets, targets))
+}
+
+// Current returns what the store holds, the zero Release if that is nothing.
+func (r *Repository) Current(ctx context.Context) (Release, error) {
+	a, err := r.cfg.Store.Load(ctx)
+	if errors.Is(err, ErrNotCreated) {
+		return Release{}, nil
+	}
+	return a.Current, err
+}
