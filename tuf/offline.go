@@ -62,13 +62,28 @@ func UnsignedTargets(targets []Target, version int64, expires time.Time) (unsign
 	return unsigned, contents, err
 }
 
-// CheckRoot refuses a root whose keys and thresholds mean less than they say, whoever signed it.
-func CheckRoot(raw []byte) error {
-	m, err := metadata.Root().FromBytes(raw)
+// SignersOf returns the signers that a root names, for the next one that keeps some of them.
+func SignersOf(root []byte) (RootSigners, error) {
+	m, err := metadata.Root().FromBytes(root)
 	if err != nil {
-		return fmt.Errorf("root: %w", err)
+		return RootSigners{}, fmt.Errorf("root: %w", err)
 	}
-	return checkRoot(m.Signed)
+	if err := checkRoot(m.Signed); err != nil {
+		return RootSigners{}, err
+	}
+	var out RootSigners
+	for role, to := range map[string]*Signers{Root: &out.Root, Targets: &out.Targets, Snapshot: &out.Snapshot, Timestamp: &out.Timestamp} {
+		named := m.Signed.Roles[role]
+		to.Threshold = named.Threshold
+		for _, id := range named.KeyIDs {
+			pub, err := m.Signed.Keys[id].ToPublicKey()
+			if err != nil {
+				return RootSigners{}, fmt.Errorf("root: key %.16s: %w", id, err)
+			}
+			to.Keys = append(to.Keys, pub)
+		}
+	}
+	return out, nil
 }
 
 // KeyID returns the id by which TUF metadata names a key.
@@ -96,8 +111,8 @@ func tufKey(pub crypto.PublicKey) (*metadata.Key, string, error) {
 // Signed is what the holders of the offline keys have signed: a next root, next targets, or both.
 type Signed struct {
 	// FollowsRoot and FollowsTargets are what was current when it was asked for, byte for byte; nil for
-	// the first set.
-	FollowsRoot, FollowsTargets []byte
+	// the first set. FollowsRecord is the record of those targets.
+	FollowsRoot, FollowsTargets, FollowsRecord []byte
 
 	Root    []byte // nil: the root stays
 	Targets []byte // nil: targets, contents and record stay
@@ -140,6 +155,9 @@ func (s Signed) follow(cur Release, now time.Time) (Release, error) {
 	}
 	if !bytes.Equal(root.Bytes, s.FollowsRoot) || !bytes.Equal(cur.Targets.Bytes, s.FollowsTargets) {
 		return Release{}, fmt.Errorf("%w: root version %d and targets version %d are current", ErrStale, root.Version, cur.Targets.Version)
+	}
+	if !bytes.Equal(cur.Record, s.FollowsRecord) {
+		return Release{}, fmt.Errorf("%w: its record is not the one that targets version %d was composed from", ErrStale, cur.Targets.Version)
 	}
 	next := cur
 	if s.Root != nil {

@@ -32,10 +32,29 @@ func (l *linter) say(format string, args ...any) {
 // Lint reports everything for which some client would refuse the material, or believe more than
 // was meant. Each error wraps ErrMaterial.
 func (m Material) Lint() error {
-	l := &linter{keys: map[[32]byte]string{}, logs: map[[32]byte]string{}}
-	if m.Operator == "" || len(m.Operator) > 255 {
-		l.say("operator: want 1 to 255 bytes: python clients require it")
-	}
+	l := newLinter()
+	l.complete(m)
+	l.parts(m)
+	l.overlaps("Rekor v1 log", m.RekorV1, sameURL)
+	l.overlaps("Rekor v2 log", m.RekorV2, sameHost)
+	l.overlaps("CT log", m.CTLogs, sameURL)
+	return errors.Join(l.errs...)
+}
+
+// LintParts is Lint without what adding or ending something else can mend: what is not there yet, and
+// two keys of one address at one time.
+func (m Material) LintParts() error {
+	l := newLinter()
+	l.parts(m)
+	return errors.Join(l.errs...)
+}
+
+func newLinter() *linter {
+	return &linter{keys: map[[32]byte]string{}, logs: map[[32]byte]string{}}
+}
+
+// complete wants everything that a client needs to load the trust root and to sign.
+func (l *linter) complete(m Material) {
 	for _, need := range []struct {
 		what string
 		n    int
@@ -47,6 +66,14 @@ func (m Material) Lint() error {
 	if len(m.RekorV2) > 0 && len(m.TSAs) == 0 {
 		l.say("a Rekor v2 log without a timestamp authority: no client could sign with it")
 	}
+	l.inUse(m)
+}
+
+// parts looks at each authority, log and issuer.
+func (l *linter) parts(m Material) {
+	if m.Operator == "" || len(m.Operator) > 255 {
+		l.say("operator: want 1 to 255 bytes: python clients require it")
+	}
 	for i, a := range m.CAs {
 		l.authority(fmt.Sprintf("CA %d", i+1), "CA", a, false)
 	}
@@ -55,16 +82,14 @@ func (m Material) Lint() error {
 	}
 	l.duplicates("CA", m.CAs)
 	l.duplicates("TSA", m.TSAs)
-	l.logList("Rekor v1 log", m.RekorV1, sameURL)
-	l.logList("Rekor v2 log", m.RekorV2, sameHost)
-	l.logList("CT log", m.CTLogs, sameURL)
-	l.inUse(m)
+	l.logList("Rekor v1 log", m.RekorV1)
+	l.logList("Rekor v2 log", m.RekorV2)
+	l.logList("CT log", m.CTLogs)
 	for i, s := range m.Issuers {
 		what := fmt.Sprintf("OIDC issuer %d", i+1)
 		l.window(what, s.Valid)
 		l.url(what, s.URL, true)
 	}
-	return errors.Join(l.errs...)
 }
 
 // inUse wants something to sign with in every role that has anything.
@@ -172,8 +197,8 @@ func sameHost(a, b string) bool {
 	return errX == nil && errY == nil && strings.EqualFold(x.Hostname(), y.Hostname())
 }
 
-// logList: a log has one key for life, so at any time one key may speak for one address.
-func (l *linter) logList(role string, logs []Log, same func(a, b string) bool) {
+// logList: a log has a key of its own, P-256.
+func (l *linter) logList(role string, logs []Log) {
 	for i, g := range logs {
 		what := fmt.Sprintf("%s %d", role, i+1)
 		l.window(what, g.Valid)
@@ -186,9 +211,15 @@ func (l *linter) logList(role string, logs []Log, same func(a, b string) bool) {
 			}
 			l.logs[id] = what
 		}
+	}
+}
+
+// overlaps: a log has one key for life, so at any time one key may speak for one address.
+func (l *linter) overlaps(role string, logs []Log, same func(a, b string) bool) {
+	for i, g := range logs {
 		for j, o := range logs[:i] {
 			if same(g.URL, o.URL) && g.Valid.overlaps(o.Valid) {
-				l.say("%s: its validity overlaps that of %s %d, which has the same origin", what, role, j+1)
+				l.say("%s %d: its validity overlaps that of %s %d, which has the same origin", role, i+1, role, j+1)
 			}
 		}
 	}

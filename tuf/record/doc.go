@@ -1,0 +1,18 @@
+// Package record keeps what an instance's trust root is composed of: every key and chain with its
+// role, address and validity window, and the issuers that clients may ask for tokens.
+//
+// A [Record] only grows: [Record.Take] takes a statement in, [Record.Retire] gives a key an end, and
+// nothing removes a key, since old signatures verify for ever. [Record.Follows] holds one record
+// against the one before it. [Record.Material] is what tuf/trustroot composes the targets from, and
+// [Record.Edition] composes them. There is one encoding of a record ([Record.Encode], [Parse]); it is
+// stored beside the set that was composed from it, and goes through every ceremony.
+//
+// [Inbox] keeps the statements that came until a ceremony takes them in. It refuses, with the reason,
+// what [Record.Take] would refuse: a signature that is not the key's, another instance's statement, a
+// role that the sender does not have, a key of another role, an older statement than one that is
+// there, a key that was retired, an origin that another key has, and whatever some client could not
+// read (trustroot's linter).
+//
+// A record is not signed by itself: the signatures of the targets keys are over the targets that it
+// composes to, and those of the ceremony over the record too.
+package record
