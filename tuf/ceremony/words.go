@@ -1,0 +1,191 @@
+package ceremony
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/trustroot"
+)
+
+// Words says what a signature would mean, in lines for a person: the whole of what would be
+// published, each line marked with what becomes of it.
+//
+//	+ new    - gone    ~ changed    = as before
+//
+// It is made from the bytes to be signed and from those of the set before, both of which Parse has
+// verified; text in them is quoted where it could do anything to a terminal.
+func (r *Request) Words() (string, error) {
+	var b strings.Builder
+	id := r.ID()
+	fmt.Fprintf(&b, "request  %x\ninstance %s\nmade     %s, good until %s\n", id, plain(r.Instance), stamp(r.Made), stamp(r.GoodUntil))
+	if r.Base == nil {
+		b.WriteString("follows  nothing: this is the first set\n")
+	} else {
+		fmt.Fprintf(&b, "follows  root version %d (SHA-256 %x)\n         targets version %d (SHA-256 %x)\n", r.parsed.baseRoot.Signed.Version, sha256.Sum256(r.Base.Root),
+			r.parsed.baseTargets.Signed.Version, sha256.Sum256(r.Base.Targets))
+	}
+	r.rootWords(&b)
+	if err := r.targetsWords(&b); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return b.String(), nil
+}
+
+// line is one thing of a list, known by name, with what may change about it.
+type line struct{ name, detail string }
+
+// compare writes the lines of next, marked by those of prev, then those that are gone.
+func compare(b *strings.Builder, prev, next []line) {
+	for _, n := range next {
+		i := slices.IndexFunc(prev, func(p line) bool { return p.name == n.name })
+		switch {
+		case i < 0:
+			fmt.Fprintf(b, "  + %s%s\n", n.name, n.detail)
+		case prev[i].detail != n.detail:
+			fmt.Fprintf(b, "  ~ %s%s\n      was%s\n", n.name, n.detail, prev[i].detail)
+		default:
+			fmt.Fprintf(b, "  = %s%s\n", n.name, n.detail)
+		}
+	}
+	for _, p := range prev {
+		if !slices.ContainsFunc(next, func(n line) bool { return n.name == p.name }) {
+			fmt.Fprintf(b, "  - %s%s\n", p.name, p.detail)
+		}
+	}
+}
+
+func (r *Request) rootWords(b *strings.Builder) {
+	p := r.parsed
+	if p.root == nil {
+		fmt.Fprintf(b, "\nroot stays at version %d, expires %s\n", p.baseRoot.Signed.Version, stamp(p.baseRoot.Signed.Expires))
+		return
+	}
+	fmt.Fprintf(b, "\nroot version %d, expires %s: who signs what\n", p.root.Signed.Version, stamp(p.root.Signed.Expires))
+	compare(b, signerLines(p.baseRoot), signerLines(p.root))
+}
+
+func signerLines(m *metadata.Metadata[metadata.RootType]) (list []line) {
+	if m == nil {
+		return nil
+	}
+	for _, role := range []string{tuf.Root, tuf.Targets, tuf.Snapshot, tuf.Timestamp} {
+		named := m.Signed.Roles[role]
+		list = append(list, line{role, fmt.Sprintf(": %d of %d keys must sign", named.Threshold, len(named.KeyIDs))})
+		for _, id := range slices.Sorted(slices.Values(named.KeyIDs)) {
+			list = append(list, line{"  key of " + role + " " + plain(id), ""})
+		}
+	}
+	return list
+}
+
+func (r *Request) targetsWords(b *strings.Builder) error {
+	p := r.parsed
+	if p.targets == nil {
+		fmt.Fprintf(b, "\ntargets stay at version %d, expire %s\n", p.baseTargets.Signed.Version, stamp(p.baseTargets.Signed.Expires))
+		return nil
+	}
+	fmt.Fprintf(b, "\ntargets version %d, expire %s: what clients will trust\n", p.targets.Signed.Version, stamp(p.targets.Signed.Expires))
+	var before []tuf.Blob
+	if r.Base != nil {
+		before = r.Base.Contents
+	}
+	rec, err := record.Parse(r.Record)
+	if err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		title string
+		lines func([]tuf.Blob) ([]line, error)
+	}{
+		{"", func(c []tuf.Blob) ([]line, error) { return trustLines(c, rec) }},
+		{"\nwhere clients will sign (" + trustroot.SigningConfigName + ")\n", func(c []tuf.Blob) ([]line, error) { return signLines(c, trustroot.SigningConfigName) }},
+		{"\nand with Rekor v2 (" + trustroot.SigningConfigV2Name + ")\n", func(c []tuf.Blob) ([]line, error) { return signLines(c, trustroot.SigningConfigV2Name) }},
+		{"\nfiles of targets, by SHA-256\n", fileLines},
+	} {
+		prev, err := part.lines(before)
+		if err != nil {
+			return err
+		}
+		next, err := part.lines(r.Contents)
+		if err != nil {
+			return err
+		}
+		if len(prev)+len(next) > 0 {
+			b.WriteString(part.title)
+			compare(b, prev, next)
+		}
+	}
+	return nil
+}
+
+func content(list []tuf.Blob, name string) []byte {
+	for _, c := range list {
+		if c.Name == name {
+			return c.Content
+		}
+	}
+	return nil
+}
+
+// trustLines are what trusted_root.json says. The origin of a log is not in that file: it is what the
+// record says, which the approval signs.
+func trustLines(contents []tuf.Blob, rec record.Record) (list []line, err error) {
+	raw := content(contents, trustroot.TrustedRootName)
+	if raw == nil {
+		return nil, nil
+	}
+	services, err := trustroot.ReadTrustedRoot(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range services {
+		l := line{fmt.Sprintf("%s key %x", s.Kind, s.KeyID), fmt.Sprintf("\n      at %s, %s", plain(s.URL), s.Valid)}
+		if s.Chain != ([32]byte{}) {
+			l.detail += fmt.Sprintf("\n      chain %x", s.Chain)
+		}
+		for _, k := range rec.Keys {
+			if k.ID() == s.KeyID && k.Origin != "" {
+				l.detail += fmt.Sprintf("\n      %s, origin %s", k.Role, plain(k.Origin))
+			}
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+func signLines(contents []tuf.Blob, name string) (list []line, err error) {
+	raw := content(contents, name)
+	if raw == nil {
+		return nil, nil
+	}
+	services, err := trustroot.ReadSigningConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range services {
+		list = append(list, line{s.Kind + " " + plain(s.URL), ", " + s.Valid.String()})
+	}
+	return list, nil
+}
+
+func fileLines(contents []tuf.Blob) (list []line, err error) {
+	for _, c := range contents {
+		list = append(list, line{plain(c.Name), fmt.Sprintf(" %x", sha256.Sum256(c.Content))})
+	}
+	return list, nil
+}
+
+// plain quotes what is not plain printable ASCII.
+func plain(s string) string {
+	if q := strconv.QuoteToASCII(s); q != `"`+s+`"` {
+		return q
+	}
+	return s
+}
