@@ -17,7 +17,7 @@ import (
 // Words says what a signature would mean, in lines for a person: the whole of what would be
 // published, each line marked with what becomes of it.
 //
-//	+ new    - gone    ~ changed    = as before
+//   - new    - gone    ~ changed    = as before
 //
 // It is made from the bytes to be signed and from those of the set before, both of which Parse has
 // verified; text in them is quoted where it could do anything to a terminal.
