@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	pb "github.com/sigstore/fulcio/pkg/generated/protobuf"
 	"google.golang.org/grpc/codes"
@@ -40,7 +41,7 @@ type Config struct {
 type Server struct {
 	authority Issuer
 	verifier  Verifier
-	issuers   []*pb.OIDCIssuer
+	issuers   atomic.Pointer[[]*pb.OIDCIssuer]
 	logger    *slog.Logger
 }
 
@@ -49,7 +50,15 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Authority == nil || cfg.Verifier == nil || cfg.Logger == nil {
 		return nil, errors.New("fulcio: authority, verifier and logger are required")
 	}
-	return &Server{authority: cfg.Authority, verifier: cfg.Verifier, issuers: publicIssuers(cfg.Issuers), logger: cfg.Logger}, nil
+	s := &Server{authority: cfg.Authority, verifier: cfg.Verifier, logger: cfg.Logger}
+	s.SetIssuers(cfg.Issuers)
+	return s, nil
+}
+
+// SetIssuers replaces what GET /api/v2/configuration shows. The verifier decides what is taken.
+func (s *Server) SetIssuers(list []oidc.PublicIssuer) {
+	public := publicIssuers(list)
+	s.issuers.Store(&public)
 }
 
 func publicIssuers(in []oidc.PublicIssuer) []*pb.OIDCIssuer {
@@ -135,7 +144,9 @@ func (s *Server) trustBundle() *pb.TrustBundle {
 	return &pb.TrustBundle{Chains: []*pb.CertificateChain{{Certificates: pems(s.authority.Chain())}}}
 }
 
-func (s *Server) configuration() *pb.Configuration { return &pb.Configuration{Issuers: s.issuers} }
+func (s *Server) configuration() *pb.Configuration {
+	return &pb.Configuration{Issuers: *s.issuers.Load()}
+}
 
 func signingCertificate(chain []*x509.Certificate) *pb.SigningCertificate {
 	return &pb.SigningCertificate{Certificate: &pb.SigningCertificate_SignedCertificateEmbeddedSct{

@@ -63,16 +63,17 @@ that all listeners are open. The exit code is 2 where the configuration is wrong
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+			return serve(cmd.Context(), cfg, f.load, cmd.OutOrStdout())
 		},
 	}
 	f.add(cmd)
 	return cmd
 }
 
-func serve(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
-	log := newLogger(cfg.Logging, os.Stderr)
-	s, err := stack.OpenServer(ctx, cfg, clock.System{}, log)
+func serve(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), out io.Writer) (err error) {
+	var level slog.LevelVar
+	log := newLogger(cfg.Logging, &level, os.Stderr)
+	s, err := stack.OpenServer(ctx, stack.ServerOptions{Config: cfg, Load: load, Clock: clock.System{}, Log: log, Level: &level})
 	if err != nil {
 		return unlessStopped(ctx, log, err)
 	}
@@ -85,11 +86,8 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
 	return s.Run(ctx)
 }
 
-func newLogger(l config.Logging, out io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(l.Level)); err != nil { // the configuration is checked
-		panic(err)
-	}
+// newLogger returns a logger in the configured format; level may change while it is used.
+func newLogger(l config.Logging, level *slog.LevelVar, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(out, options))

@@ -38,17 +38,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // Handler wraps next with what every request gets: a request id (answered as X-Request-Id), a
 // cleaned path, a panic barrier, one log line and one metric. Log lines name the route pattern,
-// never a header or a body.
+// never a header, a query or a body; they are for debugging.
 func Handler(next *http.ServeMux, log *slog.Logger, m *Metrics) http.Handler {
+	return Logged(next, log, m, nil)
+}
+
+// Logged is [Handler] with a say about the log lines.
+func Logged(next *http.ServeMux, log *slog.Logger, m *Metrics, how *Requests) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		id := requestID(r)
+		id := NewRequestID(r.Header.Values("X-Request-Id"))
 		stamp(w.Header(), id)
-		r = r.WithContext(context.WithValue(r.Context(), idKey{}, id))
+		r = r.WithContext(WithRequestID(r.Context(), id))
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			abort := barrier(recover(), rec, r, id, log)
-			observe(r, rec.status, time.Since(start), id, log, m)
+			observe(r, rec, time.Since(start), id, log, m, how)
 			if abort {
 				panic(http.ErrAbortHandler)
 			}
@@ -90,8 +95,8 @@ func barrier(v any, rec *recorder, r *http.Request, id string, log *slog.Logger)
 	return false
 }
 
-func observe(r *http.Request, status int, took time.Duration, id string, log *slog.Logger, m *Metrics) {
-	route := r.Pattern
+func observe(r *http.Request, rec *recorder, took time.Duration, id string, log *slog.Logger, m *Metrics, how *Requests) {
+	route, status := r.Pattern, rec.status
 	if route == "" {
 		route = "unmatched"
 	}
@@ -100,7 +105,26 @@ func observe(r *http.Request, status int, took time.Duration, id string, log *sl
 	}
 	m.requests.WithLabelValues(route, string('0'+byte(status/100))+"xx").Inc()
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
-	log.DebugContext(r.Context(), "request", "request_id", id, "method", r.Method, "route", route, "status", status, "ms", took.Milliseconds())
+	level := how.Level(route)
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	log.LogAttrs(r.Context(), level, "request", slog.String("request_id", id), slog.String("method", method(r.Method)), slog.String("route", route),
+		slog.Int("status", status), slog.Int64("bytes", rec.bytes), Took(took), slog.String("client", how.Client(r.RemoteAddr, r.Header)))
+}
+
+// Took is how long a request took, in milliseconds, as log lines have it.
+func Took(d time.Duration) slog.Attr {
+	return slog.Float64("ms", float64(d.Round(10*time.Microsecond))/float64(time.Millisecond))
+}
+
+// method keeps what a client makes up out of log lines.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return m
+	}
+	return "other"
 }
 
 // cleanPath collapses repeated slashes, which clients with a base URL that ends in one send;
@@ -129,9 +153,15 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// requestID takes over a client's id if it is short and plain, and makes one otherwise.
-func requestID(r *http.Request) string {
-	if v := r.Header.Values("X-Request-Id"); len(v) == 1 && len(v[0]) <= 64 && len(v[0]) > 0 {
+// WithRequestID returns a context of the request with an id.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, idKey{}, id)
+}
+
+// NewRequestID takes over the id that a client sent, if it is one and short and plain, and makes one
+// otherwise.
+func NewRequestID(sent []string) string {
+	if v := sent; len(v) == 1 && len(v[0]) <= 64 && len(v[0]) > 0 {
 		if strings.Trim(v[0], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == "" {
 			return v[0]
 		}
@@ -141,11 +171,12 @@ func requestID(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
-// recorder remembers the status for the log line, 0 as long as the answer has not begun. Unwrap
-// keeps deadlines reachable (http.ResponseController).
+// recorder remembers the status for the log line, 0 as long as the answer has not begun, and counts
+// the bytes of the body. Unwrap keeps deadlines reachable (http.ResponseController).
 type recorder struct {
 	http.ResponseWriter
 	status int
+	bytes  int64
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
@@ -161,7 +192,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
 }
 
 // Flush implements http.Flusher, which libraries ask for by type. It begins the answer.

@@ -27,10 +27,21 @@ var servePage = template.Must(template.ParseFS(serveHTML, "serve.html"))
 // health is what /readyz looks at.
 type health struct {
 	logs         []checkedLog
-	database     *ping
-	guard        *watchedGuard // nil for none
+	checks       []healthCheck
+	notes        []func(context.Context) (name, text string) // text is "" for nothing to say
+	guard        *watchedGuard                               // nil for none
 	guardNote    string
 	guardPrivate bool
+}
+
+// healthCheck is one thing that may be wrong, and how bad that is.
+type healthCheck struct {
+	name, status string // status: degraded or unavailable
+	check        func(context.Context) error
+}
+
+func (h *health) add(name, status string, check func(context.Context) error) {
+	h.checks = append(h.checks, healthCheck{name, status, check})
 }
 
 type checkedLog struct {
@@ -65,8 +76,8 @@ func (s *Server) report(ctx context.Context) report {
 			r.Checks["log "+l.name] = f
 		}
 	}
-	if s.health.database != nil {
-		check("database", s.health.database.check(ctx), "degraded")
+	for _, c := range s.health.checks {
+		check(c.name, c.check(ctx), c.status)
 	}
 	if s.health.guard != nil {
 		status := "degraded"
@@ -75,8 +86,14 @@ func (s *Server) report(ctx context.Context) report {
 		}
 		check("guard", s.health.guard.err(), status)
 	}
+	r.Notes = map[string]string{}
 	if s.health.guardNote != "" {
-		r.Notes = map[string]string{"guard": s.health.guardNote}
+		r.Notes["guard"] = s.health.guardNote
+	}
+	for _, n := range s.health.notes {
+		if name, text := n(ctx); text != "" {
+			r.Notes[name] = text
+		}
 	}
 	if s.draining.Load() {
 		check("process", errors.New("is stopping"), "unavailable")

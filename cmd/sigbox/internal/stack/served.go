@@ -184,6 +184,16 @@ func (s *LogStores) openGuard(ctx context.Context, g *config.Guard, log *slog.Lo
 }
 
 func (s *LogStores) open(ctx context.Context, d *config.Database, schema string, log *slog.Logger) (*pg.DB, error) {
+	db, err := openDatabase(ctx, d, schema, log)
+	if err != nil {
+		return nil, err
+	}
+	s.close = append(s.close, func() error { db.Close(); return nil })
+	return db, nil
+}
+
+// openDatabase opens and probes a database of the configuration.
+func openDatabase(ctx context.Context, d *config.Database, schema string, log *slog.Logger) (*pg.DB, error) {
 	url, err := d.ConnString()
 	if err != nil {
 		return nil, err
@@ -191,16 +201,11 @@ func (s *LogStores) open(ctx context.Context, d *config.Database, schema string,
 	if host := inTheClear(url); host != "" {
 		log.WarnContext(ctx, "the connection to the database may be unencrypted, and so may be the password: add sslmode=verify-full", "schema", schema, "host", host)
 	}
-	db, err := pg.Open(ctx, pg.Config{
+	return pg.Open(ctx, pg.Config{
 		URL: url, Schema: schema, Writers: int32(d.Writers), Readers: int32(d.Readers),
 		LockTimeout: time.Duration(d.LockTimeout), StatementTimeout: time.Duration(d.StatementTimeout),
 		IdleTimeout: time.Duration(d.IdleTimeout), CommitTimeout: time.Duration(d.CommitTimeout), Logger: log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.close = append(s.close, func() error { db.Close(); return nil })
-	return db, nil
 }
 
 // inTheClear returns the host of another machine that a connection string would talk to without

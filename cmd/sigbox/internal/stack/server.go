@@ -2,12 +2,13 @@ package stack
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,10 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/ctlog"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 )
 
@@ -30,12 +34,21 @@ type Server struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *httpx.Metrics
-	tls      *tls.Config // nil serves HTTP without TLS
+	live     *live
+	reload   *reloader // nil: nothing to reload from
 
-	doors    []*door
-	stores   *LogStores
-	logs     []*tlog.Engine
-	service  *logrpc.Server // nil without logs
+	doors   []*door
+	peers   []*peerDoor
+	runs    []func(context.Context) error // until the context ends
+	closers []func() error
+
+	stores  *LogStores
+	logs    []*tlog.Engine
+	service *logrpc.Server   // nil without logs
+	ct      *ctlog.Server    // nil: not in this process
+	ctKey   crypto.PublicKey // of ct
+	idp     *devidp.Server   // nil: not in this process
+
 	health   health
 	draining atomic.Bool
 }
@@ -52,38 +65,64 @@ type door struct {
 // endpoint is a line of the page at / and of what is said at start.
 type endpoint struct{ Name, URL string }
 
+// ServerOptions say what is served and how.
+type ServerOptions struct {
+	Config *config.Config
+	// Load reads the configuration again. nil: what it says and the files that it names count until
+	// the process ends.
+	Load  func() (*config.Config, error)
+	Clock clock.Clock
+	Log   *slog.Logger
+	Level *slog.LevelVar // of Log
+}
+
 // OpenServer listens, and opens the services of a configuration. Close gives everything back.
-func OpenServer(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.Logger) (_ *Server, err error) {
+func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
+	cfg := o.Config
 	if err := CheckFiles(cfg); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, clock: c, log: log, registry: newRegistry()}
+	s := &Server{
+		cfg: cfg, clock: o.Clock, log: o.Log, registry: newRegistry(),
+		live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
+	}
 	s.metrics = httpx.NewMetrics(s.registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	s.live.take(cfg)
 	if cfg.TLS != nil {
-		key, err := cfg.TLS.Key.Path()
-		if err != nil {
-			return nil, fmt.Errorf("tls.key: %w", err)
+		s.live.tls = &identity{}
+		if err := s.live.tls.load(cfg.TLS.Certificate, cfg.TLS.Key, ""); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
 		}
-		if s.tls, err = LoadTLS(string(cfg.TLS.Certificate), key); err != nil {
-			return nil, err
-		}
+		s.health.add("tls certificate", "degraded", func(context.Context) error { return s.live.tls.valid(s.clock.Now()) })
 	}
+	add := map[string]func(context.Context) error{"issuer": s.addIssuer, "tlog": s.addLogs, "ca": s.addCA, "tuf": s.addTUF}
 	for _, service := range cfg.Services() {
-		add := map[string]func(context.Context) error{"tlog": s.addLogs}[service]
-		if add == nil {
-			return nil, fmt.Errorf("%s: this version of sigbox serves tlog only: remove the section, or run with --only tlog", service)
-		}
-		if err := add(ctx); err != nil {
+		if err := add[service](ctx); err != nil {
 			return nil, err
 		}
 	}
 	s.addOperations()
 	return s, s.listen()
+}
+
+// database opens and probes the database of a service, and closes it in the end.
+func (s *Server) database(ctx context.Context, service string, d *config.Database) (*pg.DB, error) {
+	db, err := openDatabase(ctx, d, service, s.log)
+	if err == nil {
+		s.closers = append(s.closers, func() error { db.Close(); return nil })
+		err = db.CheckWriter(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s.database: %w", service, err)
+	}
+	ping := newPing(db.Read())
+	s.health.add("database "+service, "degraded", ping.check)
+	return db, nil
 }
 
 // door returns the listener at an address.
@@ -93,7 +132,10 @@ func (s *Server) door(address config.Address) *door {
 			return d
 		}
 	}
-	d := &door{address: address, mux: http.NewServeMux(), grpc: newGRPC(4 << 20)}
+	d := &door{
+		address: address, mux: http.NewServeMux(),
+		grpc: newGRPC(4<<20, grpc.ChainUnaryInterceptor(s.live.logUnary), grpc.ChainStreamInterceptor(s.live.logStream)),
+	}
 	s.doors = append(s.doors, d)
 	return d
 }
@@ -105,8 +147,14 @@ func (s *Server) listen() error {
 		if d.ln, err = net.Listen("tcp", string(d.address)); err != nil {
 			return fmt.Errorf("cannot listen on %s: %w", d.address, err)
 		}
-		if s.tls == nil && !d.address.Loopback() && len(d.services) > 0 {
+		if s.live.tls == nil && !d.address.Loopback() && len(d.services) > 0 {
 			s.log.Warn("plain HTTP where other machines can reach it: set tls, or make sure that only a proxy that speaks HTTPS gets here", "listen", d.address)
+		}
+	}
+	for _, d := range s.peers {
+		var err error
+		if d.ln, err = net.Listen("tcp", string(d.address)); err != nil {
+			return fmt.Errorf("%s.peers.listen: cannot listen on %s: %w", d.service, d.address, err)
 		}
 	}
 	return nil
@@ -119,13 +167,22 @@ func (s *Server) Close() error {
 			_ = d.ln.Close() // closed already where Run ran
 		}
 	}
-	if s.stores != nil {
-		return s.stores.Close()
+	for _, d := range s.peers {
+		if d.ln != nil {
+			_ = d.ln.Close()
+		}
 	}
-	return nil
+	var errs []error
+	for _, c := range slices.Backward(s.closers) {
+		errs = append(errs, c())
+	}
+	if s.stores != nil {
+		errs = append(errs, s.stores.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// Addresses says where the server listens, one line for each listener.
+// Addresses says where the server listens, one line for each listener that is not for peers.
 func (s *Server) Addresses() (list []string) {
 	for _, d := range s.doors {
 		text := d.ln.Addr().String()
@@ -156,6 +213,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	for _, run := range s.runs {
+		services.Go(func() error { return run(work) })
+	}
 	accept, refuse := context.WithCancel(work)
 	services.Go(func() error {
 		defer refuse()
@@ -169,7 +229,13 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		open.Go(func() error {
 			defer refuse() // one that fails ends all
-			return Serve(accept, d.ln, s.handler(d), s.tls)
+			return Serve(accept, d.ln, s.handler(d), s.live.tls.server())
+		})
+	}
+	for _, d := range s.peers {
+		open.Go(func() error {
+			defer refuse()
+			return d.serve(accept)
 		})
 	}
 	services.Go(func() error {
@@ -196,5 +262,5 @@ func (s *Server) linger(ctx, work context.Context) error {
 }
 
 func (s *Server) handler(d *door) http.Handler {
-	return shared(httpx.Handler(d.mux, s.log, s.metrics), d.grpc)
+	return shared(httpx.Logged(d.mux, s.log, s.metrics, &s.live.requests), d.grpc)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
@@ -27,7 +28,7 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 	if err := s.stores.DB.CheckWriter(ctx); err != nil {
 		return fmt.Errorf("tlog.database: %w", err)
 	}
-	s.health.database = newPing(s.stores.DB.Read())
+	s.health.add("database tlog", "degraded", newPing(s.stores.DB.Read()).check)
 	s.watchGuard(ctx, t.Guard)
 	opened := make([]*tlog.Engine, len(logs))
 	for i, l := range logs {
@@ -46,12 +47,30 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 		} else if ct, err = s.addFace(d, l, opened[i], inactive); err != nil {
 			return fmt.Errorf("log %s: %w", l.Name, err)
 		}
+		if ct != nil {
+			s.ct, s.ctKey = ct, l.Signer.Public()
+		}
 		service.Logs = append(service.Logs, rpcLog(l.Config, opened[i], ct))
 	}
 	if s.service, err = logrpc.New(service); err != nil {
 		return err
 	}
 	s.service.RegisterGRPC(d.grpc)
+	return s.addLogPeers(service.Logs)
+}
+
+// addLogPeers serves the CT log to the certificate authority.
+func (s *Server) addLogPeers(logs []logrpc.Log) error {
+	d, err := s.peerDoor("tlog")
+	if err != nil || d == nil {
+		return err
+	}
+	logs = slices.DeleteFunc(slices.Clone(logs), func(l logrpc.Log) bool { return l.Face != config.FaceCT })
+	service, err := logrpc.New(logrpc.Config{Logs: logs, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	service.RegisterGRPC(d.grpc)
 	return nil
 }
 

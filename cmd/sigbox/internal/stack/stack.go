@@ -5,12 +5,10 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -200,25 +198,19 @@ func (s *Stack) openTrust(ctx context.Context) error {
 }
 
 func (s *Stack) addIssuerAndCA(context.Context) error {
-	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log, AllowedHosts: s.aliases()})
+	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log, AllowedHosts: aliases(s.opts.URL)})
 	if err != nil {
 		return err
 	}
 	idp.Register(s.mux)
-	own, err := idp.Keys()
-	if err != nil {
-		return fmt.Errorf("development issuer: %w", err)
-	}
 	issuers := s.opts.Issuers
 	if issuers == nil {
 		issuers = &oidc.Config{}
 	}
-	if err := issuers.Add(idp.Issuer()); err != nil {
-		return fmt.Errorf("development issuer: %w", err)
+	verifier, err := trusting(issuers, idp, s.opts.Clock, s.opts.Log)
+	if err != nil {
+		return err
 	}
-	verifier := oidc.NewVerifier(issuers, oidc.Options{
-		Clock: s.opts.Clock, Logger: s.opts.Log, Keys: map[string]oidc.KeySet{s.opts.URL: own},
-	})
 	ct, err := ctlog.New(ctlog.Config{
 		Log: s.logs[logCT], Signer: s.m.keys[roleCT], Roots: s.m.caChain[len(s.m.caChain)-1:],
 		Clock: s.opts.Clock, Logger: s.opts.Log,
@@ -244,15 +236,6 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	face.Register(s.mux)
 	face.RegisterGRPC(s.grpc)
 	return nil
-}
-
-// aliases are the Host headers that a browser on this machine may send beside the instance's own.
-func (s *Stack) aliases() []string {
-	u, err := url.Parse(s.opts.URL)
-	if err != nil || u.Port() == "" {
-		return nil
-	}
-	return []string{net.JoinHostPort("localhost", u.Port()), net.JoinHostPort("127.0.0.1", u.Port())}
 }
 
 func (s *Stack) addRekor(context.Context) error {
@@ -303,8 +286,8 @@ func newRegistry() *prometheus.Registry {
 }
 
 // newGRPC returns a server for messages of at most maxMessage bytes.
-func newGRPC(maxMessage int) *grpc.Server {
-	return grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(250))
+func newGRPC(maxMessage int, more ...grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(more, grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(250))...)
 }
 
 func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

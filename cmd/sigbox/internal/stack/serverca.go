@@ -1,0 +1,160 @@
+package stack
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/ctclient"
+	"github.com/sigbox/sigbox/ca/fulcio"
+	capgstore "github.com/sigbox/sigbox/ca/pgstore"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tsa"
+	tsaweb "github.com/sigbox/sigbox/tsa/web"
+)
+
+// ctCheck is how long the CT log may take to say what its key is.
+const ctCheck = 5 * time.Second
+
+// addCA adds the certificate authority and the timestamp authority.
+func (s *Server) addCA(ctx context.Context) error {
+	c := s.cfg.CA
+	db, err := s.database(ctx, "ca", c.Database)
+	if err != nil {
+		return err
+	}
+	key, err := loadKey(c.Key)
+	if err != nil {
+		return fmt.Errorf("ca.key: %w", err)
+	}
+	chain, err := readChain(string(c.Chain))
+	if err != nil {
+		return fmt.Errorf("ca.chain: %w", err)
+	}
+	scts, sctKey, err := s.openCT(ctx)
+	if err != nil {
+		return fmt.Errorf("ca.ct: %w", err)
+	}
+	watched := watchCT(scts, s.clock, s.registry)
+	authority, err := ca.New(ca.Config{
+		Key: key, Chain: chain, SCTs: watched, SCTKey: sctKey, Records: capgstore.New(db), Clock: s.clock, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log}
+	if err := trust.load(string(c.Issuers)); err != nil {
+		return fmt.Errorf("ca.issuers: %w", err)
+	}
+	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
+	if err != nil {
+		return err
+	}
+	trust.face, s.live.issuers = face, trust
+	d := s.door(c.Listen)
+	face.Register(d.mux)
+	face.RegisterGRPC(d.grpc)
+	d.services = append(d.services, endpoint{"Fulcio (CA)", string(c.PublicURL) + "/api/v2/configuration"})
+	s.health.add("ca certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
+	s.health.add("ca ct log", "degraded", func(context.Context) error { return watched.err() })
+	if c.TSA == nil {
+		return nil
+	}
+	return s.addTSA(d, c.TSA)
+}
+
+func (s *Server) addTSA(d *door, c *config.TSA) error {
+	key, err := loadKey(c.Key)
+	if err != nil {
+		return fmt.Errorf("ca.tsa.key: %w", err)
+	}
+	chain, err := readChain(string(c.Chain))
+	if err != nil {
+		return fmt.Errorf("ca.tsa.chain: %w", err)
+	}
+	authority, err := tsa.New(tsa.Config{Key: key, Chain: chain, Clock: s.clock, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	tsaweb.New(authority, s.log).Register(d.mux)
+	d.services = append(d.services, endpoint{"Timestamps", string(s.cfg.CA.PublicURL) + tsaPath + "/certchain"})
+	s.health.add("tsa certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
+	return nil
+}
+
+// openCT returns the CT log, which is in this process or in others, and the key that its promises are
+// verified with.
+func (s *Server) openCT(ctx context.Context) (ca.SCTSource, crypto.PublicKey, error) {
+	c := s.cfg.CA.CT
+	if s.ct != nil {
+		if c == nil {
+			return s.ct, s.ctKey, nil
+		}
+		key, err := readPublicKey(string(c.Key)) // CheckFiles has compared them
+		return s.ct, key, err
+	}
+	key, err := readPublicKey(string(c.Key))
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := s.peer("ca")
+	if err != nil {
+		return nil, nil, err
+	}
+	var addresses []string
+	for _, a := range c.Addresses {
+		addresses = append(addresses, string(a))
+	}
+	client, err := ctclient.New(ctclient.Config{Addresses: addresses, Log: string(c.Log), Key: key, Credentials: credentials.NewTLS(id.peerClient("tlog"))})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.closers = append(s.closers, client.Close)
+	if err := s.checkCT(ctx, client); errors.Is(err, ctclient.ErrKey) {
+		return nil, nil, err
+	} else if err != nil {
+		s.log.WarnContext(ctx, "the CT log cannot be asked for its key, and no certificate is issued before it answers", "address", addresses, "error", err)
+		s.runs = append(s.runs, func(ctx context.Context) error { return s.awaitCT(ctx, client) })
+	}
+	return client, key, nil
+}
+
+func (s *Server) checkCT(ctx context.Context, client *ctclient.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, ctCheck)
+	defer cancel()
+	return client.Check(ctx)
+}
+
+// awaitCT asks the log for its key until it says one. A wrong one ends the process: no promise would
+// ever hold.
+func (s *Server) awaitCT(ctx context.Context, client *ctclient.Client) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(ctCheck):
+		}
+		switch err := s.checkCT(ctx, client); {
+		case errors.Is(err, ctclient.ErrKey):
+			return fmt.Errorf("ca.ct: %w", err)
+		case err == nil:
+			s.log.InfoContext(ctx, "the CT log answers and has the key that is expected")
+			return nil
+		}
+	}
+}
+
+// loadKey loads the key of a role.
+func loadKey(file config.KeyFile) (crypto.Signer, error) {
+	path, err := file.Path()
+	if err != nil {
+		return nil, err
+	}
+	return keys.Load(path)
+}
