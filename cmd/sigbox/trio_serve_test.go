@@ -1,0 +1,80 @@
+//go:build postgres
+
+package main
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
+)
+
+// TestServeAll runs everything in one process and in three: a certificate, a timestamp, an entry, a
+// trust root, and the end after SIGTERM.
+func TestServeAll(t *testing.T) {
+	for _, processes := range [][][]string{{nil}, {{"issuer"}, {"tlog"}, {"ca"}, {"tuf"}}} {
+		t.Run(strings.Repeat("I", len(processes)), func(t *testing.T) {
+			s := newTrio(t)
+			file := s.config(t)
+			var runs []*instanceRun
+			for _, only := range processes {
+				runs = append(runs, s.serve(t, file, only...))
+			}
+			s.certified(t)
+			s.stamped(t)
+			added(t, "http://"+s.at["tlog"]+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
+			s.trustRootAppears(t)
+			for service, want := range map[string][]string{
+				"ca":   {"database ca", "ca certificates", "ca ct log", "tsa certificates"},
+				"tlog": {"database tlog", "log ct", "log rekor-v1", "log rekor-v2", "guard"},
+				"tuf":  {"database tuf", "tuf"},
+			} {
+				code, body := readyz(t, "http://"+s.at[service])
+				for _, check := range want {
+					if code != 200 || body.Status != "ok" || body.Checks[check] != "ok" {
+						t.Errorf("%s: /readyz: %s is %q: %d %+v", service, check, body.Checks[check], code, body)
+					}
+				}
+			}
+			for service, want := range map[string][]string{
+				"ca": {"Fulcio (CA)", "Timestamps"}, "tlog": {"Rekor v1", "Rekor v2", "CT log"}, "tuf": {"TUF mirror"}, "issuer": {"Development issuer"},
+			} {
+				page := get(t, "http://"+s.at[service]+"/")
+				for _, name := range want {
+					if !strings.Contains(page, name) {
+						t.Errorf("the page of %s has no %s", service, name)
+					}
+				}
+			}
+			if m := get(t, "http://"+s.at["ca"]+"/metrics"); !strings.Contains(m, "sigbox_ca_ct_seconds_count 1") {
+				t.Errorf("metrics of the CA have not counted the promise")
+			}
+			for _, r := range runs {
+				if code := r.stop(t, syscall.SIGTERM); code != 0 {
+					t.Errorf("exit code %d after SIGTERM:\n%s", code, r.stderr)
+				}
+			}
+		})
+	}
+}
+
+// trustRootAppears looks at a repository without a set, and has one made.
+func (s *trio) trustRootAppears(t *testing.T) {
+	t.Helper()
+	root := "http://" + s.at["tuf"] + "/tuf/1.root.json"
+	status, _, header, err := answer(t.Context(), http.MethodGet, root, nil)
+	if err != nil || status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("before the first set: %d %v %v", status, header, err)
+	}
+	if code, body := readyz(t, "http://"+s.at["tuf"]); code != 200 || body.Status != "degraded" || !strings.Contains(body.Checks["tuf"], "no set yet") {
+		t.Errorf("before the first set: /readyz: %d %+v", code, body)
+	}
+	s.publish(t)
+	await(t, "the first set is served", 10*time.Second, func() bool {
+		status, _, _, err := answer(t.Context(), http.MethodGet, root, nil)
+		return err == nil && status == http.StatusOK
+	})
+}
