@@ -229,6 +229,15 @@ func (s *LogStores) Store(ctx context.Context, name string) (tlog.Store, error) 
 	return pgstore.Open(ctx, s.DB, name)
 }
 
+// describe returns what is stored about a log, which must exist.
+func (s *LogStores) describe(ctx context.Context, name string) (tlog.Description, error) {
+	store, err := s.Store(ctx, name)
+	if err != nil {
+		return tlog.Description{}, err
+	}
+	return store.Describe(ctx)
+}
+
 // Close closes all of it.
 func (s *LogStores) Close() error {
 	var errs []error

@@ -37,10 +37,12 @@ type Server struct {
 	live     *live
 	reload   *reloader // nil: nothing to reload from
 
-	doors   []*door
-	peers   []*peerDoor
-	runs    []func(context.Context) error // until the context ends
-	closers []func() error
+	doors []*door
+	peers []*peerDoor
+	runs  []func(context.Context) error // until the context ends
+
+	statements map[string][][]byte // what the services of this process say about their keys
+	closers    []func() error
 
 	stores  *LogStores
 	logs    []*tlog.Engine
@@ -84,7 +86,8 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	}
 	s := &Server{
 		cfg: cfg, clock: o.Clock, log: o.Log, registry: newRegistry(),
-		live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
+		live:       &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
+		statements: map[string][][]byte{},
 	}
 	s.metrics = httpx.NewMetrics(s.registry)
 	defer func() {

@@ -15,8 +15,10 @@ import (
 	capgstore "github.com/sigbox/sigbox/ca/pgstore"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/tsa"
 	tsaweb "github.com/sigbox/sigbox/tsa/web"
+	"github.com/sigbox/sigbox/tuf/handover"
 )
 
 // ctCheck is how long the CT log may take to say what its key is.
@@ -63,10 +65,31 @@ func (s *Server) addCA(ctx context.Context) error {
 	d.services = append(d.services, endpoint{"Fulcio (CA)", string(c.PublicURL) + "/api/v2/configuration"})
 	s.health.add("ca certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
 	s.health.add("ca ct log", "degraded", func(context.Context) error { return watched.err() })
-	if c.TSA == nil {
-		return nil
+	if c.TSA != nil {
+		if err := s.addTSA(d, c.TSA); err != nil {
+			return err
+		}
 	}
-	return s.addTSA(d, c.TSA)
+	return s.addCAPeers(ctx, trust.now.Load().config)
+}
+
+// addCAPeers serves statements to tuf.
+func (s *Server) addCAPeers(ctx context.Context, trusted *oidc.Config) error {
+	if s.cfg.Instance != "" {
+		list, err := CAStatements(s.cfg, trusted, s.clock.Now())
+		if err == nil {
+			err = s.tell(ctx, "ca", s.cfg.CA.Statements, list)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	d, err := s.peerDoor("ca")
+	if err != nil || d == nil {
+		return err
+	}
+	handover.NewServer(s.statements["ca"]).RegisterGRPC(d.grpc)
+	return nil
 }
 
 func (s *Server) addTSA(d *door, c *config.TSA) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
@@ -13,6 +14,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
 	"github.com/sigbox/sigbox/tlog/tiles"
+	"github.com/sigbox/sigbox/tuf/handover"
 )
 
 // addLogs opens the logs and adds their APIs.
@@ -56,15 +58,33 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 		return err
 	}
 	s.service.RegisterGRPC(d.grpc)
-	return s.addLogPeers(service.Logs)
+	return s.addLogPeers(ctx, logs, service.Logs)
 }
 
-// addLogPeers serves the CT log to the certificate authority.
-func (s *Server) addLogPeers(logs []logrpc.Log) error {
+// addLogPeers serves the CT log to the certificate authority, and statements to tuf.
+func (s *Server) addLogPeers(ctx context.Context, served []ServedLog, logs []logrpc.Log) error {
+	if s.cfg.Instance != "" {
+		created := map[config.Name]time.Time{}
+		for _, l := range served {
+			d, err := s.stores.describe(ctx, string(l.Name))
+			if err != nil {
+				return err
+			}
+			created[l.Name] = time.UnixMilli(d.CreatedMS)
+		}
+		list, err := LogStatements(s.cfg, served, created, s.clock.Now())
+		if err == nil {
+			err = s.tell(ctx, "tlog", s.cfg.TLog.Statements, list)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	d, err := s.peerDoor("tlog")
 	if err != nil || d == nil {
 		return err
 	}
+	handover.NewServer(s.statements["tlog"]).RegisterGRPC(d.grpc)
 	logs = slices.DeleteFunc(slices.Clone(logs), func(l logrpc.Log) bool { return l.Face != config.FaceCT })
 	service, err := logrpc.New(logrpc.Config{Logs: logs, Logger: s.log})
 	if err != nil {

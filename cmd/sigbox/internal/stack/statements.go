@@ -1,0 +1,152 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/oidc"
+	"github.com/sigbox/sigbox/tuf/statement"
+)
+
+// startSlack is how long before its log was made a key is valid: for clients whose clocks are behind.
+const startSlack = time.Hour
+
+// logRoles are the roles of logs by their faces.
+var logRoles = map[string]statement.Role{config.FaceRekorV1: statement.RekorV1, config.FaceRekorV2: statement.RekorV2, config.FaceCT: statement.CT}
+
+// LogStatements are what the tlog of a configuration says about its keys at a time. created is when each
+// log was made, by its name. Shards that share a key have one statement, of the last one, valid from
+// when the first was made.
+func LogStatements(cfg *config.Config, logs []ServedLog, created map[config.Name]time.Time, now time.Time) (list [][]byte, err error) {
+	last, start := map[[32]byte]int{}, map[[32]byte]time.Time{}
+	for i, l := range logs {
+		id := l.Config.Signer.Verifier().KeyID()
+		if at := created[l.Name].Add(-startSlack); start[id].IsZero() || at.Before(start[id]) {
+			start[id] = at
+		}
+		last[id] = i
+	}
+	for i, l := range logs {
+		id := l.Config.Signer.Verifier().KeyID()
+		if last[id] != i {
+			continue
+		}
+		raw, err := state(cfg, statement.Statement{
+			Role: logRoles[l.Face], URL: string(cfg.TLog.PublicURL), Origin: l.Origin, Key: l.Signer.Public(), ValidFrom: start[id],
+		}, l.Signer, now)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.Section, err)
+		}
+		list = append(list, raw)
+	}
+	return list, nil
+}
+
+// CAStatements are what the ca of a configuration says about its keys at a time. trusted are the
+// issuers that it takes tokens of.
+func CAStatements(cfg *config.Config, trusted *oidc.Config, now time.Time) (list [][]byte, err error) {
+	say := func(role statement.Role, url string, key config.KeyFile, chainFile config.File, issuers []string) error {
+		signer, err := loadKey(key)
+		if err != nil {
+			return err
+		}
+		chain, err := readChain(string(chainFile))
+		if err != nil {
+			return err
+		}
+		raw, err := state(cfg, statement.Statement{Role: role, URL: url, Chain: chain, Issuers: issuers, ValidFrom: chain[0].NotBefore}, signer, now)
+		list = append(list, raw)
+		return err
+	}
+	c := cfg.CA
+	if err := say(statement.CA, string(c.PublicURL), c.Key, c.Chain, people(trusted)); err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	if c.TSA != nil {
+		if err := say(statement.TSA, string(c.PublicURL)+tsaPath, c.TSA.Key, c.TSA.Chain, nil); err != nil {
+			return nil, fmt.Errorf("ca.tsa: %w", err)
+		}
+	}
+	return list, nil
+}
+
+// maxNamed bounds the issuers that clients are told of.
+const maxNamed = 16
+
+// people are the issuers that people sign in with: those that clients may ask for a token.
+func people(trusted *oidc.Config) (urls []string) {
+	for _, i := range trusted.Issuers {
+		if i.Type == oidc.TypeEmail && !i.Meta && !strings.HasSuffix(i.URL, "/") && len(urls) < maxNamed {
+			urls = append(urls, i.URL)
+		}
+	}
+	return urls
+}
+
+func state(cfg *config.Config, s statement.Statement, key crypto.Signer, now time.Time) ([]byte, error) {
+	s.Instance = string(cfg.Instance)
+	s.Made, s.ValidFrom = now.UTC().Truncate(time.Second), s.ValidFrom.UTC().Truncate(time.Second)
+	return statement.Sign(s, key)
+}
+
+// tell hands out the statements of a service: to its peers, to a directory, to a tuf in this process.
+func (s *Server) tell(ctx context.Context, service string, dir config.Dir, list [][]byte) error {
+	if dir != "" {
+		if err := WriteStatements(string(dir), list); err != nil {
+			return fmt.Errorf("%s.statements: %w", service, err)
+		}
+		s.log.InfoContext(ctx, "trust statements written", "service", service, "directory", dir, "statements", len(list))
+	}
+	s.statements[service] = list
+	return nil
+}
+
+// WriteStatements writes statements into a directory, one file each, which is named after role and key.
+// A file that says the same already is left alone, whenever it was made, so that replicas and restarts
+// change nothing.
+func WriteStatements(dir string, list [][]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, raw := range list {
+		s, err := statement.Open(raw)
+		if err != nil {
+			return err
+		}
+		id := s.KeyID()
+		if err := writeStatement(filepath.Join(dir, fmt.Sprintf("%s-%x.json", s.Role, id[:8])), raw, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeStatement(path string, raw []byte, s statement.Statement) error {
+	old, err := os.ReadFile(path)
+	if err == nil {
+		if said, err := statement.Open(bytes.TrimSpace(old)); err == nil && said.Same(s) {
+			return nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".statement-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone where it was renamed
+	_, err = tmp.Write(raw)
+	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
