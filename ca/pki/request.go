@@ -74,8 +74,8 @@ func Subject(p Purpose, organization string) pkix.Name {
 // Curves are the names of the curves that a root may have.
 var Curves = map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384()}
 
-// NewRoot makes a root for ten years with a key on one of [Curves]. The key belongs on a machine that is
-// on no network.
+// NewRoot makes a root for ten years with a new key on one of [Curves]. The key belongs on a machine that
+// is on no network.
 func NewRoot(c clock.Clock, organization, curve string) (key crypto.Signer, root *x509.Certificate, err error) {
 	of, ok := Curves[curve]
 	if !ok {
@@ -84,11 +84,16 @@ func NewRoot(c clock.Clock, organization, curve string) (key crypto.Signer, root
 	if key, err = ecdsa.GenerateKey(of, rand.Reader); err != nil {
 		return nil, nil, fmt.Errorf("make the root's key: %w", err)
 	}
-	if organization == "" {
-		return nil, nil, errors.New("a root needs an organization: clients name it by that")
-	}
-	root, err = ca.NewRoot(c, pkix.Name{Organization: []string{organization}, CommonName: organization + " root"}, key)
+	root, err = Root(c, organization, key)
 	return key, root, err
+}
+
+// Root makes the certificate of a root for ten years, of a key that is there.
+func Root(c clock.Clock, organization string, key crypto.Signer) (*x509.Certificate, error) {
+	if organization == "" {
+		return nil, errors.New("a root needs an organization: clients name it by that")
+	}
+	return ca.NewRoot(c, pkix.Name{Organization: []string{organization}, CommonName: organization + " root"}, key)
 }
 
 // Request returns a certificate signing request in PEM. It asks for what [Check] wants of the

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/setup"
 )
 
 func main() {
@@ -19,6 +20,9 @@ func main() {
 	defer stop()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "sigbox: "+err.Error())
+		if errors.Is(err, setup.ErrWaiting) {
+			os.Exit(exitWaiting)
+		}
 		var wrong *config.Error
 		if errors.As(err, &wrong) {
 			os.Exit(2)
@@ -26,6 +30,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// exitWaiting is the exit code of an init that waits for the holders of offline keys.
+const exitWaiting = 3
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -42,7 +49,7 @@ type next.`,
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(upCommand(), serveCommand(), migrateCommand(), configCommand(), logCommand(), benchCommand(), tokenCommand(), trustCommand(), versionCommand())
+	root.AddCommand(upCommand(), initCommand(), serveCommand(), migrateCommand(), configCommand(), logCommand(), caCommand(), benchCommand(), tokenCommand(), trustCommand(), versionCommand())
 	return root
 }
 

@@ -238,9 +238,13 @@ func writeInfo(dir string, info Info) error {
 	return WriteFile(filepath.Join(dir, "instance.json"), append(raw, '\n'), 0o600)
 }
 
+// Unfinished begins the names of files that WriteFile has not finished; what it leaves behind when the
+// process is killed can be removed.
+const Unfinished = ".new-"
+
 // WriteFile replaces a file as a whole: a reader, or a crash, sees the old bytes or the new ones.
 func WriteFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	f, err := os.CreateTemp(filepath.Dir(path), Unfinished)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

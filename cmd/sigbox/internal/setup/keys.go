@@ -1,0 +1,106 @@
+package setup
+
+import (
+	"crypto"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/oidc/devidp"
+)
+
+// Keys of the roles, by file.
+const (
+	caKey        = "ca/ca.key"
+	tsaKey       = "ca/tsa.key"
+	rekorV1Key   = "tlog/rekor-v1.key"
+	rekorV2Key   = "tlog/rekor-v2.key"
+	ctKey        = "tlog/ct.key"
+	snapshotKey  = "tuf/snapshot.key"
+	timestampKey = "tuf/timestamp.key"
+	issuerKey    = "issuer/issuer.key"
+
+	ctPublic  = "public/ct.pub"
+	issuersIn = "ca/issuers.yaml"
+	jwksFile  = "public/issuer-jwks.json"
+)
+
+func (b *builder) makeKeys() error {
+	for _, name := range []string{caKey, tsaKey, rekorV1Key, rekorV2Key, ctKey, snapshotKey, timestampKey} {
+		if err := b.makeKey(name, keys.NewECDSA); err != nil {
+			return err
+		}
+	}
+	if !b.plan.Production {
+		if err := b.makeKey(issuerKey, keys.NewRSA); err != nil {
+			return err
+		}
+	}
+	return b.make(ctPublic, open, func() ([]byte, error) {
+		key, err := b.key(ctKey)
+		if err != nil {
+			return nil, err
+		}
+		return keys.PublicPEM(key.Public())
+	})
+}
+
+// makeIssuers writes the list of issuers whose tokens the authority takes; that of --dev has the
+// development issuer in it, with its key pinned in a file beside.
+func (b *builder) makeIssuers() error {
+	if b.plan.Production {
+		return b.make(issuersIn, open, func() ([]byte, error) { return []byte(noIssuers), nil })
+	}
+	err := b.make(jwksFile, open, func() ([]byte, error) {
+		key, err := b.key(issuerKey)
+		if err != nil {
+			return nil, err
+		}
+		return b.jwks(key)
+	})
+	if err != nil {
+		return err
+	}
+	return b.make(issuersIn, open, func() ([]byte, error) {
+		return []byte(strings.ReplaceAll(devIssuers, "ISSUER", b.plan.URLs.Issuer)), nil
+	})
+}
+
+func (b *builder) jwks(key crypto.Signer) ([]byte, error) {
+	idp, err := devidp.New(devidp.Config{Issuer: b.plan.URLs.Issuer, Key: key})
+	if err != nil {
+		return nil, fmt.Errorf("development issuer: %w", err)
+	}
+	raw, err := json.MarshalIndent(idp.JWKS(), "", "  ")
+	return append(raw, '\n'), err
+}
+
+// devIssuers is the Fulcio configuration of --dev.
+const devIssuers = `# Whose tokens the certificate authority takes, in the format of Fulcio's config.yaml.
+# The development issuer signs in anybody. To add your own, see docs/reference and
+# https://docs.sigstore.dev/certificate_authority/oidc-in-fulcio.
+oidc-issuers:
+  ISSUER:
+    issuer-url: ISSUER
+    client-id: sigstore
+    type: email
+    description: Development issuer of this sigbox, signs in anybody
+`
+
+// noIssuers is where --production begins: nobody gets a certificate before somebody says who may.
+const noIssuers = `# Whose tokens the certificate authority takes, in the format of Fulcio's config.yaml. An issuer
+# that is not here is refused, so nobody gets a certificate before you name one. It is read again
+# when it changes. Two examples; take away the # in front of what you need:
+#
+# oidc-issuers:
+#   https://keycloak.example.com/realms/main:
+#     issuer-url: https://keycloak.example.com/realms/main
+#     client-id: sigstore
+#     type: email
+#   https://gitlab.example.com:
+#     issuer-url: https://gitlab.example.com
+#     client-id: sigstore
+#     type: gitlab-pipeline
+oidc-issuers: {}
+`

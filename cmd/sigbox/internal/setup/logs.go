@@ -1,0 +1,59 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+)
+
+// makeLogs makes the logs that are not in the database, each with its first entries. The guard is asked
+// only for those, since serve may be running and have it.
+func (b *builder) makeLogs(ctx context.Context) error {
+	cfg, err := b.loadConfig()
+	if err != nil {
+		return err
+	}
+	there, err := logNames(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	for _, l := range cfg.TLog.Logs() {
+		if slices.Contains(there, string(l.Name)) {
+			continue
+		}
+		made, err := makeLog(ctx, cfg, string(l.Name))
+		if err != nil {
+			return fmt.Errorf("log %s: %w", l.Name, err)
+		}
+		if err := b.say("made log %s: origin %q, %d entries", made.Name, made.Origin, made.Size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func logNames(ctx context.Context, cfg *config.Config) (names []string, err error) {
+	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	list, err := logs.List(ctx)
+	for _, l := range list {
+		names = append(names, l.Name)
+	}
+	return names, err
+}
+
+func makeLog(ctx context.Context, cfg *config.Config, name string) (made stack.LogState, err error) {
+	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
+	if err != nil {
+		return made, err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	return logs.Create(ctx, name)
+}
