@@ -41,7 +41,9 @@ type Waiting struct {
 	Todo string // what to do, in lines for a person to read; ends with a newline
 }
 
-func (w *Waiting) Error() string { return "waiting for " + w.For + ": do what is said above, and run init again" }
+func (w *Waiting) Error() string {
+	return "waiting for " + w.For + ": do what is said above, and run init again"
+}
 
 // Is makes it an ErrWaiting.
 func (w *Waiting) Is(target error) bool { return target == ErrWaiting }
@@ -74,7 +76,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	result := func() *Result { return &Result{Plan: b.plan, Config: b.path(configFile), Changed: b.changed} }
 	for _, step := range []func(context.Context) error{
-		b.makeFiles, b.makeChains, b.makePeers, b.makeDatabases, b.makeLogs, b.makeTrust,
+		b.makeFiles, b.makePeers, b.makeDatabases, b.makeChains, b.makeLogs, b.makeTrust,
 	} {
 		if err := step(ctx); err != nil {
 			return result(), err

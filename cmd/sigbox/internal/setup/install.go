@@ -1,0 +1,131 @@
+package setup
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/sigbox/sigbox/ca/pki"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
+)
+
+// Installed is what InstallChain did.
+type Installed struct {
+	Purpose pki.Purpose
+	Chain   []*x509.Certificate
+	Written []string // files; none where all was there
+}
+
+// place is an authority of a configuration: whose key, and where the chain belongs.
+type place struct {
+	purpose pki.Purpose
+	key     crypto.Signer
+	files   []string // the chain, and the roots of the CT log
+}
+
+func places(cfg *config.Config) (list []place, err error) {
+	if cfg.CA == nil {
+		return nil, fmt.Errorf("%s has no section ca, and so no chain", cfg.File())
+	}
+	add := func(p pki.Purpose, key config.KeyFile, files ...string) error {
+		path, err := key.Path()
+		if err != nil {
+			return err
+		}
+		signer, err := keys.Load(path)
+		list = append(list, place{p, signer, files})
+		return err
+	}
+	files := []string{string(cfg.CA.Chain)}
+	if cfg.TLog != nil && cfg.TLog.CT != nil {
+		files = append(files, string(cfg.TLog.CT.Roots))
+	}
+	if err := add(pki.CA, cfg.CA.Key, files...); err != nil {
+		return nil, fmt.Errorf("ca.key: %w", err)
+	}
+	if cfg.CA.TSA != nil {
+		if err := add(pki.TSA, cfg.CA.TSA.Key, string(cfg.CA.TSA.Chain)); err != nil {
+			return nil, fmt.Errorf("ca.tsa.key: %w", err)
+		}
+	}
+	return list, nil
+}
+
+// InstallChain checks the chain in a file and puts it to where a configuration says, for the authority
+// whose key it is for. What is there already is not written over.
+func InstallChain(cfg *config.Config, file string, c clock.Clock) (Installed, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return Installed{}, err
+	}
+	chain, err := pki.ParseChain(raw)
+	if err != nil {
+		return Installed{}, fmt.Errorf("%s: %w", file, err)
+	}
+	all, err := places(cfg)
+	if err != nil {
+		return Installed{}, err
+	}
+	p, err := owner(all, chain)
+	if err == nil {
+		err = pki.Check(p.purpose, chain, p.key, c)
+	}
+	if err != nil {
+		return Installed{}, fmt.Errorf("%s: %w", file, err)
+	}
+	done := Installed{Purpose: p.purpose, Chain: chain}
+	for _, name := range p.files {
+		wrote, err := putChain(name, pki.ChainPEM(chain))
+		if err != nil {
+			return done, err
+		}
+		if wrote {
+			done.Written = append(done.Written, name)
+		}
+	}
+	return done, nil
+}
+
+// owner finds the authority that a chain is for.
+func owner(all []place, chain []*x509.Certificate) (place, error) {
+	ids := ""
+	for _, p := range all {
+		for _, c := range chain {
+			if pub, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && pub.Equal(p.key.Public()) {
+				return p, nil
+			}
+		}
+		id, err := keys.ID(p.key.Public())
+		if err != nil {
+			return place{}, err
+		}
+		ids += fmt.Sprintf("\n  %s: %s", p.purpose.Title(), hex.EncodeToString(id[:]))
+	}
+	if len(chain) == 0 {
+		return all[0], nil // pki.Check says so
+	}
+	return place{}, fmt.Errorf("no certificate in it is for a key of this instance: have its own requests signed, and compare the SHA-256 of the keys:%s", ids)
+}
+
+// putChain writes a chain to where there is none. It returns false where it is there already.
+func putChain(name string, text []byte) (bool, error) {
+	have, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, instance.WriteFile(name, text, open)
+	case err != nil:
+		return false, err
+	case !bytes.Equal(have, text):
+		return false, fmt.Errorf("%s holds another chain already, and what it was published for stays trusted: "+
+			"to change over to a new one is a rotation; where nothing was ever published with it, remove the file first", name)
+	}
+	return false, nil
+}
