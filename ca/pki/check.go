@@ -123,14 +123,13 @@ func (k *checker) owner(pub crypto.PublicKey) error {
 
 // order wants each certificate to be issued by the next, and the last by itself.
 func (k *checker) order() error {
-	last := len(k.chain) - 1
 	for i, c := range k.chain {
 		if slices.ContainsFunc(k.chain[:i], c.Equal) {
 			return k.about(i, "leave each certificate once in the file", "is there twice")
 		}
-		if i == last {
-			break
-		}
+	}
+	last := len(k.chain) - 1
+	for i, c := range k.chain[:last] {
 		next := k.chain[i+1]
 		switch {
 		case isRoot(c):
