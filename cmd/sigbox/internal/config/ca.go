@@ -16,6 +16,10 @@ type CA struct {
 	// development issuer, where it runs in the same process, need not be in it. It is read again when
 	// it changes.
 	Issuers File `yaml:"issuers" required:"true"`
+	// The keys of issuers that are read from files and never fetched: where the network ends before the
+	// issuer, or is not to be asked whom to trust. An issuer that changes its keys is believed again
+	// when its file is replaced; the files are read when the issuers are.
+	IssuerKeys []IssuerKeys `yaml:"issuer_keys"`
 	// The certificate transparency log that every certificate is in before it is handed out. Needed
 	// where the file has no tlog.ct, or that runs in another process.
 	CT *CTClient `yaml:"ct"`
@@ -26,6 +30,14 @@ type CA struct {
 	// A directory that the service's trust statements are written to at every start, for a tuf that
 	// cannot ask for them. Nothing in it is secret.
 	Statements Dir `yaml:"statements"`
+}
+
+// IssuerKeys are the keys of one issuer.
+type IssuerKeys struct {
+	// The issuer, as it is written in the file of issuers: what iss in its tokens says.
+	Issuer IssuerURL `yaml:"issuer" required:"true"`
+	// JSON file with its keys (a JWK set, RFC 7517), as its jwks_uri serves it.
+	Keys File `yaml:"keys" required:"true"`
 }
 
 // TSA is the timestamp authority.

@@ -139,6 +139,7 @@ func check(c *Config, p *problems) {
 		}
 	}
 	if c.CA != nil {
+		checkIssuerKeys(p, where, c.CA.IssuerKeys)
 		checkTimeouts(p, where, "ca.database", c.CA.Database)
 	}
 	if c.TUF != nil {
@@ -213,6 +214,18 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 			originKey += ".tree_id"
 		}
 		unique(origins, l.Origin, originKey, "the origin")
+	}
+}
+
+// checkIssuerKeys wants each issuer once.
+func checkIssuerKeys(p *problems, where func(string) position, list []IssuerKeys) {
+	seen := map[IssuerURL]string{}
+	for i, k := range list {
+		key := fmt.Sprintf("ca.issuer_keys[%d].issuer", i)
+		if other, twice := seen[k.Issuer]; twice && k.Issuer != "" {
+			p.add(where(key), key, "%s is that of %s too: put all its keys into one file", k.Issuer, other)
+		}
+		seen[k.Issuer] = key
 	}
 }
 

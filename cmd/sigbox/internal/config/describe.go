@@ -171,6 +171,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[int64]():      "whole number",
 	reflect.TypeFor[bool]():       "true or false",
 	reflect.TypeFor[InstanceID](): "32 hex digits",
+	reflect.TypeFor[IssuerURL]():  "URL of an issuer",
 	reflect.TypeFor[Database]():   "section, or its url",
 	reflect.TypeFor[Guard]():      "section, or the word none",
 

@@ -16,7 +16,7 @@ listen: 127.0.0.1:8080
 tls: {certificate: cert.pem, key: key.pem}
 operations: {listen: 127.0.0.1:9090}
 logging: {level: info, format: json}
-ca: {database: "host=ca", key: ca.pem, chain: chain.pem, issuers: issuers.yaml, tsa: {key: tsa.pem, chain: tsachain.pem}}
+ca: {database: "host=ca", key: ca.pem, chain: chain.pem, issuers: issuers.yaml, issuer_keys: [{issuer: "https://gitlab.example.com", keys: jwks.json}], tsa: {key: tsa.pem, chain: tsachain.pem}}
 tuf: {database: "host=tuf", snapshot_key: snapshot.pem, timestamp_key: timestamp.pem}
 instance: 00112233445566778899aabbccddeeff
 issuer: {key: issuer.pem}
@@ -217,6 +217,12 @@ var mistakes = []struct {
 		among("mirror: mirror", "mirror: file:///srv/www"), among("mirror: mirror", "mirror: s3://bucket"),
 		among("statements: statements/tlog", "statements: [a, b]"),
 	}},
+	{"pinned keys of issuers", []mistake{
+		change("\"https://gitlab.example.com\"", "gitlab.example.com"), change("\"https://gitlab.example.com\"", "\"https://me:hunter2@gitlab.example.com\""),
+		change("issuer: \"https://gitlab.example.com\", ", ""), change(", keys: jwks.json", ""), change("keys: jwks.json", "keys: https://gitlab.example.com/oauth/discovery/keys"),
+		change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "{\"https://gitlab.example.com\": jwks.json}"), change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "jwks.json"),
+		change("keys: jwks.json}]", "keys: jwks.json}, {issuer: \"https://gitlab.example.com\", keys: more.json}]"),
+	}},
 	{"true or false", []mistake{
 		change("format: json}", "format: json, requests: yes}"), change("format: json}", "format: json, requests: 1}"), change("format: json}", "format: json, requests: True}"),
 		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: \"\"}"), change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: [true]}"),
@@ -291,7 +297,7 @@ func TestEveryKeyRefuses(t *testing.T) {
 				t.Errorf("%s: %q is taken", k.Path, wrong)
 				continue
 			}
-			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.Replace(k.Path, "shards.", "shards[0].", 1)) + `[:.[]`)
+			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.NewReplacer("shards.", "shards[0].", "issuer_keys.", "issuer_keys[0].").Replace(k.Path)) + `[:.[]`)
 			if !line.MatchString(err.Error()) {
 				t.Errorf("%s: %q: no line is about it:\n%v", k.Path, wrong, err)
 			}
@@ -304,7 +310,7 @@ func nested(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := parts[len(parts)-1] + ": " + value
 	for i := len(parts) - 2; i >= 0; i-- {
-		if parts[i] == "shards" {
+		if parts[i] == "shards" || parts[i] == "issuer_keys" {
 			text = "- " + text
 		}
 		text = parts[i] + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")

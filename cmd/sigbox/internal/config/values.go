@@ -28,6 +28,7 @@ type (
 	Size     int64         // bytes; written as a number, or with KiB, MiB, GiB
 
 	InstanceID    string        // 32 hex digits
+	IssuerURL     string        // iss of an OpenID Connect issuer
 	Network       string        // IP network in CIDR form
 	PeerAddress   string        // host:port of another service
 	PeerAddresses []PeerAddress // one, or a list

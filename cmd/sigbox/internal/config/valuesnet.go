@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -15,6 +17,18 @@ func (i *InstanceID) parse(text, _ string) error {
 		return fmt.Errorf("%q is not the id of an instance: want the 32 hex digits that \"sigbox init\" made, in small letters; quote them if they look like a number", text)
 	}
 	*i = InstanceID(text)
+	return nil
+}
+
+func (i *IssuerURL) parse(text, _ string) error {
+	u, err := url.Parse(text)
+	if err == nil && u.User != nil { // not quoted: there may be a password
+		return errors.New("has a user in it: want the URL of the issuer as its tokens have it")
+	}
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%q is not an issuer: want its URL as its tokens have it, such as https://gitlab.example.com", text)
+	}
+	*i = IssuerURL(text)
 	return nil
 }
 

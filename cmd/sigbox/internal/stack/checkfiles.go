@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -37,11 +38,7 @@ func CheckFiles(cfg *config.Config) error {
 		if a.TSA != nil {
 			c.chain("ca.tsa.key", "ca.tsa", a.TSA.Key, "ca.tsa.chain", a.TSA.Chain)
 		}
-		if raw, err := os.ReadFile(string(a.Issuers)); err != nil {
-			c.add("ca.issuers", err)
-		} else if _, err := oidc.ParseConfig(string(a.Issuers), raw); err != nil {
-			c.add("ca.issuers", err)
-		}
+		c.issuers(a)
 		if a.CT != nil {
 			c.ctKey(a.CT)
 		}
@@ -56,6 +53,28 @@ func CheckFiles(cfg *config.Config) error {
 		c.key("issuer.key", "issuer", i.Key, rsaKey)
 	}
 	return cfg.Err(c.problems)
+}
+
+// issuers checks whose tokens are taken, and the keys that are not fetched.
+func (c *fileCheck) issuers(a *config.CA) {
+	raw, err := os.ReadFile(string(a.Issuers))
+	var known *oidc.Config
+	if err == nil {
+		known, err = oidc.ParseConfig(string(a.Issuers), raw)
+	}
+	if err != nil {
+		c.add("ca.issuers", err)
+		return
+	}
+	for i, k := range a.IssuerKeys {
+		key := fmt.Sprintf("ca.issuer_keys[%d]", i)
+		if _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
+			c.add(key+".keys", err)
+		}
+		if !slices.ContainsFunc(known.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta }) {
+			c.add(key+".issuer", fmt.Errorf("%s is not in %s, so that its keys are for nothing: write it there too, in the same form", k.Issuer, a.Issuers))
+		}
+	}
 }
 
 // fileCheck collects what is wrong with files.

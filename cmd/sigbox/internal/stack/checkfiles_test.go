@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -19,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/oidc/devidp"
 )
 
 const checkedConfig = `public_url: https://sigstore.example.com
@@ -38,6 +40,7 @@ ca:
   key: ca.pem
   chain: chain.pem
   issuers: issuers.yaml
+  issuer_keys: [{issuer: "https://issuer.example.com", keys: jwks.json}]
   tsa: {key: tsa.pem, chain: tsachain.pem}
   ct: {address: "tlog:9443", key: ct.pub}
   peers: {listen: "127.0.0.1:9441", certificate: peer-ca.crt, key: peer-ca.key, authorities: peers.pem}
@@ -102,6 +105,15 @@ func checkedSite(t *testing.T) string {
 	if err := os.Mkdir(filepath.Join(dir, "statements"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	idp, err := devidp.New(devidp.Config{Issuer: "https://issuer.example.com", Key: newKey(t, keys.NewRSA)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks, err := json.Marshal(idp.JWKS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, "jwks.json", string(jwks), 0o644)
 	put(t, dir, "password", "secret\n", 0o600)
 	put(t, dir, "database", "postgres://u:secret@db/ca", 0o400)
 	put(t, dir, "issuers.yaml", "oidc-issuers:\n  https://issuer.example.com:\n    issuer-url: https://issuer.example.com\n    client-id: sigstore\n    type: email\n", 0o644)
@@ -180,6 +192,9 @@ func TestCheckFiles(t *testing.T) {
 		{name: "a chain from the root down", file: "chain.pem", text: root + intermediate, mode: 0o644, key: "ca.chain", want: "issuing certificate first"},
 		{name: "no issuers", file: "issuers.yaml", text: "-", key: "ca.issuers", want: "no such file"},
 		{name: "issuers that are not Fulcio's file", file: "issuers.yaml", text: "a: b\n", mode: 0o644, key: "ca.issuers", want: "issuers.yaml"},
+		{name: "pinned keys that are not there", file: "jwks.json", text: "-", key: "ca.issuer_keys[0].keys", want: "no such file"},
+		{name: "pinned keys that are no JWK set", file: "jwks.json", text: "{}", mode: 0o644, key: "ca.issuer_keys[0].keys", want: "jwks.json"},
+		{name: "pinned keys of nobody", old: `issuer: "https://issuer.example.com"`, new: `issuer: "https://issuer.example.com/"`, key: "ca.issuer_keys[0].issuer", want: "write it there too"},
 		{name: "a password that others can read", file: "password", text: "secret", mode: 0o644, key: "tlog.database", want: "password: " + filepath.Join(dir, "password") + " can be read by others"},
 		{name: "an empty password", file: "password", text: "\n", mode: 0o600, key: "tlog.database", want: "want one line"},
 		{name: "a password of two lines", file: "password", text: "a\nb\n", mode: 0o600, key: "tlog.database", want: "want one line"},

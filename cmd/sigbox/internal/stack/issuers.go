@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox/ca/fulcio"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
@@ -16,9 +17,10 @@ import (
 )
 
 // trusting returns what verifies the tokens of issuers and, if idp is not nil, of the development
-// issuer, whose keys need no network then. It is added to issuers unless they have it.
-func trusting(issuers *oidc.Config, idp *devidp.Server, c clock.Clock, log *slog.Logger) (*oidc.Verifier, error) {
-	o := oidc.Options{Clock: c, Logger: log}
+// issuer, whose keys need no network then, like those that are pinned. It is added to issuers unless
+// they have it.
+func trusting(issuers *oidc.Config, idp *devidp.Server, pinned map[string]oidc.KeySet, c clock.Clock, log *slog.Logger) (*oidc.Verifier, error) {
+	o := oidc.Options{Clock: c, Logger: log, Keys: pinned}
 	if idp == nil {
 		return oidc.NewVerifier(issuers, o), nil
 	}
@@ -33,6 +35,11 @@ func trusting(issuers *oidc.Config, idp *devidp.Server, c clock.Clock, log *slog
 		}
 	}
 	o.Keys = map[string]oidc.KeySet{dev.URL: own}
+	for issuer, keys := range pinned {
+		if issuer != dev.URL {
+			o.Keys[issuer] = keys
+		}
+	}
 	return oidc.NewVerifier(issuers, o), nil
 }
 
@@ -41,6 +48,7 @@ type issuers struct {
 	idp   *devidp.Server // nil: not in this process
 	clock clock.Clock
 	log   *slog.Logger
+	keys  []config.IssuerKeys
 	face  *fulcio.Server // nil before there is one
 
 	now atomic.Pointer[trusted]
@@ -66,7 +74,11 @@ func (i *issuers) load(path string) error {
 	if err != nil {
 		return err
 	}
-	v, err := trusting(cfg, i.idp, i.clock, i.log)
+	pinned, err := pinnedKeys(i.keys)
+	if err != nil {
+		return err
+	}
+	v, err := trusting(cfg, i.idp, pinned, i.clock, i.log)
 	if err != nil {
 		return err
 	}
@@ -75,4 +87,21 @@ func (i *issuers) load(path string) error {
 		i.face.SetIssuers(cfg.PublicConfiguration())
 	}
 	return nil
+}
+
+// pinnedKeys reads the key sets that are not fetched.
+func pinnedKeys(list []config.IssuerKeys) (map[string]oidc.KeySet, error) {
+	pinned := map[string]oidc.KeySet{}
+	for _, k := range list {
+		raw, err := os.ReadFile(string(k.Keys))
+		if err != nil {
+			return nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
+		}
+		set, err := oidc.ParseJWKS(raw)
+		if err != nil {
+			return nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
+		}
+		pinned[string(k.Issuer)] = set
+	}
+	return pinned, nil
 }

@@ -50,7 +50,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log}
+	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log, keys: c.IssuerKeys}
 	if err := trust.load(string(c.Issuers)); err != nil {
 		return fmt.Errorf("ca.issuers: %w", err)
 	}

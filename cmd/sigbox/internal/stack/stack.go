@@ -207,7 +207,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if issuers == nil {
 		issuers = &oidc.Config{}
 	}
-	verifier, err := trusting(issuers, idp, s.opts.Clock, s.opts.Log)
+	verifier, err := trusting(issuers, idp, nil, s.opts.Clock, s.opts.Log)
 	if err != nil {
 		return err
 	}
