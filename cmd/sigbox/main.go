@@ -49,7 +49,11 @@ type next.`,
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(upCommand(), initCommand(), serveCommand(), migrateCommand(), configCommand(), logCommand(), caCommand(), benchCommand(), tokenCommand(), trustCommand(), versionCommand())
+	root.AddCommand(
+		upCommand(), initCommand(), serveCommand(), healthCommand(), migrateCommand(), configCommand(),
+		logCommand(), caCommand(), trustCommand(), tokenCommand(),
+		benchCommand(), versionCommand(),
+	)
 	return root
 }
 

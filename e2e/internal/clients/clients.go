@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -20,6 +22,17 @@ type Client struct {
 	Module  string
 	Version string
 	Tags    string // build tags; usually none
+	Flags   string // of the linker; usually none
+
+	// Graph says that go install refuses the release, since its go.mod excludes or replaces modules. It is
+	// then built in a module that has the same requirements, exclusions and sums, and the release beside them.
+	Graph bool
+}
+
+// Compose is the plugin behind `docker compose`. It is not a client of sigbox.
+var Compose = Client{
+	Name: "docker-compose", Package: "github.com/docker/compose/v2/cmd", Module: "github.com/docker/compose/v2", Version: "v2.40.3",
+	Flags: "-X github.com/docker/compose/v2/internal.Version=v2.40.3", Graph: true,
 }
 
 // All are the clients of the scenarios.
@@ -62,10 +75,18 @@ func (c Client) Ensure(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	fmt.Fprintf(w, "%s: %s %s %s, %s\n", path, info.Main.Path, info.Main.Version, info.Main.Sum, info.GoVersion)
-	if info.Path != c.Package || info.Main.Path != c.Module || info.Main.Version != c.Version {
+	release := info.Main
+	if c.Graph {
+		for _, d := range info.Deps {
+			if d.Path == c.Module {
+				release = *d
+			}
+		}
+	}
+	fmt.Fprintf(w, "%s: %s %s %s, %s\n", path, release.Path, release.Version, release.Sum, info.GoVersion)
+	if info.Path != c.Package || release.Path != c.Module || release.Version != c.Version {
 		return fmt.Errorf("%s is %s of %s %s, want %s %s: remove it to have it built again",
-			path, info.Path, info.Main.Path, info.Main.Version, c.Module, c.Version)
+			path, info.Path, release.Path, release.Version, c.Module, c.Version)
 	}
 	return nil
 }
@@ -76,13 +97,56 @@ func (c Client) install(ctx context.Context, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "install", "-tags="+c.Tags, c.Package+"@"+c.Version)
-	cmd.Dir = os.TempDir() // outside of every module
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go install %s@%s: %w\n%s", c.Package, c.Version, err, out.String())
+	if c.Graph {
+		return c.build(ctx, dir)
 	}
-	return nil
+	_, err := run(ctx, os.TempDir(), []string{"GOBIN=" + dir, "GOFLAGS="}, // outside of every module
+		"install", "-tags="+c.Tags, "-ldflags="+c.Flags, c.Package+"@"+c.Version)
+	return err
+}
+
+// build makes the binary in a module of its own with the release's module graph.
+func (c Client) build(ctx context.Context, dir string) error {
+	out, err := run(ctx, os.TempDir(), nil, "mod", "download", "-json", c.Module+"@"+c.Version)
+	if err != nil {
+		return err
+	}
+	var release struct{ Dir string }
+	if err := json.Unmarshal(out, &release); err != nil {
+		return fmt.Errorf("go mod download %s@%s: %w", c.Module, c.Version, err)
+	}
+	tmp, err := os.MkdirTemp("", "sigbox-client-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		raw, err := os.ReadFile(filepath.Join(release.Dir, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(tmp, name), raw, 0o600); err != nil {
+			return err
+		}
+	}
+	if _, err := run(ctx, tmp, nil, "mod", "edit", "-module=sigbox.test/"+c.Name, "-require="+c.Module+"@"+c.Version); err != nil {
+		return err
+	}
+	// -mod=mod, since the sums lack one line: the release's own.
+	_, err = run(ctx, tmp, []string{"GOFLAGS=-mod=mod"},
+		"build", "-trimpath", "-tags="+c.Tags, "-ldflags="+c.Flags, "-o", filepath.Join(dir, c.Name), c.Package)
+	return err
+}
+
+// run runs the go command in dir and returns its standard output.
+func run(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off"), env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.Bytes(), nil
 }
