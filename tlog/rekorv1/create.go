@@ -31,6 +31,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, refuse(http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID %s", id))
 		return
 	}
+	receipt.Leaf.Attestation = nil // the client has it; upstream sends it to readers only
 	answer, err := sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
 	if err != nil {
 		w.Header().Del("Location")

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/envelope"
 )
 
 // Kind is "kind" and "apiVersion" of such an entry.
@@ -59,7 +60,7 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if !ok || text == "" {
 		return nil, entry.Invalidf("missing proposedContent.envelope")
 	}
-	env, err := parseEnvelope(text)
+	env, err := envelope.Parse(text, "proposedContent.envelope")
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +68,15 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	matched, err := env.match(verifiers)
+	matched, err := match(env, verifiers)
 	if err != nil {
 		return nil, err
 	}
-	digests, err := env.digests()
+	digests, err := env.Digests(materials)
 	if err != nil {
 		return nil, err
 	}
-	c := canonical{envelope: hexSum([]byte(text)), payload: hexSum(env.payload)}
+	c := canonical{envelope: hexSum([]byte(text)), payload: hexSum(env.Body())}
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
 	}
@@ -139,8 +140,8 @@ func decodeVerifiers(v any) ([][]byte, error) {
 	if len(list) == 0 {
 		return nil, entry.Invalidf("missing proposedContent.verifiers")
 	}
-	if len(list) > maxSignatures {
-		return nil, entry.Invalidf("proposedContent.verifiers has more than %d items", maxSignatures)
+	if len(list) > envelope.MaxSignatures {
+		return nil, entry.Invalidf("proposedContent.verifiers has more than %d items", envelope.MaxSignatures)
 	}
 	var out [][]byte
 	for _, item := range list {
@@ -223,8 +224,8 @@ func parseCanonical(spec any) (*Entry, error) {
 		}
 		c.signatures = append(c.signatures, s)
 	}
-	if n := len(c.signatures); n == 0 || n > maxSignatures {
-		return nil, entry.Invalidf("signatures should have 1 to %d items", maxSignatures)
+	if n := len(c.signatures); n == 0 || n > envelope.MaxSignatures {
+		return nil, entry.Invalidf("signatures should have 1 to %d items", envelope.MaxSignatures)
 	}
 	c.sort()
 	return &Entry{Base: entry.NewBase(c.body(), nil), lookup: true}, nil
@@ -243,17 +244,55 @@ func hexSum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// statement is the part of an in-toto statement that becomes search keys.
-type statement struct {
-	Subject []struct {
-		Digest map[string]string `json:"digest"`
-	} `json:"subject"`
-	Predicate json.RawMessage `json:"predicate"`
+// match finds the key of every signature. Each key, in order, is the key of the first signature
+// that it verifies and must verify one, as upstream has it; keys left over when all signatures
+// have theirs are not looked at.
+func match(env *envelope.Envelope, verifiers [][]byte) (map[string]*entry.Key, error) {
+	open := map[string]bool{}
+	for _, s := range env.Signatures {
+		open[s.Sig] = true
+	}
+	matched := map[string]*entry.Key{}
+	for _, pem := range verifiers {
+		if len(open) == 0 {
+			break
+		}
+		key, err := entry.ParseKey(pem)
+		if err != nil {
+			return nil, err
+		}
+		i, err := env.SignedBy(key, nil)
+		if err != nil {
+			return nil, err
+		}
+		if i < 0 {
+			return nil, entry.Invalidf("could not verify envelope: a verifier verifies none of its signatures")
+		}
+		sig := env.Signatures[i].Sig
+		delete(open, sig)
+		matched[sig] = key
+	}
+	if len(open) > 0 {
+		return nil, entry.Invalidf("could not verify envelope: a signature has no verifier that verifies it")
+	}
+	return matched, nil
 }
 
-// provenance is the part of a SLSA 0.1 or 0.2 predicate that becomes search keys.
-type provenance struct {
-	Materials []struct {
-		Digest map[string]string `json:"digest"`
-	} `json:"materials"`
+// materials returns the digests of the materials of a SLSA 0.1 or 0.2 predicate.
+func materials(statement []byte) (out []map[string]string) {
+	var s struct {
+		Predicate json.RawMessage `json:"predicate"`
+	}
+	var p struct {
+		Materials []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"materials"`
+	}
+	if json.Unmarshal(statement, &s) != nil || s.Predicate == nil || json.Unmarshal(s.Predicate, &p) != nil {
+		return nil
+	}
+	for _, m := range p.Materials {
+		out = append(out, m.Digest)
+	}
+	return out
 }

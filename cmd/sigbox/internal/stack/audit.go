@@ -7,6 +7,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/dsse"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
+	"github.com/sigbox/sigbox/tlog/entry/intoto"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -27,9 +28,10 @@ func bodyIdentity(l tlog.Leaf) ([32]byte, error) {
 
 // keysV1 makes the search keys of an entry again.
 func keysV1(l tlog.Leaf) ([][]byte, error) {
-	keys, err := hashedrekord.Keys(l.Data)
-	if errors.Is(err, entry.ErrUnknownKind) {
-		return dsse.Keys(l.Data)
+	for _, read := range []func([]byte) ([][]byte, error){hashedrekord.Keys, dsse.Keys, intoto.Keys} {
+		if keys, err := read(l.Data); !errors.Is(err, entry.ErrUnknownKind) {
+			return keys, err
+		}
 	}
-	return keys, err
+	return nil, entry.ErrUnknownKind
 }

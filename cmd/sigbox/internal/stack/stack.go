@@ -28,6 +28,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/dsse"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
+	"github.com/sigbox/sigbox/tlog/entry/intoto"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
@@ -266,7 +267,9 @@ func (s *Stack) addRekor(context.Context) error {
 
 // kindsV1 are the kinds of entries that our Rekor v1 logs take.
 func kindsV1() entry.Kinds {
-	return entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse}
+	return entry.Kinds{
+		hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002,
+	}
 }
 
 func (s *Stack) addTSA(context.Context) error {

@@ -1,0 +1,141 @@
+package envelope
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+// MaxSignatures is how many signatures an envelope may have.
+const MaxSignatures = 100
+
+const (
+	maxDigests  = 10_000
+	maxAttempts = 1_000 // signature checks for one envelope
+	inToto      = "application/vnd.in-toto+json"
+)
+
+// Signature is one signature of an envelope.
+type Signature struct {
+	KeyID string `json:"keyid"`
+	Sig   string `json:"sig"` // base64
+}
+
+// Envelope is a DSSE envelope; Open decodes its payload and signatures.
+type Envelope struct {
+	Type       string      `json:"payloadType"`
+	Payload    string      `json:"payload"` // base64
+	Signatures []Signature `json:"signatures"`
+
+	body     []byte   // decoded Payload
+	raw      [][]byte // decoded Signatures
+	pae      []byte
+	attempts int
+}
+
+// Parse reads the JSON of an envelope and opens it. field names it in errors.
+func Parse(text, field string) (*Envelope, error) {
+	var e Envelope
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return nil, entry.Invalid(field+" is not the JSON of a DSSE envelope", err)
+	}
+	if err := entry.UniqueKeys([]byte(text)); err != nil {
+		return nil, entry.Invalidf("%s: %v", field, err)
+	}
+	return &e, e.Open()
+}
+
+// Open decodes the payload and the signatures, of which there must be 1 to 100.
+func (e *Envelope) Open() error {
+	if n := len(e.Signatures); n == 0 || n > MaxSignatures {
+		return entry.Invalidf("DSSE envelope should have 1 to %d signatures", MaxSignatures)
+	}
+	var ok bool
+	if e.body, ok = decodeBase64(e.Payload); !ok {
+		return entry.Invalidf("payload of the DSSE envelope is not base64")
+	}
+	for _, s := range e.Signatures {
+		raw, ok := decodeBase64(s.Sig)
+		if !ok {
+			return entry.Invalidf("a signature of the DSSE envelope is not base64")
+		}
+		e.raw = append(e.raw, raw)
+	}
+	e.pae = e.encode()
+	return nil
+}
+
+// decodeBase64 takes both alphabets, as the DSSE specification does.
+func decodeBase64(s string) ([]byte, bool) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		b, err = base64.URLEncoding.DecodeString(s)
+	}
+	return b, err == nil
+}
+
+// Body returns the decoded payload.
+func (e *Envelope) Body() []byte { return e.body }
+
+// encode makes the pre-authentication encoding: what the signatures are over.
+func (e *Envelope) encode() []byte {
+	b := append(make([]byte, 0, len(e.body)+len(e.Type)+48), "DSSEv1 "...)
+	b = strconv.AppendInt(b, int64(len(e.Type)), 10)
+	b = append(b, ' ')
+	b = append(b, e.Type...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(e.body)), 10)
+	b = append(b, ' ')
+	return append(b, e.body...)
+}
+
+// SignedBy returns the index of the first signature that the key verifies, -1 where it verifies
+// none. A signature that skip (which may be nil) says true for is not looked at. An error says that
+// too many signatures were tried.
+func (e *Envelope) SignedBy(key *entry.Key, skip func(Signature) bool) (int, error) {
+	for i, raw := range e.raw {
+		if skip != nil && skip(e.Signatures[i]) {
+			continue
+		}
+		if e.attempts++; e.attempts > maxAttempts {
+			return -1, entry.Invalidf("too many signatures and verifiers: list the verifiers in the order of the signatures")
+		}
+		if entry.VerifyMessage(key.Public(), e.pae, raw) == nil {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
+// Digests names what an in-toto statement is about: "algorithm:hex" of its subjects, then of the
+// materials that the caller finds in it, in the order of the statement; nothing for any other payload.
+func (e *Envelope) Digests(materials func(statement []byte) []map[string]string) ([]string, error) {
+	var s struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	if e.Type != inToto || json.Unmarshal(e.body, &s) != nil {
+		return nil, nil
+	}
+	var out []string
+	add := func(digest map[string]string) {
+		for _, alg := range slices.Sorted(maps.Keys(digest)) {
+			out = append(out, alg+":"+digest[alg])
+		}
+	}
+	for _, sub := range s.Subject {
+		add(sub.Digest)
+	}
+	for _, m := range materials(e.body) {
+		add(m)
+	}
+	if len(out) > maxDigests {
+		return nil, entry.Invalidf("statement has more than %d digests", maxDigests)
+	}
+	return out, nil
+}
