@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -77,7 +76,7 @@ func (m *Member) edit(file map[string]any, peers map[string][]string) error {
 	if err != nil {
 		return fmt.Errorf("ca: %w", err)
 	}
-	ct["address"] = strings.Join(peers["tlog"], ",")
+	ct["address"] = peers["tlog"]
 	return nil
 }
 
