@@ -138,7 +138,7 @@ func (f *Fleet) member(o Options, service string, replica int) *Member {
 func (f *Fleet) init(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	args := []string{"init", "--dev", "--dir", o.Dir, "--database", o.Database, "--guard-database", o.Guard}
+	args := []string{"init", "--dev", "--dir", o.Dir, "--database", o.Database, "--guard", o.Guard}
 	for _, s := range services {
 		args = append(args, "--"+s+"-url", f.URLs[s])
 	}
