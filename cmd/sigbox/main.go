@@ -50,9 +50,9 @@ type next.`,
 		RunE:          showHelp,
 	}
 	root.AddCommand(
-		upCommand(), initCommand(), serveCommand(), healthCommand(), migrateCommand(), configCommand(),
-		logCommand(), caCommand(), trustCommand(), tokenCommand(),
-		benchCommand(), versionCommand(),
+		upCommand(), initCommand(), serveCommand(), healthCommand(), migrateCommand(),
+		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(),
+		tokenCommand(), benchCommand(), versionCommand(),
 	)
 	return root
 }

@@ -103,17 +103,17 @@ func (r Record) Retire(id [32]byte, end time.Time) (Record, error) {
 			return r, fmt.Errorf("%w: key %x of %s would end at %s, before it begins", ErrRecord, id[:8], k.Role, end.Format(time.RFC3339))
 		}
 		next.Keys[i].End = end
-		next.closeIssuers(end)
+		next.closeIssuers(k.Issuers, end)
 		return next, nil
 	}
 	return r, fmt.Errorf("%w: there is no key %x: ids are SHA-256 of the SPKI, as sigbox tuf status prints them", ErrRecord, id[:8])
 }
 
-// closeIssuers ends every issuer that no CA in use names.
-func (r *Record) closeIssuers(end time.Time) {
+// closeIssuers ends those of the issuers that no CA in use names any more.
+func (r *Record) closeIssuers(named []string, end time.Time) {
 	for i, s := range r.Issuers {
-		named := slices.ContainsFunc(r.Keys, func(k Key) bool { return k.End.IsZero() && slices.Contains(k.Issuers, s.URL) })
-		if s.End.IsZero() && !named {
+		still := slices.ContainsFunc(r.Keys, func(k Key) bool { return k.End.IsZero() && slices.Contains(k.Issuers, s.URL) })
+		if s.End.IsZero() && slices.Contains(named, s.URL) && !still {
 			if !end.After(s.Start) {
 				end = s.Start.Add(time.Second)
 			}
@@ -122,13 +122,20 @@ func (r *Record) closeIssuers(end time.Time) {
 	}
 }
 
-// openIssuers begins those that a CA names and that are not there.
+// openIssuers begins those that are not there.
 func (r *Record) openIssuers(urls []string, start time.Time) {
 	for _, u := range urls {
 		if !slices.ContainsFunc(r.Issuers, func(s Issuer) bool { return s.URL == u && s.End.IsZero() }) {
-			r.Issuers = append(r.Issuers, Issuer{URL: u, Start: start})
+			r.Issuers = append(r.Issuers, Issuer{URL: u, Start: start.UTC().Truncate(time.Second)})
 		}
 	}
+}
+
+// WithIssuer adds an issuer that no CA names, or gives back r if it is there.
+func (r Record) WithIssuer(url string, start time.Time) Record {
+	next := r.clone()
+	next.openIssuers([]string{url}, start)
+	return next
 }
 
 // Material is what the targets are composed from.

@@ -36,6 +36,7 @@ func (r Record) Take(s statement.Statement, sender string, now time.Time) (next 
 		i = len(next.Keys) - 1
 	}
 	k := &next.Keys[i]
+	before := k.Issuers
 	k.URL, k.Origin, k.Issuers, k.Stated = s.URL, s.Origin, s.Issuers, s.Made
 	if s.Role == statement.CA {
 		start := s.Made.Add(-time.Hour) // for clients whose clocks are behind
@@ -43,7 +44,7 @@ func (r Record) Take(s statement.Statement, sender string, now time.Time) (next 
 			start = s.ValidFrom
 		}
 		next.openIssuers(s.Issuers, start)
-		next.closeIssuers(s.Made)
+		next.closeIssuers(before, s.Made)
 	}
 	return next, true, nil
 }

@@ -1,0 +1,123 @@
+package stack
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/mirrordir"
+	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
+	"github.com/sigbox/sigbox/tuf/record"
+)
+
+// TUFRepo is the repository of a configuration, with the keys of snapshot and timestamp, and the inbox
+// of trust statements beside it.
+type TUFRepo struct {
+	Repo  *tuf.Repository
+	Inbox record.Inbox
+	Keys  tuf.Keys
+	DB    *pg.DB
+
+	clock clock.Clock
+	log   *slog.Logger
+}
+
+// OpenTUF opens the repository of a configuration, which must have a section tuf and the id of its
+// instance. There may be no set in it yet.
+func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.Logger) (_ *TUFRepo, err error) {
+	if cfg.TUF == nil {
+		return nil, fmt.Errorf("%s has no section tuf: there is no repository to work on", cfg.File())
+	}
+	if cfg.Instance == "" {
+		return nil, fmt.Errorf("%s does not say which instance it is: set the key instance to the id that sigbox init made, 32 hex digits", cfg.File())
+	}
+	t := &TUFRepo{clock: c, log: log}
+	for _, k := range []struct {
+		key  string
+		file config.KeyFile
+		to   *crypto.Signer
+	}{{"tuf.snapshot_key", cfg.TUF.Snapshot, &t.Keys.Snapshot}, {"tuf.timestamp_key", cfg.TUF.Timestamp, &t.Keys.Timestamp}} {
+		path, err := k.file.Path()
+		if err == nil {
+			*k.to, err = keys.Load(path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.key, err)
+		}
+	}
+	if t.DB, err = openTUFDatabase(ctx, cfg.TUF.Database, log); err != nil {
+		return nil, fmt.Errorf("tuf.database: %w", err)
+	}
+	store := tufpgstore.New(t.DB)
+	rc := tuf.Config{Store: store, Keys: t.Keys, Lifetimes: tuf.Production(), Clock: c, Log: log}
+	if cfg.TUF.Mirror != "" {
+		rc.Mirror = mirrordir.New(string(cfg.TUF.Mirror))
+	}
+	t.Repo = tuf.New(rc)
+	t.Inbox = record.Inbox{Store: store, Instance: string(cfg.Instance), Operator: cfg.TUF.PublicURL.URL().Hostname()}
+	return t, nil
+}
+
+func openTUFDatabase(ctx context.Context, d *config.Database, log *slog.Logger) (*pg.DB, error) {
+	url, err := d.ConnString()
+	if err != nil {
+		return nil, err
+	}
+	if host := inTheClear(url); host != "" {
+		log.WarnContext(ctx, "the connection to the database may be unencrypted, and so may be the password: add sslmode=verify-full", "schema", "tuf", "host", host)
+	}
+	db, err := pg.Open(ctx, pg.Config{
+		URL: url, Schema: "tuf", Writers: int32(d.Writers), Readers: int32(d.Readers),
+		LockTimeout: time.Duration(d.LockTimeout), StatementTimeout: time.Duration(d.StatementTimeout),
+		IdleTimeout: time.Duration(d.IdleTimeout), CommitTimeout: time.Duration(d.CommitTimeout), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.CheckWriter(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close gives the database back.
+func (t *TUFRepo) Close() { t.DB.Close() }
+
+// Current returns the current set, zero if there is none, and its record.
+func (t *TUFRepo) Current(ctx context.Context) (tuf.Release, record.Record, error) {
+	cur, err := t.Repo.Current(ctx)
+	if err != nil {
+		return tuf.Release{}, record.Record{}, err
+	}
+	rec, err := t.Inbox.Current(cur)
+	return cur, rec, err
+}
+
+// Receive puts statements that a sender ("ca", "tlog", or record.File for a person) brought into the
+// inbox, and logs what is new and what is refused. The same ones again change and log nothing.
+func (t *TUFRepo) Receive(ctx context.Context, sender string, envelopes [][]byte) ([]record.Outcome, error) {
+	_, rec, err := t.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.Inbox.Receive(ctx, rec, sender, envelopes, t.clock.Now())
+	for _, o := range out {
+		id := o.Statement.KeyID()
+		switch {
+		case o.Err != nil:
+			t.log.WarnContext(ctx, "trust statement refused", "sender", sender, "role", o.Statement.Role, "error", o.Err)
+		case o.New:
+			t.log.InfoContext(ctx, "trust statement waits for the holders of the targets keys: sigbox tuf request",
+				"sender", sender, "role", o.Statement.Role, "url", o.Statement.URL, "key", fmt.Sprintf("%x", id[:8]))
+		}
+	}
+	return out, err
+}

@@ -1,0 +1,155 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/ceremony"
+	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
+)
+
+// Retirement is the end of a key.
+type Retirement struct {
+	ID  [32]byte // of record.Key
+	End time.Time
+}
+
+// Wish is what a request is to bring about beside what waits in the inbox.
+type Wish struct {
+	Statements [][]byte // brought by hand
+	Issuers    []string // for clients to ask, beside those that the CA names
+	Retire     []Retirement
+
+	// The signers of the next root; nil where the root stays.
+	Root *tuf.RootSigners
+	// RenewRoot and RenewTargets sign the role again although nothing changed, before it expires.
+	RenewRoot, RenewTargets bool
+
+	GoodFor time.Duration
+}
+
+// Request makes the request for the set that follows the current one, with everything that waits in
+// the inbox.
+func (t *TUFRepo) Request(ctx context.Context, w Wish) (*ceremony.Request, error) {
+	now := t.clock.Now()
+	cur, rec, err := t.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range w.Retire {
+		if rec, err = rec.Retire(e.ID, e.End); err != nil {
+			return nil, err
+		}
+	}
+	rec, pending, err := t.Inbox.Pending(ctx, rec, now)
+	if err != nil {
+		return nil, err
+	}
+	var taken [][]byte
+	for _, p := range pending {
+		taken = append(taken, p.Envelope)
+	}
+	rec, by, err := rec.Collect(w.Statements, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range w.Issuers {
+		rec = rec.WithIssuer(u, now.Add(-time.Hour))
+	}
+	o := ceremony.Options{
+		Instance: t.Inbox.Instance, Current: cur, Record: rec, Statements: append(taken, by...),
+		Root: w.Root, RenewTargets: w.RenewTargets, Lifetimes: tuf.Production(), GoodFor: w.GoodFor, Now: now,
+	}
+	if o.Root == nil && w.RenewRoot {
+		if !cur.Created() {
+			return nil, errors.New("there is no root to renew: sigbox tuf init makes the first")
+		}
+		same, err := tuf.SignersOf(cur.Roots[len(cur.Roots)-1].Bytes)
+		if err != nil {
+			return nil, err
+		}
+		o.Root = &same
+	}
+	return ceremony.New(o)
+}
+
+// Publish hands a request to the repository, and reports whether there was anything to do.
+func (t *TUFRepo) Publish(ctx context.Context, r *ceremony.Request) (changed bool, err error) {
+	return r.Publish(ctx, t.Repo, t.Inbox.Instance, t.clock.Now())
+}
+
+// maxStatementFiles bounds what ReadStatements takes of a directory.
+const maxStatementFiles = 256
+
+// ReadStatements reads trust statements: a file, or the files *.json of a directory in the order of
+// their names.
+func ReadStatements(path string) (list [][]byte, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("trust statements: %w", err)
+	}
+	files := []string{path}
+	if st.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*.json")); err != nil {
+			return nil, fmt.Errorf("trust statements: %w", err)
+		}
+		slices.Sort(files)
+		files = slices.DeleteFunc(files, func(f string) bool { return strings.HasPrefix(filepath.Base(f), ".") })
+		if len(files) == 0 || len(files) > maxStatementFiles {
+			return nil, fmt.Errorf("trust statements: %s has %d files *.json, want 1 to %d", path, len(files), maxStatementFiles)
+		}
+	}
+	for _, f := range files {
+		raw, err := ReadBounded(f, statement.MaxSize+2)
+		if err != nil {
+			return nil, fmt.Errorf("trust statement: %w", err)
+		}
+		raw = bytes.TrimSpace(raw)
+		if _, err := statement.Open(raw); err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		list = append(list, raw)
+	}
+	return list, nil
+}
+
+// ReadBounded reads a regular file of at most max bytes.
+func ReadBounded(path string, max int64) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(raw)) > max {
+		err = fmt.Errorf("%s has more than %d bytes", path, max)
+	}
+	return raw, err
+}
+
+// Waiting returns the statements that wait in the inbox, and the record of the current set.
+func (t *TUFRepo) Waiting(ctx context.Context) ([]record.Received, record.Record, error) {
+	_, rec, err := t.Current(ctx)
+	if err != nil {
+		return nil, rec, err
+	}
+	_, pending, err := t.Inbox.Pending(ctx, rec, t.clock.Now())
+	return pending, rec, err
+}

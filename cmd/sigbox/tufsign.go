@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/ceremony"
+)
+
+func tufSignCommand() *cobra.Command {
+	var key, approve string
+	cmd := &cobra.Command{
+		Use:   "sign REQUEST [COPY...] --key FILE",
+		Short: "Sign a request, after a look at what it changes",
+		Long: `Show in words what a request would make clients trust, made from the very bytes
+that are signed and from those of the set before, and sign it with a key. The
+signature is added to the file REQUEST; nothing else is needed, no configuration,
+no database, no network.
+
+Lines are marked + new, - gone, ~ changed, = as before. Compare every key that is
+not "=" with what its owner tells you over another channel, and the request's id
+with the other signers.
+
+You confirm by typing the first 8 digits of the request's id, or with --approve.
+Copies that others signed meanwhile are put together with REQUEST first.
+
+It refuses a file that was changed after somebody signed it, one that does not fit
+together, one that is over, a key that has no part in it and one that has signed.`,
+		Example: `  sigbox tuf sign first.json --key /media/stick/alice.key`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, _, err := readRequest(args)
+			if err != nil {
+				return err
+			}
+			signer, err := keys.Load(key)
+			if err != nil {
+				return err
+			}
+			words, err := r.Words()
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			fmt.Fprintln(out, words)
+			now := clock.System{}.Now()
+			if err := r.CheckTime(now); err != nil {
+				return err
+			}
+			if err := confirm(cmd.InOrStdin(), out, r, approve); err != nil {
+				return err
+			}
+			roles, err := r.Sign(signer, now)
+			if err != nil {
+				return err
+			}
+			if err := writeRequest(args[0], r); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "signed %s in %s\n", strings.Join(roles, " and "), args[0])
+			printSigned(out, args[0], r)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "file of your key")
+	cmd.Flags().StringVar(&approve, "approve", "", "first 8 or more digits of the request's id, instead of typing them")
+	must(cmd.MarkFlagRequired("key"))
+	return cmd
+}
+
+// confirm wants the beginning of the request's id.
+func confirm(in io.Reader, out io.Writer, r *ceremony.Request, approve string) error {
+	id := fmt.Sprintf("%x", r.ID())
+	if approve == "" {
+		fmt.Fprint(out, "to sign this, type the first 8 digits of the request's id: ")
+		line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		approve = strings.TrimSpace(line)
+		fmt.Fprintln(out)
+	}
+	if len(approve) < 8 || !strings.HasPrefix(id, approve) {
+		return fmt.Errorf("not signed: %q is not how the id of this request begins, %s...", approve, id[:8])
+	}
+	return nil
+}
+
+func tufStatusCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "status [REQUEST [COPY...]]",
+		Short: "Show what is signed, what is published, what waits",
+		Long: `Of a request: what it would change, and who has signed. Without a request, of the
+repository of a configuration file: the current set with its expiry dates, every
+key of the trust root with its id, and the statements of services that wait for the
+next request.`,
+		Example: `  sigbox tuf status first.json
+  sigbox tuf status --config /etc/sigbox/sigbox.yaml`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return withTUF(cmd.Context(), file, func(t *stack.TUFRepo) error { return repositoryStatus(cmd.Context(), cmd.OutOrStdout(), t) })
+			}
+			r, _, err := readRequest(args)
+			if err != nil {
+				return err
+			}
+			words, err := r.Words()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), words)
+			printSigned(cmd.OutOrStdout(), strings.Join(args, " "), r)
+			return r.CheckTime(clock.System{}.Now())
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "sigbox.yaml", "configuration file")
+	return cmd
+}
+
+func repositoryStatus(ctx context.Context, out io.Writer, t *stack.TUFRepo) error {
+	waiting, rec, err := t.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "instance %s\n", rec.Instance)
+	if err := t.Repo.Open(ctx); errors.Is(err, tuf.ErrNotCreated) {
+		fmt.Fprintln(out, "no set yet: sigbox tuf init makes the request for the first")
+	} else if err != nil {
+		return err
+	} else {
+		p := t.Repo.Published()
+		v := p.Versions()
+		for _, role := range []struct {
+			name    string
+			version int64
+		}{{tuf.Root, v.Root}, {tuf.Targets, v.Targets}, {tuf.Snapshot, v.Snapshot}, {tuf.Timestamp, v.Timestamp}} {
+			fmt.Fprintf(out, "%-9s version %d, expires %s\n", role.name, role.version, p.Expires(role.name).Format(time.RFC3339))
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, k := range rec.Keys {
+		state := "in use"
+		if !k.End.IsZero() {
+			state = "retired " + k.End.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%x\t%q\t%s\n", k.Role, k.ID(), k.URL, state)
+	}
+	for _, p := range waiting {
+		fmt.Fprintf(w, "%s\t%x\t%q\twaits, brought by %s %s\n", p.Statement.Role, p.Statement.KeyID(), p.Statement.URL, p.Sender, p.At.Format(time.RFC3339))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(waiting) > 0 {
+		fmt.Fprintln(out, "next: sigbox tuf init or request makes the request that takes in what waits")
+	}
+	return nil
+}
