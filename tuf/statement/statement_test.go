@@ -232,6 +232,20 @@ func TestOpenRefuses(t *testing.T) {
 		{"a time with a fraction", refuse(`12:00:00Z`, `12:00:00.5Z`), "whole seconds"},
 		{"a time with an offset", refuse(`12:00:00Z`, `12:00:00+00:00`), "YYYY-MM-DD"},
 		{"no key", refuse(`"key":"`, `"key":"AAAA`), "not a SubjectPublicKeyInfo"},
+		{"a P-384 key", func() envelope {
+			k, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spki := func(k crypto.Signer) string {
+				der, err := keys.SPKI(k.Public())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return base64.StdEncoding.EncodeToString(der)
+			}
+			return forge(t, statement.PayloadType, strings.Replace(good, spki(key), spki(k), 1), k)
+		}, "want ECDSA P-256"},
 		{"null", func() envelope { return forge(t, statement.PayloadType, "null", key) }, "valid_from"},
 		{"no JSON", func() envelope { return forge(t, statement.PayloadType, "{", key) }, "payload"},
 	} {

@@ -54,7 +54,7 @@ func (i *Instance) Says(role statement.Role, made time.Time) statement.Statement
 	s := statement.Statement{Instance: i.ID, Role: role, URL: i.URL, ValidFrom: i.Start, Made: made.UTC().Truncate(time.Second)}
 	switch role {
 	case statement.CA:
-		s.Chain, s.Issuers = i.ca, []string{i.URL}
+		s.Chain, s.Issuers, s.ValidFrom = i.ca, []string{i.URL}, i.ca[0].NotBefore
 	case statement.TSA:
 		s.Chain, s.URL = i.tsa, i.URL+"/api/v1/timestamp"
 	default:
