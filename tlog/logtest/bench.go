@@ -49,7 +49,11 @@ func BenchmarkWriters(b *testing.B, store tlog.Store, cfg tlog.Config, writers i
 	if err := tlog.Create(b.Context(), store, cfg, nil); err != nil {
 		b.Fatal(err)
 	}
-	log := Open(b, store, cfg)
+	BenchmarkLog(b, Open(b, store, cfg), writers)
+}
+
+// BenchmarkLog is one of BenchmarkAppend, on a log that is there and runs.
+func BenchmarkLog(b *testing.B, log tlog.Log, writers int) {
 	waits := make([]time.Duration, b.N)
 	var next atomic.Int64
 	var wg sync.WaitGroup
