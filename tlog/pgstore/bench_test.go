@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/logtest"
+	"github.com/sigbox/sigbox/tlog/pgstore"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -37,6 +38,9 @@ func BenchmarkGrown(b *testing.B) {
 			server := pgtest.Start(b, "shared_buffers=128MB")
 			cfg := logtest.Config(b, func(c *tlog.Config) { c.Name, c.Signer = "grown", logtest.Signer(b, "log.test", "grown") })
 			name := grown(b, server, rows, cfg.Signer)
+			if _, err := pgstore.Learn(b.Context(), openStore(b, openDB(b, server.URL(name)), "grown")); err != nil {
+				b.Fatal(err)
+			}
 			admin := server.Connect(b, name)
 			index := size(b, admin, "tlog_leaf_identity") / float64(max(rows, 1))
 			for _, writers := range []int{1, 64, 256} {

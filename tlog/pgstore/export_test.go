@@ -1,5 +1,7 @@
 package pgstore
 
+import "context"
+
 // The statements, for tests of their plans.
 const (
 	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
@@ -8,3 +10,16 @@ const (
 
 // Slot is where a search key is found.
 var Slot = slot
+
+// Learn makes the filters of a log that are missing, and returns how many there are.
+func Learn(ctx context.Context, s *Store) (int, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	head, err := s.Head(ctx)
+	for n := head.Size >> regionBits; err == nil && int64(len(s.filters.known())) < n; {
+		err = s.learn(ctx, r, true)
+	}
+	return len(s.filters.known()), err
+}

@@ -14,12 +14,8 @@ import (
 	"github.com/sigbox/sigbox/tlog"
 )
 
-// regionBits says how many entries share a region of the index of search keys; hashBits, how much
-// of a key's hash tells the keys of a region apart. See the table tlog_key.
-const (
-	regionBits = 16
-	hashBits   = 40
-)
+// hashBits says how much of a key's hash tells the keys of a region apart. See the table tlog_key.
+const hashBits = 40
 
 // keyHash is the part of a slot that comes from the key.
 func keyHash(key []byte) int64 {

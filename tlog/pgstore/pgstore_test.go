@@ -33,7 +33,7 @@ func wipe(url string) error {
 		return err
 	}
 	defer c.Close(ctx)
-	_, err = c.Exec(ctx, `SET session_replication_role = replica; DELETE FROM tlog.tlog_head; DELETE FROM tlog.tlog_leaf; DELETE FROM tlog.tlog_tile; `+
+	_, err = c.Exec(ctx, `SET session_replication_role = replica; DELETE FROM tlog.tlog_head; DELETE FROM tlog.tlog_leaf; DELETE FROM tlog.tlog_tile; DELETE FROM tlog.tlog_filter; `+
 		`DELETE FROM tlog.tlog_key; DELETE FROM tlog.attestation; DELETE FROM tlog.tlog`)
 	return err
 }
@@ -109,7 +109,7 @@ func backup(t testing.TB, server *pgtest.Server, database string) string {
 	name := newDatabase(t, server)
 	from, to := server.Connect(t, database), server.Connect(t, name)
 	exec(t, from, "BEGIN ISOLATION LEVEL REPEATABLE READ")
-	for _, table := range []string{"tlog", "tlog_head", "tlog_leaf", "tlog_tile", "tlog_key", "attestation"} {
+	for _, table := range []string{"tlog", "tlog_head", "tlog_leaf", "tlog_tile", "tlog_filter", "tlog_key", "attestation"} {
 		var rows bytes.Buffer
 		if _, err := from.PgConn().CopyTo(t.Context(), &rows, "COPY tlog."+table+" TO STDOUT (FORMAT binary)"); err != nil {
 			t.Fatal(err)

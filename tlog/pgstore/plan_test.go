@@ -29,14 +29,16 @@ func TestPlans(t *testing.T) {
 	exec(t, admin, "VACUUM ANALYZE") // PostgreSQL knows for certain now that there is nothing to plan for
 	const n = 1_000_000
 	identities, keys, hashes := make([][]byte, 500), make([][]byte, 500), make([]int64, 500)
+	regions := make([]int32, 500)
 	for i := range identities {
-		identities[i] = fmt.Appendf(nil, "%032d", i*n/500)
+		identities[i] = fmt.Appendf(nil, "%08d%024d", i*n/500, 0)
+		regions[i] = int32(i * n / 500 >> 16)
 		keys[i] = fmt.Appendf(nil, "key %d", i*n/500/2)
 		hashes[i] = pgstore.Slot(tlog.Key{Key: keys[i]})
 	}
 	for _, rows := range []int{0, n} {
 		exec(t, admin, `INSERT INTO tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) `+
-			`SELECT id, i, i, lpad(i::text, 32, '0')::bytea, lpad('', 32, '0')::bytea, '' FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
+			`SELECT id, i, i, rpad(lpad(i::text, 8, '0'), 32, '0')::bytea, lpad('', 32, '0')::bytea, '' FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
 		exec(t, admin, `INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT id, i, ((i >> 16)::bigint << 40) + ('x' || left(encode(sha256(key), 'hex'), 10))::bit(40)::bigint, key `+
 			`FROM tlog.tlog, generate_series(0, $1 - 1) i, LATERAL (SELECT ('key ' || i / 2)::bytea) k (key)`, rows)
 		exec(t, admin, `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) `+
@@ -46,7 +48,7 @@ func TestPlans(t *testing.T) {
 			arguments []any
 			rows      int // that it returns when the tables are full
 		}{
-			{"find", pgstore.FindSQL, []any{identities}, 500},
+			{"find", pgstore.FindSQL, []any{identities, regions, identities[:0], 0}, 500},
 			{"leaf", pgstore.LeafSQL, []any{n / 2}, 1},
 			{"leaves", pgstore.LeavesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"leaf hashes", pgstore.LeafHashesSQL, []any{n / 2, n/2 + 256}, 256},

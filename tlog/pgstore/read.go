@@ -22,6 +22,8 @@ type reader struct {
 	log  int64
 	q    querier
 	pool *pgxpool.Pool // nil in a transaction
+
+	filters []*filter // of the first full regions
 }
 
 func (r reader) head(ctx context.Context) (tlog.Head, error) {
@@ -71,20 +73,23 @@ func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 		identity [32]byte
 		tlog.Found
 	}
-	list := make([][]byte, len(identities))
+	all := make([][]byte, len(identities))
 	for i := range identities {
-		list[i] = identities[i][:]
+		all[i] = identities[i][:]
 	}
+	some, regions := candidates(r.filters, identities)
 	rows, err := collect(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
 		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
 		return v, err
-	}, findSQL, r.log, list)
+	}, findSQL, r.log, some, regions, all, len(r.filters))
 	if err != nil {
 		return nil, err
 	}
 	found := make(map[[32]byte]tlog.Found, len(rows))
 	for _, v := range rows {
-		found[v.identity] = v.Found
+		if first, twice := found[v.identity]; !twice || v.Index < first.Index {
+			found[v.identity] = v.Found
+		}
 	}
 	return found, nil
 }

@@ -32,7 +32,7 @@ func TestAppendOnly(t *testing.T) {
 	}
 	exec(t, server.Connect(t, name), "INSERT INTO tlog.attestation SELECT id, 7, 'x' FROM tlog.tlog")
 	var attempts []attempt
-	for _, table := range []string{"tlog_leaf", "tlog_tile", "tlog_key", "attestation"} {
+	for _, table := range []string{"tlog_leaf", "tlog_tile", "tlog_filter", "tlog_key", "attestation"} {
 		attempts = append(attempts,
 			attempt{"UPDATE tlog." + table + " SET log_id = log_id", denied, refused},
 			attempt{"DELETE FROM tlog." + table, denied, refused},
@@ -65,7 +65,7 @@ func TestAppendOnly(t *testing.T) {
 			try(t, server, name, "postgres", a.query, a.owner)
 		}
 	}
-	for _, table := range []string{"tlog", "tlog_head", "tlog_leaf", "tlog_tile", "tlog_key", "attestation"} {
+	for _, table := range []string{"tlog", "tlog_head", "tlog_leaf", "tlog_tile", "tlog_filter", "tlog_key", "attestation"} {
 		try(t, server, name, "sigbox_tlog_reader", "INSERT INTO tlog."+table+" DEFAULT VALUES", denied)
 		try(t, server, name, "sigbox_tlog_reader", "SELECT FROM tlog."+table, "")
 	}

@@ -16,11 +16,18 @@ const (
 	tileSQL       = `SELECT hashes, root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n = $3`
 	tileRootsSQL  = `SELECT root FROM tlog.tlog_tile WHERE log_id = $1 AND level = $2 AND n >= $3 AND n < $4 ORDER BY n`
 
-	// One look into the index for each wanted row: a join would leave the planner other ways, which
-	// are good for small tables. log_id + 0 is how the index on identities knows it.
-	findSQL = `SELECT wanted.identity, hit.idx, hit.time_ms FROM unnest($2::bytea[]) AS wanted (identity), ` +
-		`LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE identity = wanted.identity AND log_id + 0 = $1 LIMIT 1) hit`
-	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
+	// One look into the index for each identity and region: a join would leave the planner other ways,
+	// which are good for small tables. Given are the regions which may hold an identity ($2, $3), and
+	// identities that may be in any region from one on ($4, $5). log_id + 0 and the rest are how the
+	// index on identities knows them.
+	findSQL = `SELECT wanted.identity, hit.idx, hit.time_ms FROM (` +
+		`SELECT identity, region FROM unnest($2::bytea[], $3::integer[]) AS one (identity, region) UNION ALL ` +
+		`SELECT identity, region FROM unnest($4::bytea[]) AS each (identity), generate_series($5::integer, (SELECT (size >> 16)::integer FROM tlog.tlog_head WHERE log_id = $1)) AS region` +
+		`) AS wanted, LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id + 0 = $1 AND (idx >> 16)::integer = wanted.region ` +
+		`AND substr(identity, 1, 23) = substr(wanted.identity, 1, 23) AND identity = wanted.identity LIMIT 1) hit`
+	identitiesSQL = `SELECT identity FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3`
+	filterSQL     = `SELECT prints, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
+	searchAnySQL  = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
 		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
 		`ORDER BY hit.idx LIMIT $7`
 	// Each key's entries are read once and counted, since two common keys have many.
@@ -31,12 +38,13 @@ const (
 	attestsSQL = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 
 	// A name or an origin that is taken returns no row.
-	insertLogSQL  = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
-	insertHeadSQL = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
-	copyLeavesSQL = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
-	insertTileSQL = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
-	copyKeysSQL   = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
-	copyAttestSQL = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
+	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
+	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
+	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
+	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
+	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, prints, sha256) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	copyKeysSQL     = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
+	copyAttestSQL   = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
 	// The division fails where no row was moved: COMMIT follows without a look at the result.
 	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
 		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`

@@ -18,6 +18,8 @@ type Store struct {
 	name string
 	id   atomic.Int64 // of the log; 0 as long as it is not known
 	hook atomic.Pointer[tlog.Hook]
+
+	filters filters
 }
 
 // Open returns the store of the log with that name, which may not have been created yet. db was
@@ -71,7 +73,7 @@ func (s *Store) reader(ctx context.Context) (reader, error) {
 			return reader{}, err
 		}
 	}
-	return reader{log: s.id.Load(), q: s.db.Read(), pool: s.db.Read()}, nil
+	return reader{log: s.id.Load(), q: s.db.Read(), pool: s.db.Read(), filters: s.filters.known()}, nil
 }
 
 // Describe implements [tlog.Store].
@@ -114,7 +116,9 @@ func (s *Store) Head(ctx context.Context) (tlog.Head, error) {
 	if err != nil {
 		return tlog.Head{}, err
 	}
-	return r.head(ctx)
+	head, err := r.head(ctx)
+	s.filters.size.Store(head.Size)
+	return head, err
 }
 
 // Leaf implements [tlog.Reader].
@@ -168,6 +172,10 @@ func (s *Store) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 	if err != nil {
 		return nil, err
 	}
+	if err := s.learn(ctx, r, false); err != nil {
+		return nil, err
+	}
+	r.filters = s.filters.known()
 	return r.Find(ctx, identities)
 }
 

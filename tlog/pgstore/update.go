@@ -29,12 +29,17 @@ func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)
 	if err != nil {
 		return err
 	}
+	if err := s.learn(ctx, r, true); err != nil {
+		return err
+	}
 	return s.transact(ctx, func(ctx context.Context, tx *pg.Tx) error {
 		head, err := s.lock(ctx, tx, r.log)
 		if err != nil {
 			return err
 		}
-		r := reader{log: r.log, q: tx.Conn()}
+		s.filters.size.Store(head.Size)
+		r := reader{log: r.log, q: tx.Conn(), filters: s.filters.known()}
+		r.filters = r.filters[:min(int64(len(r.filters)), head.Size>>regionBits)]
 		b, err := f(txn{r, head})
 		if err != nil {
 			return err
