@@ -1,6 +1,7 @@
 package rekorv1
 
 import (
+	"bytes"
 	"container/list"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox/tlog"
 )
@@ -25,6 +27,11 @@ type setSigner struct {
 	pub   *ecdsa.PublicKey
 	logID string
 
+	// A key of this process signs twice instead of being verified: see makeSure.
+	twice  bool
+	signed atomic.Uint32 // how many signatures were made
+	doubt  atomic.Bool   // one of them was wrong: all are verified from then on
+
 	mu    sync.Mutex
 	order *list.List // of *setEntry, the latest used first
 	byKey map[[32]byte]*list.Element
@@ -36,7 +43,8 @@ type setEntry struct {
 }
 
 func newSETSigner(key crypto.Signer, pub *ecdsa.PublicKey, logID string) *setSigner {
-	return &setSigner{key: key, pub: pub, logID: logID, order: list.New(), byKey: map[[32]byte]*list.Element{}}
+	_, twice := key.(*ecdsa.PrivateKey)
+	return &setSigner{key: key, pub: pub, logID: logID, twice: twice, order: list.New(), byKey: map[[32]byte]*list.Element{}}
 }
 
 // integratedTime is the time of an entry as Rekor states it, in Unix seconds.
@@ -56,21 +64,52 @@ func (s *setSigner) payload(leaf tlog.Leaf, index int64) []byte {
 	return append(b, '}')
 }
 
-// sign returns the SET of a leaf at a virtual index: ECDSA over SHA-256, ASN.1 DER, verified with the public key.
+// sign returns the SET of a leaf at a virtual index: ECDSA over SHA-256, ASN.1 DER.
 func (s *setSigner) sign(leaf tlog.Leaf, index int64) ([]byte, error) {
 	digest := sha256.Sum256(s.payload(leaf, index))
 	if sig := s.cached(digest); sig != nil {
 		return sig, nil
 	}
-	sig, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	random := rand.Reader
+	if s.twice {
+		random = nil // deterministic (RFC 6979)
+	}
+	sig, err := s.key.Sign(random, digest[:], crypto.SHA256)
+	if err == nil {
+		err = s.makeSure(digest[:], sig)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sign entry timestamp of index %d: %w", index, err)
 	}
-	if !ecdsa.VerifyASN1(s.pub, digest[:], sig) {
-		return nil, errors.New("sign entry timestamp: the new signature does not verify with the log's key")
-	}
 	s.keep(digest, sig)
 	return sig, nil
+}
+
+// verifyEach says which of the signatures of a key of this process are verified: the first and each
+// that many later.
+const verifyEach = 64
+
+// makeSure checks a new signature before anybody sees it: one made by faulty hardware can give the key
+// away. Signing once more and comparing costs a third of verifying and finds whatever goes wrong once;
+// what goes wrong the same way each time is found by the signatures that are verified. Where a signer
+// is not deterministic, each is. See docs/design/0004.
+func (s *setSigner) makeSure(digest, sig []byte) error {
+	if s.twice && s.signed.Add(1)%verifyEach != 1 && !s.doubt.Load() {
+		again, err := s.key.Sign(nil, digest, crypto.SHA256)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(again, sig) {
+			s.doubt.Store(true)
+			return errors.New("two signatures of one text differ, which must be the same")
+		}
+		return nil
+	}
+	if !ecdsa.VerifyASN1(s.pub, digest, sig) {
+		s.doubt.Store(true)
+		return errors.New("the new signature does not verify with the log's key")
+	}
+	return nil
 }
 
 func (s *setSigner) cached(digest [32]byte) []byte {
