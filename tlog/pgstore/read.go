@@ -23,7 +23,7 @@ type reader struct {
 	q    querier
 	pool *pgxpool.Pool // nil in a transaction
 
-	filters []*filter // of the first full regions
+	filters []filter // of the first full regions
 }
 
 func (r reader) head(ctx context.Context) (tlog.Head, error) {

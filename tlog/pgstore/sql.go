@@ -26,7 +26,7 @@ const (
 		`) AS wanted, LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id + 0 = $1 AND (idx >> 16)::integer = wanted.region ` +
 		`AND substr(identity, 1, 23) = substr(wanted.identity, 1, 23) AND identity = wanted.identity LIMIT 1) hit`
 	identitiesSQL = `SELECT identity FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3`
-	filterSQL     = `SELECT prints, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
+	filterSQL     = `SELECT bits, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
 	searchAnySQL  = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
 		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
 		`ORDER BY hit.idx LIMIT $7`
@@ -42,7 +42,7 @@ const (
 	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
 	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
 	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
-	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, prints, sha256) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, bits, sha256) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
 	copyKeysSQL     = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
 	copyAttestSQL   = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
 	// The division fails where no row was moved: COMMIT follows without a look at the result.

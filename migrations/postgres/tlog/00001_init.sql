@@ -51,11 +51,11 @@ ALTER TABLE tlog.tlog_leaf ALTER COLUMN data SET STORAGE EXTERNAL, SET (toast_tu
 CREATE TABLE tlog.tlog_filter (
     log_id integer NOT NULL,
     region integer NOT NULL CHECK (region >= 0),
-    prints bytea   NOT NULL CHECK (octet_length(prints) = 147456),
+    bits   bytea   NOT NULL CHECK (octet_length(bits) = 196608),
     sha256 bytea   NOT NULL CHECK (octet_length(sha256) = 32),
     PRIMARY KEY (log_id, region)
 );
-ALTER TABLE tlog.tlog_filter ALTER COLUMN prints SET STORAGE EXTERNAL;
+ALTER TABLE tlog.tlog_filter ALTER COLUMN bits SET STORAGE EXTERNAL;
 
 -- Full tiles only: a partial tile is cut from leaf rows or from the roots of the level below.
 CREATE TABLE tlog.tlog_tile (

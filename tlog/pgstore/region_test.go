@@ -1,0 +1,142 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/pgtest"
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/logtest"
+	"github.com/sigbox/sigbox/tlog/pgstore"
+)
+
+const region = 1 << 16
+
+// newGrown makes a log of two full regions and a few entries, and returns a second process's store.
+func newGrown(t *testing.T) (database string, store *pgstore.Store, cfg tlog.Config) {
+	server := pgtest.Shared(t)
+	database = newDatabase(t, server)
+	store, cfg = openStore(t, openDB(t, server.URL(database)), "test"), logtest.Config(t, func(c *tlog.Config) { c.MaxPending = region })
+	var seeds []tlog.Entry
+	for i := range region - 10 {
+		seeds = append(seeds, logtest.Numbered(i))
+	}
+	if err := tlog.Create(t.Context(), store, cfg, seeds); err != nil {
+		t.Fatal(err)
+	}
+	writers := []*tlog.Engine{logtest.Open(t, store, cfg), logtest.Open(t, openStore(t, openDB(t, server.URL(database)), "test"), cfg)}
+	appendAll(t, writers, region-10, 2*region+100)
+	if n, err := pgstore.Learn(t.Context(), store); err != nil || n != 2 {
+		t.Fatalf("%d filters, %v", n, err)
+	}
+	return database, openStore(t, openDB(t, server.URL(database)), "test"), cfg
+}
+
+// appendAll appends entries by several processes in turn, some of which find theirs there.
+func appendAll(t *testing.T, logs []*tlog.Engine, from, to int) {
+	const step = 8192
+	for ; from < to; from += step {
+		errs := make(chan error)
+		end := min(from+step, to)
+		for i := from; i < end; i++ {
+			go func() {
+				r, err := logs[i/step%len(logs)].Append(context.Background(), logtest.Numbered(i))
+				if err == nil {
+					err = logtest.CheckReceipt(r)
+				}
+				errs <- err
+			}()
+		}
+		for i := from; i < end; i++ {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestDuplicatesOfAllRegions appends entries of full regions again, through processes that know all
+// filters, some, or none: each is found where it is.
+func TestDuplicatesOfAllRegions(t *testing.T) {
+	server := pgtest.Shared(t)
+	database, store, cfg := newGrown(t)
+	admin := server.Connect(t, database)
+	identities := make([][32]byte, 0, 100)
+	for i := 0; i < 2*region+100; i += 1313 {
+		identities = append(identities, logtest.Numbered(i).Identity())
+	}
+	check := func(what string, s *pgstore.Store, filters int) {
+		t.Helper()
+		found, err := s.Find(t.Context(), identities)
+		if err != nil || len(found) != len(identities) {
+			t.Errorf("%s: %d of %d found, %v", what, len(found), len(identities), err)
+		}
+		log := logtest.Open(t, s, cfg)
+		for i := range identities {
+			r, err := log.Append(t.Context(), logtest.Numbered(i*1313))
+			if err != nil || !r.Duplicate || r.Leaf.Index != found[identities[i]].Index {
+				t.Errorf("%s: entry %d: %+v, %v", what, i*1313, r.Leaf.Index, err)
+			}
+		}
+		if n, err := pgstore.Learn(t.Context(), s); err != nil || n != filters {
+			t.Errorf("%s: %d filters, %v", what, n, err)
+		}
+	}
+	check("a new process", store, 2)
+	exec(t, admin, "SET session_replication_role = replica")
+	exec(t, admin, "DELETE FROM tlog.tlog_filter WHERE region = 1")
+	check("where a filter is gone", openStore(t, openDB(t, server.URL(database)), "test"), 2)
+	exec(t, admin, "DELETE FROM tlog.tlog_filter")
+	check("where all are", openStore(t, openDB(t, server.URL(database)), "test"), 2)
+	var n int
+	if err := admin.QueryRow(t.Context(), "SELECT count(*) FROM tlog.tlog_filter").Scan(&n); err != nil || n != 2 {
+		t.Errorf("%d filters are stored, %v", n, err)
+	}
+	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDamagedRegions: a filter that would let an entry in twice stops the log, and fsck names what is
+// wrong; so it does for an entry that got in twice.
+func TestDamagedRegions(t *testing.T) {
+	server := pgtest.Shared(t)
+	database, _, cfg := newGrown(t)
+	for name, c := range map[string]struct {
+		sql          string
+		append, fsck string
+	}{
+		"a filter with a flipped bit": {"UPDATE tlog.tlog_filter SET bits = set_bit(bits, 400000, 1 - get_bit(bits, 400000)) WHERE region = 1",
+			"tlog_filter of log", "tlog_filter of log"},
+		"the filter of another region": {"UPDATE tlog.tlog_filter f SET bits = o.bits, sha256 = o.sha256 FROM tlog.tlog_filter o WHERE f.region = 1 AND o.region = 0",
+			"", fmt.Sprintf("leaf %d is not found by its identity", region)},
+		"an entry in two regions": {"UPDATE tlog.tlog_leaf SET identity = (SELECT identity FROM tlog.tlog_leaf WHERE idx = 3) WHERE idx = 131075",
+			"", "leaf 131075 is not found by its identity"},
+		"a region with a hole": {"DELETE FROM tlog.tlog_filter WHERE region = 1; DELETE FROM tlog.tlog_leaf WHERE idx = 70000",
+			"it has 65535 leaves", "leaf 70000 is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := backup(t, server, database)
+			admin := server.Connect(t, copied)
+			for _, q := range strings.Split("SET session_replication_role = replica; "+c.sql, ";") {
+				exec(t, admin, q)
+			}
+			store := openStore(t, openDB(t, server.URL(copied)), "test")
+			if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); !errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.fsck) {
+				t.Errorf("fsck: %v", err)
+			}
+			store = openStore(t, openDB(t, server.URL(copied)), "test")
+			if _, err := store.Head(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			err := store.Update(t.Context(), func(tlog.Tx) (*tlog.Batch, error) { return nil, nil })
+			switch {
+			case c.append == "" && err != nil, c.append != "" && (!errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.append)):
+				t.Errorf("append: %v", err)
+			}
+		})
+	}
+}
