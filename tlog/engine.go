@@ -32,6 +32,7 @@ type Engine struct {
 	running atomic.Bool
 
 	published atomic.Pointer[view]  // what readers see; the guard holds it
+	withheld  atomic.Pointer[error] // why readers see nothing: what the database holds is a fork
 	news      news                  // tells of every new published
 	look      *lookout              // by which readers ask for what other processes wrote
 	halted    atomic.Pointer[error] // why the log takes no entries any more
@@ -100,7 +101,9 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 //
 // It fails with ErrNotFound where there is no such log, and with ErrCorrupt where a stored row
 // does not belong to the signed tree. If the guard remembers a head that the store does not hold,
-// Open succeeds: the log serves reads and refuses writes, and Health returns ErrRollback.
+// Open succeeds: the log serves reads and refuses writes, and Health returns ErrRollback. If at the
+// guard's size the store holds another root, it serves no reads either: nothing tells how far the two
+// histories are one, and its checkpoint contradicts one that was shown.
 func Open(ctx context.Context, store Store, cfg Config) (*Engine, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -146,7 +149,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.openGuard(ctx, v); err != nil {
 		return err
 	}
-	e.show(v)
+	if e.withheld.Load() == nil {
+		e.show(v)
+	}
 	return nil
 }
 
@@ -190,9 +195,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-e.pool.ready:
 			e.flush(work)
 		case <-tick.C:
-			e.refresh(work)
+			e.refresh(work, e.cfg.Poll > 0)
 		case <-e.look.asked:
-			e.look.do(func() { e.refresh(work) })
+			e.look.do(func() { e.refresh(work, true) })
 		}
 	}
 }

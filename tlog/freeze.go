@@ -12,7 +12,7 @@ var errFrozenAlready = errors.New("the log is frozen already")
 // Freeze ends the log for good, in order with appends: those that it does not see fail with
 // ErrFrozen. With Config.SayFrozen it signs the head that is locked then once more, with the line
 // that says that no other follows. A log that is frozen already stays as it is. One that has
-// stopped (see Health) is not frozen.
+// stopped (see Health) is not frozen. State tells it a moment later, if Run runs.
 func (e *Engine) Freeze(ctx context.Context) error {
 	if err := e.Health(); err != nil {
 		return fmt.Errorf("freeze log %s: %w", e.cfg.Name, err)
@@ -36,5 +36,6 @@ func (e *Engine) Freeze(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errFrozenAlready) {
 		return fmt.Errorf("freeze log %s: %w", e.cfg.Name, err)
 	}
+	e.look.ask() // nobody waits for it
 	return nil
 }

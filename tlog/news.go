@@ -1,8 +1,6 @@
 package tlog
 
 import (
-	"context"
-	"fmt"
 	"sync"
 )
 
@@ -44,14 +42,4 @@ func (e *Engine) Changed(size int64) <-chan struct{} {
 		return closed
 	}
 	return next
-}
-
-// Frozen says whether the published head is the log's last: the log is frozen and no entry is
-// still on its way to the readers.
-func (e *Engine) Frozen(ctx context.Context) (bool, error) {
-	head, err := e.store.Head(ctx)
-	if err != nil {
-		return false, fmt.Errorf("read the head: %w", err)
-	}
-	return head.Frozen && e.published.Load().edge.size == head.Size, nil
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -66,8 +67,13 @@ func TestFrozen(t *testing.T) {
 	logtest.Fill(t, writer, 0, 3)
 	check := func(what string, log *tlog.Engine, want bool) {
 		t.Helper()
-		if frozen, err := log.Frozen(t.Context()); err != nil || frozen != want {
-			t.Errorf("%s: frozen %v, %v", what, frozen, err)
+		var state tlog.State
+		var err error
+		for end := time.Now().Add(5 * time.Second); state.Frozen != want && err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			state, err = log.State(t.Context())
+		}
+		if err != nil || state.Frozen != want {
+			t.Errorf("%s: %+v, %v", what, state, err)
 		}
 	}
 	check("before", writer, false)

@@ -57,6 +57,9 @@ func (e *Engine) baseline(ctx context.Context, r Reader, head Head) (*view, erro
 	return v, e.extends(ctx, r, v, Mark{Size: tip.size, Root: tip.root}, "this process has seen")
 }
 
+// errFork says that the database does not lack history, but holds another one.
+var errFork = fmt.Errorf("%w: another history", ErrRollback)
+
 // extends checks that a view has a head as its prefix.
 func (e *Engine) extends(ctx context.Context, r Reader, v *view, old Mark, who string) error {
 	if old.Size == 0 {
@@ -71,7 +74,7 @@ func (e *Engine) extends(ctx context.Context, r Reader, v *view, old Mark, who s
 		return fmt.Errorf("compare size %d with size %d: %w", v.edge.size, old.Size, err)
 	}
 	if root != old.Root {
-		return fmt.Errorf("%w: at size %d the database (size %d) has root %x, %s %x", ErrRollback, old.Size, v.edge.size, root, who, old.Root)
+		return fmt.Errorf("%w: at size %d the database (size %d) has root %x, %s %x", errFork, old.Size, v.edge.size, root, who, old.Root)
 	}
 	return nil
 }
@@ -116,6 +119,11 @@ func (e *Engine) openGuard(ctx context.Context, v *view) (err error) {
 		e.cfg.Logger.WarnContext(ctx, "the guard does not know this log yet; it starts here", "size", v.edge.size)
 	}
 	err = e.hold(ctx, v, nil)
+	if errors.Is(err, errFork) {
+		why := err
+		e.withheld.Store(&why)
+		e.published.Store(&view{edge: emptyEdge})
+	}
 	if errors.Is(err, ErrRollback) {
 		e.halt(err)
 		return nil
@@ -193,12 +201,12 @@ func (e *Engine) passed(ctx context.Context, v *view) error {
 }
 
 // refresh looks for a head that waits for the guard, or that another process wrote.
-func (e *Engine) refresh(ctx context.Context) {
+func (e *Engine) refresh(ctx context.Context, look bool) {
 	if e.Health() != nil {
 		return
 	}
 	err := e.publish(ctx, e.tip, nil)
-	if err == nil && e.cfg.Poll > 0 {
+	if err == nil && look {
 		err = e.poll(ctx)
 	}
 	if err == nil {

@@ -14,17 +14,35 @@ func (e *Engine) tree(v *view) tree {
 	return tree{store: e.store, edge: v.edge, cache: e.cache, leaf: e.cfg.LeafInput}
 }
 
+// shown is what readers see. It fails with ErrRollback where there is nothing that they may see.
+func (e *Engine) shown() (*view, error) {
+	if err := e.withheld.Load(); err != nil {
+		return nil, unavailable(*err)
+	}
+	return e.published.Load(), nil
+}
+
 // now is the tree that readers see.
-func (e *Engine) now() tree { return e.tree(e.published.Load()) }
+func (e *Engine) now() (tree, error) {
+	v, err := e.shown()
+	if err != nil {
+		return tree{}, err
+	}
+	return e.tree(v), nil
+}
 
 // Checkpoint implements [Log].
-func (e *Engine) Checkpoint(context.Context) (checkpoint.Signed, error) {
-	return e.published.Load().signed, nil
+func (e *Engine) Checkpoint(ctx context.Context) (checkpoint.Signed, error) {
+	cp, _, err := e.Head(ctx)
+	return cp, err
 }
 
 // Head implements [Log].
 func (e *Engine) Head(context.Context) (checkpoint.Signed, int64, error) {
-	v := e.published.Load()
+	v, err := e.shown()
+	if err != nil {
+		return checkpoint.Signed{}, 0, err
+	}
 	return v.signed, v.timeMS, nil
 }
 
@@ -34,19 +52,31 @@ func (e *Engine) State(context.Context) (State, error) { return e.published.Load
 // Inclusion implements [Log].
 func (e *Engine) Inclusion(ctx context.Context, index, size int64) ([][]byte, error) {
 	e.Reach(ctx, size)
-	return e.now().inclusion(ctx, index, size)
+	t, err := e.now()
+	if err != nil {
+		return nil, err
+	}
+	return t.inclusion(ctx, index, size)
 }
 
 // Consistency implements [Log].
 func (e *Engine) Consistency(ctx context.Context, old, size int64) ([][]byte, error) {
 	e.Reach(ctx, size)
-	return e.now().consistency(ctx, old, size)
+	t, err := e.now()
+	if err != nil {
+		return nil, err
+	}
+	return t.consistency(ctx, old, size)
 }
 
 // Root implements [Log].
 func (e *Engine) Root(ctx context.Context, size int64) ([32]byte, error) {
 	e.Reach(ctx, size)
-	return e.now().root(ctx, size)
+	t, err := e.now()
+	if err != nil {
+		return tile.Hash{}, err
+	}
+	return t.root(ctx, size)
 }
 
 // Tile implements [Log].
@@ -54,7 +84,11 @@ func (e *Engine) Tile(ctx context.Context, level int, n int64, width int) ([]byt
 	if level >= 0 && level < 7 && n >= 0 && width > 0 && n < 1<<(62-8*(level+1)) {
 		e.Reach(ctx, (n*tile.Width+int64(width))<<(8*level))
 	}
-	return e.now().tile(ctx, level, n, width)
+	t, err := e.now()
+	if err != nil {
+		return nil, err
+	}
+	return t.tile(ctx, level, n, width)
 }
 
 // Leaf implements [Log].
@@ -62,7 +96,11 @@ func (e *Engine) Leaf(ctx context.Context, index int64) (Leaf, error) {
 	if index < math.MaxInt64 {
 		e.Reach(ctx, index+1)
 	}
-	return e.leaf(ctx, e.now(), index)
+	t, err := e.now()
+	if err != nil {
+		return Leaf{}, err
+	}
+	return e.leaf(ctx, t, index)
 }
 
 func (e *Engine) leaf(ctx context.Context, t tree, index int64) (Leaf, error) {
@@ -88,7 +126,10 @@ func (e *Engine) leaf(ctx context.Context, t tree, index int64) (Leaf, error) {
 // Leaves implements [Log].
 func (e *Engine) Leaves(ctx context.Context, from, to int64) ([]Leaf, error) {
 	e.Reach(ctx, to)
-	t := e.now()
+	t, err := e.now()
+	if err != nil {
+		return nil, err
+	}
 	if from < 0 || from > to {
 		return nil, fmt.Errorf("%w: leaves [%d, %d)", ErrRange, from, to)
 	}
@@ -115,6 +156,9 @@ func (e *Engine) Leaves(ctx context.Context, from, to int64) ([]Leaf, error) {
 
 // Find implements [Log].
 func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
+	if _, err := e.shown(); err != nil {
+		return 0, err
+	}
 	found, err := e.store.Find(ctx, [][32]byte{identity})
 	if err != nil {
 		return 0, fmt.Errorf("find an entry: %w", err)
@@ -123,7 +167,11 @@ func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
 	if ok {
 		e.Reach(ctx, at.Index+1)
 	}
-	if !ok || at.Index >= e.published.Load().edge.size {
+	v, err := e.shown()
+	if err != nil {
+		return 0, err
+	}
+	if !ok || at.Index >= v.edge.size {
 		return 0, fmt.Errorf("entry with identity %x: %w", identity, ErrNotFound)
 	}
 	return at.Index, nil
@@ -132,7 +180,11 @@ func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
 // Search implements [Log]. Where more than Config.MaxResults entries match, it returns the first
 // of them, and as size the index after the last that it returns.
 func (e *Engine) Search(ctx context.Context, keys [][]byte, and bool) ([]int64, int64, error) {
-	size := e.published.Load().edge.size
+	v, err := e.shown()
+	if err != nil {
+		return nil, 0, err
+	}
+	size := v.edge.size
 	if len(keys) == 0 {
 		return nil, size, nil
 	}

@@ -83,7 +83,9 @@ type Log interface {
 	// Reach looks for heads that other processes wrote, if size is beyond the published head. The
 	// calls below that are given a size or an index do so by themselves.
 	Reach(ctx context.Context, size int64)
-	// State tells whether the log was frozen, as far as this process knows.
+	// State tells whether the log was frozen, as of the published head: where it was, that head is
+	// the last, and nothing is on its way to readers any more. A process learns it by looking, as it
+	// does of heads that others wrote (Config.Poll).
 	State(ctx context.Context) (State, error)
 	// Inclusion proves the leaf at index in the tree of the given size. ErrRange if
 	// index >= size, size < 1 or size is beyond the published head.

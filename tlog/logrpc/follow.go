@@ -54,10 +54,11 @@ func (f *follower) run(ctx context.Context, send func(*pb.FollowResponse) error)
 	idle := true // since the message before: time to look whether the log is frozen
 	for {
 		if idle && f.next == head {
-			if m.Final, err = f.log.Engine.Frozen(ctx); err != nil {
+			state, err := f.log.Engine.State(ctx)
+			if err != nil {
 				return err
 			}
-			m.Final = m.Final && !f.behind()
+			m.Final = state.Frozen && !f.behind()
 		}
 		if err := send(m); err != nil || m.Final {
 			return err

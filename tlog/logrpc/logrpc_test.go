@@ -205,6 +205,9 @@ func TestDescribe(t *testing.T) {
 	if err := log.Freeze(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	for state, err := log.State(t.Context()); err == nil && !state.Frozen; state, err = log.State(t.Context()) {
+		time.Sleep(time.Millisecond)
+	}
 	if got := states(); got != "another STATE_HALTED, test STATE_FROZEN" {
 		t.Error(got)
 	}

@@ -27,8 +27,6 @@ type Engine interface {
 	tlog.Log
 	// Changed returns a channel that is closed once the published head is larger than size.
 	Changed(size int64) <-chan struct{}
-	// Frozen says whether the published head is the log's last.
-	Frozen(ctx context.Context) (bool, error)
 	// Health returns why the log takes no entries for good, nil if it takes them.
 	Health() error
 }
@@ -159,10 +157,10 @@ func (s *Server) GetLog(ctx context.Context, req *pb.GetLogRequest) (*pb.Log, er
 
 func (l *served) describe(ctx context.Context) (*pb.Log, error) {
 	cp, err := l.Engine.Checkpoint(ctx)
-	if err != nil {
+	if err != nil && l.Engine.Health() == nil { // a log that has halted may have none to show
 		return nil, err
 	}
-	frozen, err := l.Engine.Frozen(ctx)
+	state, err := l.Engine.State(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +170,7 @@ func (l *served) describe(ctx context.Context) (*pb.Log, error) {
 	switch {
 	case l.Engine.Health() != nil:
 		d.State = pb.Log_STATE_HALTED
-	case frozen:
+	case state.Frozen:
 		d.State = pb.Log_STATE_FROZEN
 	}
 	return d, nil

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -182,6 +183,38 @@ func testFork(t *testing.T, f Fixture) {
 	if err := stopFork(); err != nil {
 		t.Fatal(err)
 	}
+	shown := false
+	cfg.Hook = func(p string) error {
+		shown = shown || p == tlog.PointHeadPublished
+		return nil
+	}
 	restored, stopRestored := open(t, backup.Another(t), cfg)
-	wantHalted(t, restored, stopRestored, tlog.ErrRollback)
+	wantWithheld(t, restored)
+	wantStopped(t, restored, stopRestored, tlog.ErrRollback)
+	if shown {
+		t.Error("the head of a fork was shown")
+	}
+}
+
+// wantWithheld checks that nothing is read of a log whose history is not the one that was shown, not
+// even what both may have.
+func wantWithheld(t testing.TB, log tlog.Log) {
+	t.Helper()
+	ctx := t.Context()
+	for name, read := range map[string]func() error{
+		"checkpoint":  func() error { _, err := log.Checkpoint(ctx); return err },
+		"head":        func() error { _, _, err := log.Head(ctx); return err },
+		"inclusion":   func() error { _, err := log.Inclusion(ctx, 1, 2); return err },
+		"consistency": func() error { _, err := log.Consistency(ctx, 1, 2); return err },
+		"root":        func() error { _, err := log.Root(ctx, 2); return err },
+		"leaf":        func() error { _, err := log.Leaf(ctx, 1); return err },
+		"leaves":      func() error { _, err := log.Leaves(ctx, 0, 2); return err },
+		"find":        func() error { _, err := log.Find(ctx, logtest.Numbered(1).Identity()); return err },
+		"search":      func() error { _, _, err := log.Search(ctx, nil, false); return err },
+		"tile":        func() error { _, err := log.Tile(ctx, 0, 0, 256); return err },
+	} {
+		if err := read(); !errors.Is(err, tlog.ErrRollback) || !errors.Is(err, tlog.ErrUnavailable) {
+			t.Errorf("%s of a fork: %v", name, err)
+		}
+	}
 }
