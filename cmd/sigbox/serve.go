@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +54,10 @@ serve reads keys and never writes them. It refuses to start on a database that
 would lose what it has acknowledged, on one of another version, and on a log that
 is not there or has another origin or key than the configuration says.
 
+SIGHUP, or a change of the file or of certificates and issuers that it names, is
+taken over while serve runs ("sigbox config explain" marks the keys that are live);
+where something is wrong, what was loaded before goes on to count.
+
 SIGTERM drains: /readyz answers 503, requests under way are answered, the logs
 commit what they hold. The lines "ready ADDRESS URL..." on standard output say
 that all listeners are open. The exit code is 2 where the configuration is wrong.`,
@@ -73,7 +79,10 @@ that all listeners are open. The exit code is 2 where the configuration is wrong
 func serve(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), out io.Writer) (err error) {
 	var level slog.LevelVar
 	log := newLogger(cfg.Logging, &level, os.Stderr)
-	s, err := stack.OpenServer(ctx, stack.ServerOptions{Config: cfg, Load: load, Clock: clock.System{}, Log: log, Level: &level})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	s, err := stack.OpenServer(ctx, stack.ServerOptions{Config: cfg, Load: load, Reload: hangup, Clock: clock.System{}, Log: log, Level: &level})
 	if err != nil {
 		return unlessStopped(ctx, log, err)
 	}

@@ -13,13 +13,13 @@ type CA struct {
 	// PEM file with the issuing certificate first, then its issuers, the root last.
 	Chain File `yaml:"chain" required:"true"`
 	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused. The
-	// development issuer, where it runs in the same process, need not be in it. It is read again when
-	// it changes.
-	Issuers File `yaml:"issuers" required:"true"`
+	// development issuer, where it runs in the same process, need not be in it. What clients are told
+	// to sign in at, through the trust root, follows at the next start.
+	Issuers File `yaml:"issuers" live:"true" required:"true"`
 	// The keys of issuers that are read from files and never fetched: where the network ends before the
 	// issuer, or is not to be asked whom to trust. An issuer that changes its keys is believed again
-	// when its file is replaced; the files are read when the issuers are.
-	IssuerKeys []IssuerKeys `yaml:"issuer_keys"`
+	// when its file is replaced.
+	IssuerKeys []IssuerKeys `yaml:"issuer_keys" live:"true"`
 	// The certificate transparency log that every certificate is in before it is handed out. Needed
 	// where the file has no tlog.ct, or that runs in another process.
 	CT *CTClient `yaml:"ct"`

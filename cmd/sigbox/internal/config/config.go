@@ -6,6 +6,10 @@ package config
 //
 // The sections ca, tlog, tuf and issuer are the services. One that is not there is not run; --only
 // runs fewer of those that are.
+//
+// While serve runs, it looks at the file once a second, and at the files that live keys name; SIGHUP makes
+// it look at once. Live keys are taken over, files too; of others it says that they count from the next
+// start. Where something is wrong, all of what was loaded before goes on to count.
 type Config struct {
 	// The origin that clients know the services by: scheme, host and, if it is not the scheme's own,
 	// port; no path and no slash at its end. It goes into what is published, and its host into the
@@ -27,8 +31,8 @@ type Config struct {
 	ShutdownDelay Duration `yaml:"shutdown_delay" default:"0s" min:"0s" max:"5m"`
 	// The proxies that stand in front: a list of IP addresses and networks, such as 10.0.0.0/8. What one
 	// of them says in Forwarded or X-Forwarded-For is taken for the client's address, in log lines.
-	// Nothing else is decided by it. It is read again when the file changes.
-	TrustedProxies []Network `yaml:"trusted_proxies"`
+	// Nothing else is decided by it.
+	TrustedProxies []Network `yaml:"trusted_proxies" live:"true"`
 	// What is written to standard error.
 	Logging Logging `yaml:"logging"`
 	// The random id of this instance, 32 hex digits, which "sigbox init" makes: equal in all services
@@ -54,14 +58,14 @@ type Config struct {
 type TLS struct {
 	// PEM file with the server's certificate and the intermediates that lead to a root that clients
 	// trust. Its names must include the host of every public_url.
-	Certificate File `yaml:"certificate" required:"true"`
-	// PEM file with the key of the certificate. Certificate and key are read again when they change.
+	Certificate File `yaml:"certificate" live:"true" required:"true"`
+	// PEM file with the key of the certificate.
 	//
 	// This holds for every private file that is named here: nobody but its owner may read it (mode
 	// 0600 or 0400). Where it belongs to another user, as secrets that Kubernetes or Compose mount do,
 	// its group may read it too (0440), since this process could not otherwise. One that everybody can
 	// read, or that the group can write, is refused.
-	Key KeyFile `yaml:"key" required:"true"`
+	Key KeyFile `yaml:"key" live:"true" required:"true"`
 }
 
 // Operations is the listener for probes and monitoring.
@@ -73,12 +77,12 @@ type Operations struct {
 
 // Logging is what is written to standard error.
 type Logging struct {
-	// The least severe lines that are written. It is read again when the file changes.
-	Level string `yaml:"level" default:"info" one:"debug|info|warn|error"`
+	// The least severe lines that are written.
+	Level string `yaml:"level" live:"true" default:"info" one:"debug|info|warn|error"`
 	// One line for each request, at level info: id, method, route, status, bytes, time taken and the
 	// address of the client; never a header, a query or a body. Requests of probes and monitoring are
-	// at level debug, and so are all where this is false. It is read again when the file changes.
-	Requests bool `yaml:"requests" default:"true"`
+	// at level debug, and so are all where this is false.
+	Requests bool `yaml:"requests" live:"true" default:"true"`
 	// json writes one JSON object a line, text writes key=value for people.
 	Format string `yaml:"format" default:"json" one:"json|text"`
 }

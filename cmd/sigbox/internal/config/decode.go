@@ -146,6 +146,7 @@ func fields(t reflect.Type) (list []field) {
 }
 
 func (f field) required() bool { return f.Tag.Get("required") == "true" }
+func (f field) live() bool     { return f.Tag.Get("live") == "true" }
 
 func join(path, key string) string {
 	if path == "" {

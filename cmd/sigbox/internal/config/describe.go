@@ -84,6 +84,7 @@ type Key struct {
 	Bounds   string // "" for none
 	Required bool   // where its section is there
 	Section  bool   // it has keys of its own
+	Live     bool   // serve takes a change over while it runs
 	Doc      string // paragraphs, wrapped
 	About    string // of a section: what holds wherever there is one like it
 	Type     string // of a section: the name of its struct
@@ -105,7 +106,7 @@ func keysOf(t reflect.Type, path string) (list []Key) {
 		k := Key{
 			Path: join(path, f.key), Name: f.key, Kind: kindOf(f.Type), Required: f.required(),
 			Section: inner.Kind() == reflect.Struct, Doc: doc(t.Name(), f.Name),
-			Default: f.Tag.Get("default"), Bounds: boundsOf(f),
+			Default: f.Tag.Get("default"), Bounds: boundsOf(f), Live: f.live(),
 		}
 		if d := f.Tag.Get("derived"); d != "" {
 			k.Default = d

@@ -96,6 +96,9 @@ func (k Key) facts() string {
 	default:
 		text += "; optional"
 	}
+	if k.Live {
+		text += "; live"
+	}
 	return text
 }
 

@@ -6,7 +6,7 @@ package config
 //
 // The certificate says which service shows it: beside its host names it holds ca.sigbox.internal,
 // tlog.sigbox.internal or tuf.sigbox.internal. Only a ca may append to the CT log here, only a tuf may
-// read trust statements. The files are read again when they change.
+// read trust statements.
 type Peers struct {
 	// The address and port to listen on for other services. tlog needs it, and ca where a tuf asks it
 	// for its statements; tuf serves nothing here and must leave it out.
@@ -14,12 +14,12 @@ type Peers struct {
 	// PEM file with the certificate, for both ends of a connection: the extended key usages server and
 	// client, the host names that other services dial, and the name of the service, such as
 	// ca.sigbox.internal.
-	Certificate File `yaml:"certificate" required:"true"`
+	Certificate File `yaml:"certificate" live:"true" required:"true"`
 	// PEM file with the key of the certificate, of no other role.
-	Key KeyFile `yaml:"key" required:"true"`
+	Key KeyFile `yaml:"key" live:"true" required:"true"`
 	// PEM file with the authorities whose certificates the services show each other. It is for these
 	// alone: whoever gets a certificate from one of them with the name of a service is that service.
-	Authorities File `yaml:"authorities" required:"true"`
+	Authorities File `yaml:"authorities" live:"true" required:"true"`
 }
 
 // CTClient is the certificate transparency log as the certificate authority sees it.

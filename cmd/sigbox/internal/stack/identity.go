@@ -19,21 +19,31 @@ type identity struct {
 	authorities atomic.Pointer[x509.CertPool] // nil: not of a peer
 }
 
-// load replaces the certificate, its key and, unless authorities is "", the authorities.
+// load reads and takes over the certificate, its key and, unless authorities is "", the authorities.
 func (i *identity) load(certificate config.File, key config.KeyFile, authorities config.File) error {
+	apply, err := i.read(certificate, key, authorities)
+	if err == nil {
+		apply()
+	}
+	return err
+}
+
+// read reads what load does, and returns what takes it over.
+func (i *identity) read(certificate config.File, key config.KeyFile, authorities config.File) (apply func(), err error) {
 	pair, _, err := loadPair(certificate, key)
 	if err != nil {
-		return fmt.Errorf("certificate %s: %w", certificate, err)
+		return nil, fmt.Errorf("certificate %s: %w", certificate, err)
 	}
+	var pool *x509.CertPool
 	if authorities != "" {
-		pool, err := readPool(string(authorities))
-		if err != nil {
-			return err
+		if pool, err = readPool(string(authorities)); err != nil {
+			return nil, err
 		}
-		i.authorities.Store(pool)
 	}
-	i.pair.Store(&pair)
-	return nil
+	return func() {
+		i.authorities.Store(pool)
+		i.pair.Store(&pair)
+	}, nil
 }
 
 // server is for a listener that everybody may connect to.

@@ -2,7 +2,9 @@ package stack
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -12,8 +14,6 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
-
-	"log/slog"
 )
 
 // trusting returns what verifies the tokens of issuers and, if idp is not nil, of the development
@@ -48,13 +48,13 @@ type issuers struct {
 	idp   *devidp.Server // nil: not in this process
 	clock clock.Clock
 	log   *slog.Logger
-	keys  []config.IssuerKeys
 	face  *fulcio.Server // nil before there is one
 
 	now atomic.Pointer[trusted]
 }
 
 type trusted struct {
+	sum      [32]byte // of the file
 	config   *oidc.Config
 	verifier *oidc.Verifier
 }
@@ -64,44 +64,58 @@ func (i *issuers) Verify(ctx context.Context, raw string) (*oidc.Token, error) {
 	return i.now.Load().verifier.Verify(ctx, raw)
 }
 
-// load reads the issuers from a file.
-func (i *issuers) load(path string) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("issuers: %w", err)
+// load reads and takes over what a configuration says.
+func (i *issuers) load(c *config.CA) error {
+	apply, err := i.read(c)
+	if err == nil {
+		apply()
 	}
-	cfg, err := oidc.ParseConfig(path, raw)
-	if err != nil {
-		return err
-	}
-	pinned, err := pinnedKeys(i.keys)
-	if err != nil {
-		return err
-	}
-	v, err := trusting(cfg, i.idp, pinned, i.clock, i.log)
-	if err != nil {
-		return err
-	}
-	i.now.Store(&trusted{cfg, v})
-	if i.face != nil {
-		i.face.SetIssuers(cfg.PublicConfiguration())
-	}
-	return nil
+	return err
 }
 
-// pinnedKeys reads the key sets that are not fetched.
-func pinnedKeys(list []config.IssuerKeys) (map[string]oidc.KeySet, error) {
-	pinned := map[string]oidc.KeySet{}
+// read reads what load does, and returns what takes it over. Issuers that have not changed are left
+// alone, with the keys that were fetched for them.
+func (i *issuers) read(c *config.CA) (apply func(), err error) {
+	raw, err := os.ReadFile(string(c.Issuers))
+	if err != nil {
+		return nil, fmt.Errorf("issuers: %w", err)
+	}
+	pinned, sums, err := pinnedKeys(c.IssuerKeys)
+	if err != nil {
+		return nil, err
+	}
+	next := &trusted{sum: sha256.Sum256(append(sums, raw...))}
+	if now := i.now.Load(); now != nil && now.sum == next.sum {
+		return func() {}, nil
+	}
+	if next.config, err = oidc.ParseConfig(string(c.Issuers), raw); err != nil {
+		return nil, err
+	}
+	if next.verifier, err = trusting(next.config, i.idp, pinned, i.clock, i.log); err != nil {
+		return nil, err
+	}
+	return func() {
+		i.now.Store(next)
+		if i.face != nil {
+			i.face.SetIssuers(next.config.PublicConfiguration())
+		}
+	}, nil
+}
+
+// pinnedKeys reads the key sets that are not fetched; sums changes where one of them does.
+func pinnedKeys(list []config.IssuerKeys) (pinned map[string]oidc.KeySet, sums []byte, err error) {
+	pinned = map[string]oidc.KeySet{}
 	for _, k := range list {
 		raw, err := os.ReadFile(string(k.Keys))
 		if err != nil {
-			return nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
+			return nil, nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
 		}
 		set, err := oidc.ParseJWKS(raw)
 		if err != nil {
-			return nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
+			return nil, nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
 		}
 		pinned[string(k.Issuer)] = set
+		sums = fmt.Appendf(sums, "%q %x\n", k.Issuer, sha256.Sum256(raw))
 	}
-	return pinned, nil
+	return pinned, sums, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,6 @@ type Server struct {
 	registry *prometheus.Registry
 	metrics  *httpx.Metrics
 	live     *live
-	reload   *reloader // nil: nothing to reload from
 
 	doors []*door
 	peers []*peerDoor
@@ -72,10 +72,11 @@ type ServerOptions struct {
 	Config *config.Config
 	// Load reads the configuration again. nil: what it says and the files that it names count until
 	// the process ends.
-	Load  func() (*config.Config, error)
-	Clock clock.Clock
-	Log   *slog.Logger
-	Level *slog.LevelVar // of Log
+	Load   func() (*config.Config, error)
+	Reload <-chan os.Signal // Load at once, and not when a file is seen to have changed
+	Clock  clock.Clock
+	Log    *slog.Logger
+	Level  *slog.LevelVar // of Log
 }
 
 // OpenServer listens, and opens the services of a configuration. Close gives everything back.
@@ -108,6 +109,9 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 		if err := add[service](ctx); err != nil {
 			return nil, err
 		}
+	}
+	if o.Load != nil {
+		s.runs = append(s.runs, newReloader(s, o).run)
 	}
 	s.addOperations()
 	return s, s.listen()

@@ -50,8 +50,8 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log, keys: c.IssuerKeys}
-	if err := trust.load(string(c.Issuers)); err != nil {
+	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log}
+	if err := trust.load(c); err != nil {
 		return fmt.Errorf("ca.issuers: %w", err)
 	}
 	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
