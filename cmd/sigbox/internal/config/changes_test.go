@@ -51,7 +51,7 @@ func TestChanges(t *testing.T) {
 	for _, path := range before.LiveFiles() {
 		names = append(names, path[strings.LastIndex(path, "/")+1:])
 	}
-	want := strings.Fields("cert.pem key.pem issuers.yaml peer.crt peer.key peers.pem peer.crt peer.key peers.pem peer.crt peer.key peers.pem")
+	want := strings.Fields("cert.pem key.pem issuers.yaml jwks.json peer.crt peer.key peers.pem peer.crt peer.key peers.pem peer.crt peer.key peers.pem")
 	if !reflect.DeepEqual(names, want) {
 		t.Errorf("live files %v, want %v", names, want)
 	}
