@@ -16,14 +16,14 @@ import (
 
 // initFlags are what init is told; see setup.Choices.
 type initFlags struct {
-	dir                string
-	dev, production    bool
-	url, database      string
-	listen             string
-	guard              string
-	choices            setup.Choices
-	databases          setup.Services
-	tufRoot, tufTarget []string
+	dir             string
+	dev, production bool
+	url, database   string
+	listen          string
+	guard           string
+	choices         setup.Choices
+	databases       setup.Services
+	tuf             setup.Signers
 }
 
 func initCommand() *cobra.Command {
@@ -100,6 +100,10 @@ func (f *initFlags) add(cmd *cobra.Command) {
 	s.StringVar(&c.TLSCert, "tls-cert", "", "PEM certificate chain for HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "PEM key of --tls-cert")
 	s.BoolVar(&c.Proxy, "behind-proxy", false, "a proxy in front speaks HTTPS")
+	s.StringSliceVar(&f.tuf.RootKeys, "tuf-root-key", nil, "--production: public key of somebody who signs root; repeat it for each")
+	s.StringSliceVar(&f.tuf.TargetsKeys, "tuf-targets-key", nil, "--production: public key of somebody who signs targets; repeat it for each")
+	s.IntVar(&f.tuf.RootThreshold, "tuf-root-threshold", 1, "how many of them must sign root")
+	s.IntVar(&f.tuf.TargetsThreshold, "tuf-targets-threshold", 1, "how many of them must sign targets")
 	cmd.MarkFlagsMutuallyExclusive("dev", "production")
 	for _, name := range []string{"ca", "tlog", "tuf", "issuer"} {
 		cmd.MarkFlagsMutuallyExclusive("url", name+"-url")
@@ -126,13 +130,17 @@ func (f *initFlags) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, initSummary(r))
+	text, err := initSummary(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, text)
 	return err
 }
 
 // options turns flags into what setup wants.
 func (f *initFlags) options() (o setup.Options, err error) {
-	o = setup.Options{Dir: f.dir, Choices: f.choices, Admin: f.databases, Guard: f.guard, Clock: clock.System{}}
+	o = setup.Options{Dir: f.dir, Choices: f.choices, Admin: f.databases, Guard: f.guard, Dev: f.dev, TUF: f.tuf, Clock: clock.System{}}
 	c := &o.Choices
 	fresh := true
 	if _, err := os.Stat(filepath.Join(f.dir, "init.json")); err == nil {
@@ -201,7 +209,3 @@ func keepDatabases(o *setup.Options) (err error) {
 	return nil
 }
 
-// initSummary says what is there now, and what to type next.
-func initSummary(r *setup.Result) string {
-	return "all is there\n"
-}

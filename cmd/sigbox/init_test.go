@@ -53,7 +53,9 @@ func TestInitDev(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("init: %d\n%s%s", code, stdout, stderr)
 	}
-	t.Log(stdout)
+	if !strings.Contains(stdout, "serve --config "+filepath.Join(dir, "sigbox.yaml")) {
+		t.Errorf("it does not say what to type next:\n%s", stdout)
+	}
 	was := tree(t, dir)
 	stdout, stderr, code = run(t, "init", "--dir", dir)
 	if code != 0 || strings.Contains(stdout, "made ") {

@@ -92,15 +92,17 @@ func (k Key) refuse(s statement.Statement) error {
 	return nil
 }
 
-// otherRole: a signature made in one role must mean nothing in another.
+// otherRole: a signature made in one role must mean nothing in another. A CA and a TSA may stand below
+// the same authorities of a company's PKI, which sign for neither.
 func (r Record) otherRole(s statement.Statement) error {
 	mine := Key{Role: s.Role, Public: s.Key, Chain: s.Chain}.ids()
 	for _, k := range r.Keys {
 		if k.Role == s.Role {
 			continue
 		}
-		for _, id := range k.ids() {
-			if slices.Contains(mine, id) {
+		theirs := k.ids()
+		for _, id := range theirs {
+			if id == mine[0] || id == theirs[0] && slices.Contains(mine, id) {
 				return fmt.Errorf("key %x is that of %s already: every role has a key of its own", id[:8], k.Role)
 			}
 		}

@@ -159,7 +159,11 @@ func (l *linter) authority(what, role string, a Authority, leafFirst bool) {
 	}
 	for i, c := range a.Chain {
 		leaf := leafFirst && i == 0
-		l.key(what, role, c.PublicKey)
+		if i == 0 {
+			l.key(what, role, c.PublicKey)
+		} else { // a PKI may stand above both kinds of authorities
+			l.key(what, "certificate above an authority", c.PublicKey)
+		}
 		if c.IsCA == leaf {
 			l.say("%s: certificate %d is of the wrong kind: want %s", what, i+1, map[bool]string{true: "a leaf", false: "a CA"}[leaf])
 		}

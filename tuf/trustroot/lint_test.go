@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigbox/sigbox/ca/pki"
+	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/tuf/trustroot"
 	"github.com/sigbox/sigbox/tuf/tuftest"
 )
@@ -73,6 +75,15 @@ func TestLint(t *testing.T) {
 		{"one CA twice", func(m *trustroot.Material) { m.CAs = append(m.CAs, m.CAs[0]) }, "CA 2 is CA 1 again"},
 		{"v1 and v2 share a key", func(m *trustroot.Material) { m.RekorV2[0].Key = m.RekorV1[0].Key }, "Rekor v2 log 1: shares its key with a Rekor v1 log"},
 		{"CT and v1 share a key", func(m *trustroot.Material) { m.CTLogs[0].Key = m.RekorV1[0].Key }, "CT log 1: shares its key with a Rekor v1 log"},
+		{"one root above CA and TSA", func(m *trustroot.Material) { m.CAs[0].Chain, m.TSAs[0].Chain = oneRoot(t) }, ""},
+		{"a log has the key of that root", func(m *trustroot.Material) {
+			m.CAs[0].Chain, m.TSAs[0].Chain = oneRoot(t)
+			m.CTLogs[0].Key = m.CAs[0].Chain[1].PublicKey
+		}, "CT log 1: shares its key with a certificate above an authority"},
+		{"the TSA's key is above the CA", func(m *trustroot.Material) {
+			m.CAs[0].Chain, m.TSAs[0].Chain = oneRoot(t)
+			m.TSAs[0].Chain[0] = m.CAs[0].Chain[1]
+		}, "TSA 1: shares its key with a certificate above an authority"},
 		{"a log has the CA's key", func(m *trustroot.Material) { m.CTLogs[0].Key = m.CAs[0].Chain[0].PublicKey }, "shares its key with a CA"},
 		{"CA and TSA share a root", func(m *trustroot.Material) {
 			key, leafKey := tuftest.Key(t), tuftest.Key(t)
@@ -141,4 +152,29 @@ func chainOf(t *testing.T, name string, use []x509.ExtKeyUsage) []*x509.Certific
 	leaf := *tuftest.TSAChain(t, now)[0]
 	leaf.Subject.CommonName, leaf.ExtKeyUsage = name, use
 	return []*x509.Certificate{tuftest.Issue(t, &leaf, r, tuftest.Key(t), rootKey), r}
+}
+
+// oneRoot returns the chains of a CA and a TSA that stand below the same root, as in a company's PKI.
+func oneRoot(t *testing.T) (ca, tsa []*x509.Certificate) {
+	t.Helper()
+	rootKey, root, err := pki.NewRoot(clock.System{}, "Example Corp", "p256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []pki.Purpose{pki.CA, pki.TSA} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := pki.Sign(clock.System{}, pki.Asked{Purpose: p, Subject: pki.Subject(p, "Example Corp"), Key: key.Public()}, []*x509.Certificate{root}, rootKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p == pki.CA {
+			ca = chain
+		} else {
+			tsa = chain
+		}
+	}
+	return ca, tsa
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
@@ -72,7 +74,7 @@ func (b *builder) key(name string) (crypto.Signer, error) { return keys.Load(b.p
 
 // directories of an instance, and whether their contents are private.
 func (b *builder) directories() map[string]os.FileMode {
-	dirs := map[string]os.FileMode{"ca": 0o700, "tlog": 0o700, "tuf": 0o700, "peers": 0o700, "public": 0o755}
+	dirs := map[string]os.FileMode{"ca": 0o700, "tlog": 0o700, "tuf": 0o700, "peers": 0o700, "public": 0o755, "public/statements": 0o755}
 	if b.plan.Production {
 		dirs["requests"] = 0o755
 	} else {
@@ -82,7 +84,9 @@ func (b *builder) directories() map[string]os.FileMode {
 }
 
 func (b *builder) makeDirectories() error {
-	for name, mode := range b.directories() {
+	dirs := b.directories()
+	for _, name := range slices.Sorted(maps.Keys(dirs)) { // a directory before what is in it
+		mode := dirs[name]
 		if err := os.Mkdir(b.path(name), mode); errors.Is(err, fs.ErrExist) {
 			continue
 		} else if err != nil {

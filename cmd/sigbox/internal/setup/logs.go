@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
@@ -56,4 +57,19 @@ func makeLog(ctx context.Context, cfg *config.Config, name string) (made stack.L
 	}
 	defer func() { err = errors.Join(err, logs.Close()) }()
 	return logs.Create(ctx, name)
+}
+
+// logTimes are when the logs were made.
+func logTimes(ctx context.Context, cfg *config.Config) (created map[config.Name]time.Time, err error) {
+	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	list, err := logs.List(ctx)
+	created = map[config.Name]time.Time{}
+	for _, l := range list {
+		created[config.Name(l.Name)] = time.UnixMilli(l.CreatedMS)
+	}
+	return created, err
 }

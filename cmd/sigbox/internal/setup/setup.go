@@ -20,6 +20,8 @@ type Options struct {
 	// kept. Issuer is not used. Empty ones are those of Choices, which have no user and no password.
 	Admin Services
 	Guard string // the same for the guard
+	Dev   bool   // the run is for an instance with --dev
+	TUF   Signers
 	Clock clock.Clock
 	Out   io.Writer // a line for everything that is made
 }
@@ -54,6 +56,7 @@ type builder struct {
 	plan    Plan
 	admin   Services
 	guard   string
+	tuf     Signers
 	clock   clock.Clock
 	out     io.Writer
 	changed bool
@@ -65,7 +68,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{dir: dir, admin: o.Admin, guard: o.Guard, clock: o.Clock, out: o.Out}
+	b := &builder{dir: dir, admin: o.Admin, guard: o.Guard, tuf: o.TUF, clock: o.Clock, out: o.Out}
 	unlock, err := b.enter()
 	if err != nil {
 		return nil, err
@@ -73,6 +76,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	defer func() { err = errors.Join(err, unlock()) }()
 	if err := b.loadPlan(o.Choices); err != nil {
 		return nil, err
+	}
+	if o.Dev && b.plan.Production {
+		return nil, fmt.Errorf("%s is of an instance that was made with --production: name another directory with --dir", b.dir)
 	}
 	result := func() *Result { return &Result{Plan: b.plan, Config: b.path(configFile), Changed: b.changed} }
 	for _, step := range []func(context.Context) error{

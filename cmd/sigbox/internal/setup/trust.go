@@ -1,6 +1,281 @@
 package setup
 
-import "context"
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/oidc"
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/ceremony"
+	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
+)
+
+// What the trust root is made from, and what comes of it.
+const (
+	statementsDir = "public/statements"
+	tufRootKey    = "offline/tuf-root.key"
+	tufTargetsKey = "offline/tuf-targets.key"
+	requestFile   = "requests/tuf.json"
+	firstRoot     = "public/root.json"
+)
 
 // makeTrust makes the trust statements, and the first set of the TUF repository from them.
-func (b *builder) makeTrust(context.Context) error { return nil }
+func (b *builder) makeTrust(ctx context.Context) error {
+	cfg, err := b.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := stack.CheckFiles(cfg); err != nil {
+		return err
+	}
+	if err := b.makeStatements(ctx, cfg); err != nil {
+		return err
+	}
+	repo, err := stack.OpenTUF(ctx, cfg, b.clock, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer repo.Close()
+	if err := repo.Repo.Open(ctx); errors.Is(err, tuf.ErrNotCreated) {
+		if err := b.makeSet(ctx, repo); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	return b.make(firstRoot, open, func() ([]byte, error) {
+		root, ok := repo.Repo.Published().File("1.root.json")
+		if !ok {
+			return nil, errors.New("the repository has no first root")
+		}
+		return root.Bytes, nil
+	})
+}
+
+// makeStatements writes what ca and tlog say about their keys, for those that have not said anything yet:
+// serve says it anew where something changes.
+func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error {
+	if done, err := b.there(firstRoot); err != nil || done {
+		return err
+	}
+	list, err := b.statements(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	for _, raw := range list {
+		s, err := statement.Open(raw)
+		if err != nil {
+			return err
+		}
+		if err := b.make(statementsDir+"/"+stack.StatementFile(s), open, func() ([]byte, error) { return raw, nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte, error) {
+	raw, err := os.ReadFile(string(cfg.CA.Issuers))
+	if err != nil {
+		return nil, err
+	}
+	issuers, err := oidc.ParseConfig(string(cfg.CA.Issuers), raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.someIssuer(cfg, issuers); err != nil {
+		return nil, err
+	}
+	now := b.clock.Now()
+	list, err := stack.CAStatements(cfg, issuers, now)
+	if err != nil {
+		return nil, err
+	}
+	served, err := stack.ServedLogs(cfg.TLog)
+	if err != nil {
+		return nil, err
+	}
+	created, err := logTimes(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	logs, err := stack.LogStatements(cfg, served, created, now)
+	return append(list, logs...), err
+}
+
+// someIssuer wants somebody to sign in with: there are clients that take no trust root without one.
+func (b *builder) someIssuer(cfg *config.Config, issuers *oidc.Config) error {
+	for _, i := range issuers.Issuers {
+		if i.Type == oidc.TypeEmail && !i.Meta {
+			return nil
+		}
+	}
+	return &Waiting{For: "an issuer", Todo: fmt.Sprintf(`The certificate authority takes nobody's tokens yet, and the trust root names the issuers that people sign
+in with. Write at least one of type email into
+
+  %s
+
+(its comments show how), and run init again. Others can be added at any time.
+`, string(cfg.CA.Issuers))}
+}
+
+// makeSet makes the first set: with the keys that are here, or by asking for signatures.
+func (b *builder) makeSet(ctx context.Context, repo *stack.TUFRepo) error {
+	if b.plan.Production {
+		return b.askForSet(ctx, repo)
+	}
+	for _, name := range []string{tufRootKey, tufTargetsKey} {
+		if err := b.makeKey(name, keys.NewECDSA); err != nil {
+			return err
+		}
+	}
+	root, err := b.key(tufRootKey)
+	if err != nil {
+		return err
+	}
+	targets, err := b.key(tufTargetsKey)
+	if err != nil {
+		return err
+	}
+	r, err := b.newRequest(repo, tuf.Signers{Keys: []crypto.PublicKey{root.Public()}, Threshold: 1},
+		tuf.Signers{Keys: []crypto.PublicKey{targets.Public()}, Threshold: 1}, tuf.Production())
+	if err != nil {
+		return err
+	}
+	for _, key := range []crypto.Signer{root, targets} {
+		if _, err := r.Sign(key, b.clock.Now()); err != nil {
+			return err
+		}
+	}
+	if _, err := repo.Publish(ctx, r); err != nil {
+		return err
+	}
+	return b.say("published the first trust root")
+}
+
+// newRequest asks for signatures of the first set, with everything that was stated.
+func (b *builder) newRequest(repo *stack.TUFRepo, root, targets tuf.Signers, lifetimes tuf.Lifetimes) (*ceremony.Request, error) {
+	envelopes, err := stack.ReadStatements(b.path(statementsDir))
+	if err != nil {
+		return nil, err
+	}
+	now := b.clock.Now()
+	rec := record.New(repo.Inbox.Instance, repo.Inbox.Operator)
+	for _, raw := range envelopes {
+		s, err := statement.Open(raw)
+		if err != nil {
+			return nil, err
+		}
+		if rec, _, err = rec.Take(s, record.File, now); err != nil {
+			return nil, err
+		}
+	}
+	online := func(key crypto.Signer) tuf.Signers {
+		return tuf.Signers{Keys: []crypto.PublicKey{key.Public()}, Threshold: 1}
+	}
+	return ceremony.New(ceremony.Options{
+		Instance: repo.Inbox.Instance, Record: rec, Statements: envelopes, Lifetimes: lifetimes, Now: now,
+		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: online(repo.Keys.Snapshot), Timestamp: online(repo.Keys.Timestamp)},
+	})
+}
+
+// askForSet writes the request, and publishes it once it is signed.
+func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
+	raw, err := os.ReadFile(b.path(requestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return b.writeRequest(repo)
+	}
+	if err != nil {
+		return err
+	}
+	r, err := ceremony.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", b.path(requestFile), err)
+	}
+	if !r.Complete() {
+		return b.waitForSignatures(r)
+	}
+	if _, err := repo.Publish(ctx, r); err != nil {
+		return err
+	}
+	return b.say("published the first trust root")
+}
+
+// writeRequest makes the request with the signers' keys.
+func (b *builder) writeRequest(repo *stack.TUFRepo) error {
+	if len(b.tuf.RootKeys) == 0 || len(b.tuf.TargetsKeys) == 0 {
+		return b.waitForSigners()
+	}
+	root, err := b.tuf.signers(b.tuf.RootKeys, b.tuf.RootThreshold)
+	if err != nil {
+		return err
+	}
+	targets, err := b.tuf.signers(b.tuf.TargetsKeys, b.tuf.TargetsThreshold)
+	if err != nil {
+		return err
+	}
+	r, err := b.newRequest(repo, root, targets, tuf.Production())
+	if err != nil {
+		return err
+	}
+	if err := b.make(requestFile, open, r.Encode); err != nil {
+		return err
+	}
+	return b.waitForSignatures(r)
+}
+
+// Signers are the public keys of those who sign root and targets, as files.
+type Signers struct {
+	RootKeys, TargetsKeys           []string
+	RootThreshold, TargetsThreshold int
+}
+
+func (Signers) signers(files []string, threshold int) (s tuf.Signers, err error) {
+	for _, file := range files {
+		pub, err := stack.ReadPublicKey(file)
+		if err != nil {
+			return s, err
+		}
+		s.Keys = append(s.Keys, pub)
+	}
+	s.Threshold = threshold
+	return s, nil
+}
+
+func (b *builder) waitForSigners() error {
+	return &Waiting{For: "the public keys of those who sign the trust root", Todo: fmt.Sprintf(`Root and targets of the trust root are signed with keys that are kept elsewhere. Whoever holds one makes
+it there, and gives you the file that ends in .pub:
+
+  sigbox tuf key --out root-1.key
+  sigbox tuf key --out targets-1.key
+
+Then, here, name them all, with how many of them must sign:
+
+  sigbox init --dir %s --tuf-root-key root-1.key.pub --tuf-root-threshold 1 \
+    --tuf-targets-key targets-1.key.pub --tuf-targets-threshold 1
+`, b.relative("."))}
+}
+
+func (b *builder) waitForSignatures(r *ceremony.Request) error {
+	var t strings.Builder
+	fmt.Fprintf(&t, "The trust root is to be signed. What is signed so far of %s:\n\n", b.relative(requestFile))
+	for _, g := range r.Groups() {
+		fmt.Fprintf(&t, "  %-10s %d of the %d that are needed, %d keys may\n", g.What, g.Have(), g.Threshold, len(g.Keys))
+	}
+	fmt.Fprintf(&t, "\nTake the file from one holder of a key to the next. Each is shown what it means, and signs:\n\n")
+	name := filepath.Base(requestFile)
+	fmt.Fprintf(&t, "  sigbox tuf sign %s --key root-1.key\n  sigbox tuf sign %s --key targets-1.key\n", name, name)
+	fmt.Fprintf(&t, "\nThen bring it back to the same place, and:\n\n  sigbox tuf publish %s --config %s\n  sigbox init --dir %s\n", b.relative(requestFile), b.relative(configFile), b.relative("."))
+	return &Waiting{For: "signatures of the trust root", Todo: t.String()}
+}

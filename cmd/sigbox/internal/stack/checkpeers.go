@@ -132,7 +132,7 @@ func readPool(path string) (*x509.CertPool, error) {
 
 // ctKey checks the key that promises of the CT log are verified with.
 func (c *fileCheck) ctKey(ct *config.CTClient) {
-	pub, err := readPublicKey(string(ct.Key))
+	pub, err := ReadPublicKey(string(ct.Key))
 	if err != nil {
 		c.add("ca.ct.key", err)
 		return
@@ -151,8 +151,8 @@ func (c *fileCheck) ctKey(ct *config.CTClient) {
 	}
 }
 
-// readPublicKey reads an ECDSA P-256 key, the one kind that every client verifies.
-func readPublicKey(path string) (crypto.PublicKey, error) {
+// ReadPublicKey reads an ECDSA P-256 key, the one kind that every client verifies.
+func ReadPublicKey(path string) (crypto.PublicKey, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -119,10 +119,10 @@ func (s *Server) openCT(ctx context.Context) (ca.SCTSource, crypto.PublicKey, er
 		if c == nil {
 			return s.ct, s.ctKey, nil
 		}
-		key, err := readPublicKey(string(c.Key)) // CheckFiles has compared them
+		key, err := ReadPublicKey(string(c.Key)) // CheckFiles has compared them
 		return s.ct, key, err
 	}
-	key, err := readPublicKey(string(c.Key))
+	key, err := ReadPublicKey(string(c.Key))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -122,12 +122,17 @@ func WriteStatements(dir string, list [][]byte) error {
 		if err != nil {
 			return err
 		}
-		id := s.KeyID()
-		if err := writeStatement(filepath.Join(dir, fmt.Sprintf("%s-%x.json", s.Role, id[:8])), raw, s); err != nil {
+		if err := writeStatement(filepath.Join(dir, StatementFile(s)), raw, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// StatementFile is the name of the file of a statement.
+func StatementFile(s statement.Statement) string {
+	id := s.KeyID()
+	return fmt.Sprintf("%s-%x.json", s.Role, id[:8])
 }
 
 func writeStatement(path string, raw []byte, s statement.Statement) error {
