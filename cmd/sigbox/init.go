@@ -208,4 +208,3 @@ func keepDatabases(o *setup.Options) (err error) {
 	}
 	return nil
 }
-

@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -19,10 +22,38 @@ import (
 // under the race detector where the tests are.
 func TestMain(m *testing.M) {
 	if os.Getenv("SIGBOX_TEST_RUN") == "1" {
+		if at, err := strconv.Atoi(os.Getenv("SIGBOX_TEST_DIE_AT")); err == nil {
+			dieAt(at)
+		}
 		main()
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// dieAt is main that is killed, as by kill -9, once it has written some lines to standard output.
+func dieAt(line int) {
+	root := rootCommand()
+	root.SetOut(&mortal{out: os.Stdout, left: line})
+	if err := root.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "sigbox: "+err.Error())
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+type mortal struct {
+	out  io.Writer
+	left int
+}
+
+func (m *mortal) Write(p []byte) (int, error) {
+	n, err := m.out.Write(p)
+	if m.left -= bytes.Count(p, []byte("\n")); m.left <= 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	return n, err
 }
 
 // sigbox returns the program with these arguments, in an empty home directory.

@@ -183,6 +183,8 @@ func (c Choices) complete() error {
 		return errors.New("--production has no development issuer: leave out the --issuer flags; the issuers whose tokens are taken are named in ca/issuers.yaml")
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("--tls-cert and --tls-key go together")
+	case GuardIsDatabase(c.Guard) && c.Guard == c.Databases.TLog:
+		return errors.New("--guard names the database of the logs: what is lost there would be lost here too; name another server")
 	case c.TLSCert != "" && c.Proxy:
 		return errors.New("--tls-cert and --behind-proxy are two ways to the same: choose one")
 	}
