@@ -209,10 +209,10 @@ func (s *ceremonySite) newAuthority() {
 		if out := s.sign(who, "second.json"); strings.Count(out, "\n  + CA key") != 1 || strings.Count(out, "\n  = CA key") != 1 || !strings.Contains(out, "root stays at version 1") {
 			t.Errorf("sign: %s", out)
 		}
-		s.pass(who, "", "second.json")
-		if err := os.Rename(filepath.Join(s.dir, "second.json"), filepath.Join(s.dir, who+".json")); err != nil {
+		if err := os.Rename(filepath.Join(s.signers[who], "second.json"), filepath.Join(s.signers[who], who+".json")); err != nil {
 			t.Fatal(err)
 		}
+		s.pass(who, "", who+".json")
 	}
 	s.refused("targets has 1 of 2", "", "tuf", "publish", "bob.json")
 	if out := s.ok("", "tuf", "publish", "bob.json", "carol.json"); !strings.Contains(out, "root version 1, targets version 2") {
