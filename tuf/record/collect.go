@@ -25,3 +25,19 @@ func (r Record) Collect(envelopes [][]byte, now time.Time) (next Record, taken [
 	}
 	return next, taken, nil
 }
+
+// State takes in what a holder of all keys says about one of them, signed or not: where it says
+// something new, it is said now, or as soon after the last word about the key as can be told apart.
+func (r Record) State(s statement.Statement, now time.Time) (Record, error) {
+	s.Made = now.UTC().Truncate(time.Second)
+	if i := r.find(s.Role, s.KeyID()); i >= 0 {
+		if said := r.Keys[i]; said.statement(r.Instance).Same(s) {
+			return r, nil
+		} else if !s.Made.After(said.Stated) {
+			s.Made = said.Stated.Add(time.Second)
+			now = s.Made
+		}
+	}
+	next, _, err := r.Take(s, File, now)
+	return next, err
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tuf"
 )
 
 // Create makes everything that a new instance at url needs, in d and, where database is not "", in
@@ -22,11 +23,11 @@ func Create(ctx context.Context, d *instance.Dir, url, database string, c clock.
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	targets, err := trustTargets(d.Info, url, m)
+	edition, err := trustEdition(tuf.Release{}, d.Info, url, m, c.Now())
 	if err != nil {
 		return err
 	}
-	if err := newRepository(db.file, m, c, log).Create(ctx, targets); err != nil {
+	if err := newRepository(db.file, m, c, log).CreateEdition(ctx, edition); err != nil {
 		return err
 	}
 	guard, err := openGuard(d)

@@ -176,10 +176,6 @@ func (s *Stack) openLogs(ctx context.Context) error {
 }
 
 func (s *Stack) openTrust(ctx context.Context) error {
-	targets, err := trustTargets(s.opts.Dir.Info, s.opts.URL, s.m)
-	if err != nil {
-		return err
-	}
 	s.repo = newRepository(s.db.file, s.m, s.opts.Clock, s.opts.Log)
 	if err := s.repo.Open(ctx); err != nil {
 		return err
@@ -187,7 +183,15 @@ func (s *Stack) openTrust(ctx context.Context) error {
 	if err := s.repo.Refresh(ctx); err != nil {
 		return err
 	}
-	changed, err := s.repo.Publish(ctx, targets)
+	cur, err := s.repo.Current(ctx)
+	if err != nil {
+		return err
+	}
+	edition, err := trustEdition(cur, s.opts.Dir.Info, s.opts.URL, s.m, s.opts.Clock.Now())
+	if err != nil {
+		return err
+	}
+	changed, err := s.repo.PublishEdition(ctx, edition)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,9 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/sqlstore"
-	"github.com/sigbox/sigbox/tuf/trustroot"
+	"github.com/sigbox/sigbox/tuf/statement"
 
 	"log/slog"
 )
@@ -20,21 +21,37 @@ const tufPrefix = "/tuf"
 // signing configuration as it stands.
 const tsaPath = "/api/v1/timestamp"
 
-// trustTargets composes what clients of the instance at url trust.
-func trustTargets(info instance.Info, url string, m *material) ([]tuf.Target, error) {
-	valid := trustroot.Window{Start: info.Created.Add(-time.Hour)} // for clients whose clocks are behind
-	log := func(role string) []trustroot.Log {
-		return []trustroot.Log{{URL: url, Key: m.keys[role].Public(), Valid: valid}}
+// trustEdition composes what clients of the instance at url trust, in a record that follows that of the
+// current set. The keys state what they are as those of separate services do, so that the record is
+// backed and the instance can be moved to ceremonies.
+func trustEdition(cur tuf.Release, info instance.Info, url string, m *material, now time.Time) (tuf.Edition, error) {
+	rec := record.New(info.ID, info.Host)
+	if cur.Record != nil {
+		var err error
+		if rec, err = record.Parse(cur.Record); err != nil {
+			return tuf.Edition{}, err
+		}
 	}
-	return trustroot.Compose(trustroot.Material{
-		Operator: info.Host,
-		CAs:      []trustroot.Authority{{URL: url, Chain: m.caChain, Valid: valid}},
-		TSAs:     []trustroot.Authority{{URL: url + tsaPath, Chain: m.tsaChain, Valid: valid}},
-		RekorV1:  log(roleRekorV1),
-		RekorV2:  log(roleRekorV2),
-		CTLogs:   log(roleCT),
-		Issuers:  []trustroot.Issuer{{URL: url, Valid: valid}},
-	})
+	logs, err := logConfigs(info, m)
+	if err != nil {
+		return tuf.Edition{}, err
+	}
+	for _, s := range []statement.Statement{
+		{Role: statement.CA, URL: url, Chain: m.caChain, Issuers: []string{url}},
+		{Role: statement.TSA, URL: url + tsaPath, Chain: m.tsaChain},
+		{Role: statement.RekorV1, URL: url, Key: m.keys[roleRekorV1].Public(), Origin: logs[logRekorV1].Signer.Verifier().Origin()},
+		{Role: statement.RekorV2, URL: url, Key: m.keys[roleRekorV2].Public(), Origin: logs[logRekorV2].Signer.Verifier().Origin()},
+		{Role: statement.CT, URL: url, Key: m.keys[roleCT].Public(), Origin: logs[logCT].Signer.Verifier().Origin()},
+	} {
+		s.Instance, s.ValidFrom = info.ID, info.Created.Add(-time.Hour).UTC().Truncate(time.Second) // for clients whose clocks are behind
+		if len(s.Chain) > 0 && s.ValidFrom.Before(s.Chain[0].NotBefore) {
+			s.ValidFrom = s.Chain[0].NotBefore
+		}
+		if rec, err = rec.State(s, now); err != nil {
+			return tuf.Edition{}, err
+		}
+	}
+	return rec.Edition()
 }
 
 func newRepository(db *sqlite.DB, m *material, c clock.Clock, log *slog.Logger) *tuf.Repository {

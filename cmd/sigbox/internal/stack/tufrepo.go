@@ -5,12 +5,10 @@ import (
 	"crypto"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/pg"
-	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/mirrordir"
 	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
@@ -44,11 +42,7 @@ func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.L
 		file config.KeyFile
 		to   *crypto.Signer
 	}{{"tuf.snapshot_key", cfg.TUF.Snapshot, &t.Keys.Snapshot}, {"tuf.timestamp_key", cfg.TUF.Timestamp, &t.Keys.Timestamp}} {
-		path, err := k.file.Path()
-		if err == nil {
-			*k.to, err = keys.Load(path)
-		}
-		if err != nil {
+		if *k.to, err = loadKey(k.file); err != nil {
 			return nil, fmt.Errorf("%s: %w", k.key, err)
 		}
 	}
@@ -66,18 +60,7 @@ func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.L
 }
 
 func openTUFDatabase(ctx context.Context, d *config.Database, log *slog.Logger) (*pg.DB, error) {
-	url, err := d.ConnString()
-	if err != nil {
-		return nil, err
-	}
-	if host := inTheClear(url); host != "" {
-		log.WarnContext(ctx, "the connection to the database may be unencrypted, and so may be the password: add sslmode=verify-full", "schema", "tuf", "host", host)
-	}
-	db, err := pg.Open(ctx, pg.Config{
-		URL: url, Schema: "tuf", Writers: int32(d.Writers), Readers: int32(d.Readers),
-		LockTimeout: time.Duration(d.LockTimeout), StatementTimeout: time.Duration(d.StatementTimeout),
-		IdleTimeout: time.Duration(d.IdleTimeout), CommitTimeout: time.Duration(d.CommitTimeout), Logger: log,
-	})
+	db, err := openDatabase(ctx, d, "tuf", log)
 	if err != nil {
 		return nil, err
 	}
