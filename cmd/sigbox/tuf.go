@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +94,7 @@ func withTUF(ctx context.Context, file string, do func(*stack.TUFRepo) error) er
 	if err != nil {
 		return err
 	}
-	t, err := stack.OpenTUF(ctx, cfg, clock.System{}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	t, err := stack.OpenTUF(ctx, cfg, clock.System{}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		return err
 	}
@@ -140,10 +141,8 @@ func printSigned(out io.Writer, file string, r *ceremony.Request) {
 		fmt.Fprintf(out, "%s: %d of %d signatures\n", g.What, g.Have(), g.Threshold)
 		for _, id := range g.Keys {
 			mark := "  waits   "
-			for _, a := range r.Approvals {
-				if a.KeyID == id {
-					mark = "  signed  "
-				}
+			if slices.Contains(g.Signed, id) {
+				mark = "  signed  "
 			}
 			fmt.Fprintf(out, "%s%s\n", mark, id)
 		}

@@ -127,7 +127,7 @@ func TestCopies(t *testing.T) {
 func TestWords(t *testing.T) {
 	s := newSite(t)
 	s.publish(s.sign(s.first(), s.root[0], s.root[1], s.targets[0], s.targets[1]))
-	s.instance.NewCA(t, now)
+	s.instance.NewCA(t, now.Add(30*time.Minute))
 	cur, rec := s.current()
 	s.instance.Keys[statement.RekorV2] = tuftest.Key(t)
 	v2 := s.instance.Says(statement.RekorV2, now)
@@ -151,7 +151,7 @@ func TestWords(t *testing.T) {
 		"root stays at version 1", "targets version 2, expire 2027-03-01T12:00:00Z",
 		"  + CA key ", "  = CA key ", "  = TSA key ", hexOf("  = CT log key ", id),
 		hexOf("  ~ transparency log key ", oldV2), "until 2026-03-01T13:00:00Z", hexOf("  + transparency log key ", v2.KeyID()), "rekor-v2, origin two.example",
-		"  + log https://two.example", "  - log https://log.example", "  ~ trusted_root.json ", "  = ctfe.pub ",
+		"  = CA https://log.example, from 2026-03-01T11:00:00Z", "  + CA https://log.example, from 2026-03-01T11:30:00Z", "  + log https://two.example", "  - log https://log.example", "  ~ trusted_root.json ", "  = ctfe.pub ",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("%q is missing", want)

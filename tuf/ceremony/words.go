@@ -41,23 +41,38 @@ func (r *Request) Words() (string, error) {
 // line is one thing of a list, known by name, with what may change about it.
 type line struct{ name, detail string }
 
-// compare writes the lines of next, marked by those of prev, then those that are gone.
+// compare writes the lines of next, marked by those of prev, then those that are gone. Names may be
+// there more than once: two authorities at one address.
 func compare(b *strings.Builder, prev, next []line) {
-	for _, n := range next {
-		i := slices.IndexFunc(prev, func(p line) bool { return p.name == n.name })
+	rest := slices.Clone(prev)
+	take := func(is func(line) bool) (l line, ok bool) {
+		i := slices.IndexFunc(rest, is)
+		if i < 0 {
+			return line{}, false
+		}
+		l, rest = rest[i], slices.Delete(rest, i, i+1)
+		return l, true
+	}
+	kept := make([]bool, len(next)) // those that are the same are no candidates for a change
+	for i, n := range next {
+		_, kept[i] = take(func(p line) bool { return p == n })
+	}
+	for i, n := range next {
+		old, changed := line{}, false
+		if !kept[i] {
+			old, changed = take(func(p line) bool { return p.name == n.name })
+		}
 		switch {
-		case i < 0:
-			fmt.Fprintf(b, "  + %s%s\n", n.name, n.detail)
-		case prev[i].detail != n.detail:
-			fmt.Fprintf(b, "  ~ %s%s\n      was%s\n", n.name, n.detail, prev[i].detail)
-		default:
+		case kept[i]:
 			fmt.Fprintf(b, "  = %s%s\n", n.name, n.detail)
+		case changed:
+			fmt.Fprintf(b, "  ~ %s%s\n      was%s\n", n.name, n.detail, old.detail)
+		default:
+			fmt.Fprintf(b, "  + %s%s\n", n.name, n.detail)
 		}
 	}
-	for _, p := range prev {
-		if !slices.ContainsFunc(next, func(n line) bool { return n.name == p.name }) {
-			fmt.Fprintf(b, "  - %s%s\n", p.name, p.detail)
-		}
+	for _, p := range rest {
+		fmt.Fprintf(b, "  - %s%s\n", p.name, p.detail)
 	}
 }
 
