@@ -41,7 +41,7 @@ type Config struct {
 	MaxBatch      int           // entries in one commit; default 1,024
 	MaxBatchBytes int           // bytes in one commit, beyond the first entry; default 8 MiB
 	MaxPending    int           // entries that wait for their commit; default 8,192, then ErrBusy
-	MaxResults    int           // indexes that one Search returns; default 10,000
+	MaxResults    int           // indexes that one Search returns at most; default 10,000
 	CacheTiles    int           // full tiles kept in memory, 16 KiB each; default 512
 	Poll          time.Duration // how often to look for heads that other processes wrote; default: never
 

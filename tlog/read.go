@@ -177,23 +177,49 @@ func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
 	return at.Index, nil
 }
 
-// Search implements [Log]. Where more than Config.MaxResults entries match, it returns the first
-// of them, and as size the index after the last that it returns.
-func (e *Engine) Search(ctx context.Context, keys [][]byte, and bool) ([]int64, int64, error) {
+// Search implements [Log].
+func (e *Engine) Search(ctx context.Context, keys [][]byte, and bool, limit int) (Hits, error) {
 	v, err := e.shown()
 	if err != nil {
-		return nil, 0, err
+		return Hits{}, err
 	}
-	size := v.edge.size
-	if len(keys) == 0 {
-		return nil, size, nil
+	hits := Hits{Size: v.edge.size}
+	if limit = min(limit, e.cfg.MaxResults); len(keys) == 0 || limit <= 0 {
+		return hits, nil
 	}
-	indexes, err := e.store.Search(ctx, keys, and, size, e.cfg.MaxResults)
+	if hits.Indexes, err = e.store.Search(ctx, keys, and, hits.Size, limit); err != nil {
+		return Hits{}, fmt.Errorf("search: %w", err)
+	}
+	if len(hits.Indexes) == limit {
+		hits.From = hits.Indexes[0]
+	}
+	return hits, nil
+}
+
+// LeafHashes implements [Log].
+func (e *Engine) LeafHashes(ctx context.Context, indexes []int64) ([][32]byte, error) {
+	v, err := e.shown()
+	if err != nil || len(indexes) == 0 {
+		return nil, err
+	}
+	if first, last := indexes[0], indexes[len(indexes)-1]; first < 0 || last >= v.edge.size {
+		return nil, fmt.Errorf("leaves %d to %d of %d: %w", first, last, v.edge.size, ErrNotFound)
+	}
+	leaves, err := e.store.LeavesAt(ctx, indexes)
 	if err != nil {
-		return nil, 0, fmt.Errorf("search: %w", err)
+		return nil, fmt.Errorf("read %d leaves: %w", len(indexes), err)
 	}
-	if len(indexes) == e.cfg.MaxResults {
-		size = indexes[len(indexes)-1] + 1
+	hashes := make([][32]byte, len(indexes))
+	for i, index := range indexes {
+		if i >= len(leaves) || leaves[i].Index != index {
+			return nil, fmt.Errorf("%w: leaf %d of %d is missing", ErrCorrupt, index, v.edge.size)
+		}
+		if hashes[i], err = leafHash(e.cfg.LeafInput, leaves[i]); err != nil {
+			return nil, err
+		}
+		if hashes[i] != leaves[i].Hash {
+			return nil, fmt.Errorf("%w: leaf %d hashes to %x, its row says %x", ErrCorrupt, index, hashes[i], leaves[i].Hash)
+		}
 	}
-	return indexes, size, nil
+	return hashes, nil
 }

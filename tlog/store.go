@@ -138,9 +138,12 @@ type Store interface {
 	Freeze(ctx context.Context, f func(Head) (Ending, error)) error
 	// Head returns the head row.
 	Head(ctx context.Context) (Head, error)
-	// Search returns the first limit indexes below size whose entries carry any (and=false) or
+	// Search returns the last limit indexes below size whose entries carry any (and=false) or
 	// all (and=true) of the keys, ascending, each once.
 	Search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) ([]int64, error)
+	// LeavesAt returns the leaves with the given indexes, which ascend, as far as they exist, in order
+	// and without attestations.
+	LeavesAt(ctx context.Context, indexes []int64) ([]Leaf, error)
 	// Keys calls each with every search key that Search finds for an index with
 	// from <= index < to, in any order. Key.Key is only good until each returns. It is for Fsck
 	// and Recover.

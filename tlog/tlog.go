@@ -67,6 +67,13 @@ type State struct {
 	Reason string // the whole story of them
 }
 
+// Hits is what a search has found: all entries with From <= index < Size that it asked for.
+type Hits struct {
+	Indexes []int64 // ascending
+	From    int64   // 0 unless there were more entries than were asked for
+	Size    int64   // of the tree that was searched
+}
+
 // Log is an append-only Merkle log (RFC 6962 hashing) as faces see it. All methods are safe
 // for concurrent use. Nothing beyond the size of the published checkpoint is ever returned.
 type Log interface {
@@ -101,9 +108,12 @@ type Log interface {
 	Leaves(ctx context.Context, from, to int64) ([]Leaf, error)
 	// Find returns the index of the entry with that identity, or ErrNotFound.
 	Find(ctx context.Context, identity [32]byte) (index int64, err error)
-	// Search returns the indexes of entries that carry any (and=false) or all (and=true) of
-	// the keys, ascending, and the tree size up to which the answer is complete.
-	Search(ctx context.Context, keys [][]byte, and bool) (indexes []int64, size int64, err error)
+	// LeafHashes returns the leaf hashes of the entries at indexes that ascend, each computed anew from
+	// the stored bytes. That the tree has them at these indexes is for a proof to say.
+	LeafHashes(ctx context.Context, indexes []int64) ([][32]byte, error)
+	// Search looks for entries that carry any (and=false) or all (and=true) of the keys, and returns
+	// the newest, at most limit of them, and never more than Config.MaxResults.
+	Search(ctx context.Context, keys [][]byte, and bool, limit int) (Hits, error)
 	// Tile returns the concatenated hashes of tile n at level, width hashes of it (1..256).
 	// ErrNotFound where the published tree has no such tile (C2SP tlog-tiles).
 	Tile(ctx context.Context, level int, n int64, width int) ([]byte, error)

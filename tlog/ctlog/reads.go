@@ -97,18 +97,19 @@ func (s *Server) getProofByHash(_ http.ResponseWriter, r *http.Request) (any, er
 	if size > head {
 		return nil, httpx.Errorf(http.StatusNotFound, "log returned tree size: %d but we expected: %d", head, size)
 	}
-	found, _, err := s.log.Search(r.Context(), [][]byte{hash}, false)
+	hits, err := s.log.Search(r.Context(), [][]byte{hash}, false, 1) // no two entries have one leaf hash
 	if err != nil {
 		return nil, fmt.Errorf("search for a leaf hash: %w", err)
 	}
-	if len(found) == 0 || found[0] >= size {
+	if len(hits.Indexes) == 0 || hits.Indexes[0] >= size {
 		return nil, httpx.Errorf(http.StatusNotFound, "no entry with this leaf hash in a tree of size %d", size)
 	}
-	path, err := s.log.Inclusion(r.Context(), found[0], size)
+	index := hits.Indexes[0]
+	path, err := s.log.Inclusion(r.Context(), index, size)
 	if err != nil {
-		return nil, fmt.Errorf("inclusion of %d in %d: %w", found[0], size, err)
+		return nil, fmt.Errorf("inclusion of %d in %d: %w", index, size, err)
 	}
-	return ct.GetProofByHashResponse{LeafIndex: found[0], AuditPath: notNil(path)}, nil
+	return ct.GetProofByHashResponse{LeafIndex: index, AuditPath: notNil(path)}, nil
 }
 
 func hashParam(r *http.Request) ([]byte, error) {

@@ -407,27 +407,45 @@ func testSearch(t *testing.T, newLog func(testing.TB, ...func(*tlog.Config)) tlo
 		mustAppend(t, log, brokenEntry{Entry: Numbered(i), keys: keys})
 	}
 	for _, c := range []struct {
-		keys [][]byte
-		and  bool
-		want []int64
-		size int64
+		keys  [][]byte
+		and   bool
+		limit int
+		want  []int64
+		from  int64
 	}{
-		{k("a"), false, []int64{0, 1, 4}, 5},
-		{k("a", "c"), false, []int64{0, 1, 4}, 5},
-		{k("b", "b"), true, []int64{1, 2, 4}, 5},
-		{k("a", "b"), true, []int64{1, 4}, 11},
-		{k("a", "b", "c"), true, []int64{4}, 11},
-		{k("a", "nothing"), true, nil, 11},
-		{k("nothing"), false, nil, 11},
-		{k("\x00\xff"), false, []int64{5}, 11},
-		{k(""), true, []int64{10}, 11},
-		{nil, false, nil, 11},
-		{nil, true, nil, 11},
-		{k("x"), false, []int64{6, 7, 8}, 9}, // cut at MaxResults: complete up to 9
+		{k("a"), false, 9, []int64{0, 1, 4}, 0}, // as many as MaxResults: there may be more
+		{k("a", "c"), false, 9, []int64{0, 1, 4}, 0},
+		{k("b", "b"), true, 9, []int64{1, 2, 4}, 1},
+		{k("a", "b"), true, 9, []int64{1, 4}, 0},
+		{k("a", "b", "c"), true, 9, []int64{4}, 0},
+		{k("a", "nothing"), true, 9, nil, 0},
+		{k("nothing"), false, 9, nil, 0},
+		{k("\x00\xff"), false, 9, []int64{5}, 0},
+		{k(""), true, 9, []int64{10}, 0},
+		{nil, false, 9, nil, 0},
+		{nil, true, 9, nil, 0},
+		{k("x"), false, 9, []int64{7, 8, 9}, 7}, // cut at MaxResults: the newest
+		{k("x"), false, 2, []int64{8, 9}, 8},
+		{k("a", "b"), true, 1, []int64{4}, 4},
+		{k("x"), false, 0, nil, 0},
 	} {
-		got, size, err := log.Search(t.Context(), c.keys, c.and)
-		if err != nil || !slices.Equal(got, c.want) || size != c.size {
-			t.Errorf("search %q, and=%v: %v up to %d, %v; want %v up to %d", c.keys, c.and, got, size, err, c.want, c.size)
+		got, err := log.Search(t.Context(), c.keys, c.and, c.limit)
+		if err != nil || !slices.Equal(got.Indexes, c.want) || got.From != c.from || got.Size != 11 {
+			t.Errorf("search %q, and=%v, limit %d: %+v, %v; want %v, complete from %d", c.keys, c.and, c.limit, got, err, c.want, c.from)
+		}
+		hashes, err := log.LeafHashes(t.Context(), got.Indexes)
+		if err != nil || len(hashes) != len(got.Indexes) {
+			t.Errorf("%d hashes of %v, %v", len(hashes), got.Indexes, err)
+		}
+		for i, index := range got.Indexes {
+			if l, err := log.Leaf(t.Context(), index); err != nil || l.Hash != hashes[i] {
+				t.Errorf("hash of leaf %d: %x, want %x, %v", index, hashes[i], l.Hash, err)
+			}
+		}
+	}
+	for _, beyond := range [][]int64{{-1}, {0, 11}} {
+		if _, err := log.LeafHashes(t.Context(), beyond); !errors.Is(err, tlog.ErrNotFound) {
+			t.Errorf("hashes of %v: %v", beyond, err)
 		}
 	}
 }

@@ -260,7 +260,20 @@ func (s *Store) Search(_ context.Context, keys [][]byte, and bool, size int64, l
 		}
 		maps.DeleteFunc(hits, func(i int64, n int) bool { return i >= size || and && n < len(distinct) })
 		found := slices.Sorted(maps.Keys(hits))
-		return found[:min(limit, len(found))], nil
+		return found[max(0, len(found)-limit):], nil
+	})
+}
+
+// LeavesAt implements [tlog.Store].
+func (s *Store) LeavesAt(_ context.Context, indexes []int64) ([]tlog.Leaf, error) {
+	return view(s, func(d *data) (list []tlog.Leaf, err error) {
+		for _, i := range indexes {
+			for _, l := range d.rows(i, i+1) {
+				l.Data, l.Attestation = bytes.Clone(l.Data), nil
+				list = append(list, l)
+			}
+		}
+		return list, nil
 	})
 }
 

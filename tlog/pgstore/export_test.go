@@ -5,11 +5,12 @@ import "context"
 // The statements, for tests of their plans.
 const (
 	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
-	SearchAnySQL, SearchAllSQL, KeysSQL                      = searchAnySQL, searchAllSQL, keysSQL
+	SearchAnySQL, SearchAllSQL, SearchTheseSQL, KeysSQL      = searchAnySQL, searchAllSQL, searchTheseSQL, keysSQL
+	LeavesAtSQL                                              = leavesAtSQL
 )
 
-// Slot is where a search key is found.
-var Slot = slot
+// KeyHash is the part of a slot that comes from the key.
+var KeyHash = keyHash
 
 // Learn makes the filters of a log that are missing, and returns how many there are.
 func Learn(ctx context.Context, s *Store) (int, error) {

@@ -15,38 +15,83 @@ import (
 )
 
 // hashBits says how much of a key's hash tells the keys of a region apart. See the table tlog_key.
-const hashBits = 40
+const (
+	hashBits = 24
+	slotBits = hashBits + regionBits // of a slot, below the number of the region
+)
 
 // keyHash is the part of a slot that comes from the key.
 func keyHash(key []byte) int64 {
 	h := sha256.Sum256(key)
-	return int64(binary.BigEndian.Uint64(h[:]) >> (64 - hashBits))
+	return int64(binary.BigEndian.Uint64(h[:])>>(64-hashBits)) << regionBits
 }
 
-func slot(k tlog.Key) int64 { return k.Index>>regionBits<<hashBits + keyHash(k.Key) }
+func slot(k tlog.Key) int64 {
+	return k.Index>>regionBits<<slotBits + keyHash(k.Key) + k.Index&(regionSize-1)
+}
 
-// search looks through the index of search keys, region by region, until it has enough. Each query
-// covers twice as many regions as the one before: a common key is found in the first ones, and for
-// a rare one the whole index takes few queries.
+// regionsAtOnce is how many regions one query looks into at most: enough for few queries, and so few
+// that a query for two common keys that no entry has both takes no longer than a statement may.
+const regionsAtOnce = 32
+
+// search looks through the index of search keys, region by region, from the newest back, until it has
+// enough.
 func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) (found []int64, err error) {
-	query := searchAnySQL
-	if and {
-		query = searchAllSQL
+	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), bytes.Compare), bytes.Equal)
+	if and && len(keys) > 1 {
+		found, err = r.searchAll(ctx, keys, size, limit)
+	} else {
+		found, err = r.backwards(ctx, searchAnySQL, keys, size, limit)
 	}
-	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), bytes.Compare), bytes.Equal) // the query counts them
+	slices.Reverse(found)
+	return found, err
+}
+
+// backwards runs a query of regions, each time for more of them, and returns what it finds, the newest
+// first.
+func (r reader) backwards(ctx context.Context, query string, keys [][]byte, size int64, limit int, more ...any) (found []int64, err error) {
+	hashes := keyHashes(keys)
+	for last, n := (size-1)>>regionBits, int64(1); last >= 0 && len(found) < limit; n = min(4*n, regionsAtOnce) {
+		first := max(0, last-n+1)
+		some, err := collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, first, last, size, limit - len(found)}, more...)...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+		last = first - 1
+	}
+	return found, nil
+}
+
+func keyHashes(keys [][]byte) []int64 {
 	hashes := make([]int64, len(keys))
 	for i, k := range keys {
 		hashes[i] = keyHash(k)
 	}
-	last := (size - 1) >> regionBits
-	for from, n := int64(0), int64(1); from <= last && len(found) < limit; from, n = from+n, 2*n {
-		more, err := collect(ctx, r, pgx.RowTo[int64], query, r.log, keys, hashes, from, min(from+n-1, last), size, limit-len(found))
-		if err != nil {
+	return hashes
+}
+
+// searchAll goes by the rarest of the keys, and looks each of its entries up by the others. It returns
+// the newest first.
+func (r reader) searchAll(ctx context.Context, keys [][]byte, size int64, limit int) ([]int64, error) {
+	const enough = 100 // entries tell that a key is not rare
+	var rarest []int64
+	at := 0
+	for i := range keys {
+		some, err := r.backwards(ctx, searchAnySQL, keys[i:i+1], size, enough)
+		if err != nil || len(some) == 0 {
 			return nil, err
 		}
-		found = append(found, more...)
+		if i == 0 || len(some) < len(rarest) || len(some) == len(rarest) && some[len(some)-1] < rarest[len(rarest)-1] {
+			rarest, at = some, i
+		}
 	}
-	return found, nil
+	others := slices.Delete(slices.Clone(keys), at, at+1)
+	if len(rarest) == enough {
+		return r.backwards(ctx, searchAllSQL, others, size, limit, keys[at], keyHash(keys[at]))
+	}
+	found, err := collect(ctx, r, pgx.RowTo[int64], searchTheseSQL, r.log, others, keyHashes(others), rarest)
+	return found[:min(limit, len(found))], err
 }
 
 // keys reads whole regions through their index. A row under a slot that is not its own is one that
@@ -55,7 +100,7 @@ func (r reader) keys(ctx context.Context, from, to int64, each func(tlog.Key) er
 	if from >= to {
 		return nil
 	}
-	first, end := from>>regionBits<<hashBits, ((to-1)>>regionBits+1)<<hashBits
+	first, end := from>>regionBits<<slotBits, ((to-1)>>regionBits+1)<<slotBits
 	rows, err := r.q.Query(ctx, keysSQL, r.log, first, end, from, to)
 	if err != nil {
 		return err

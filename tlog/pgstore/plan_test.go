@@ -29,17 +29,18 @@ func TestPlans(t *testing.T) {
 	exec(t, admin, "VACUUM ANALYZE") // PostgreSQL knows for certain now that there is nothing to plan for
 	const n = 1_000_000
 	identities, keys, hashes := make([][]byte, 500), make([][]byte, 500), make([]int64, 500)
-	regions := make([]int32, 500)
+	regions, indexes := make([]int32, 500), make([]int64, 500)
 	for i := range identities {
 		identities[i] = fmt.Appendf(nil, "%08d%024d", i*n/500, 0)
+		indexes[i] = int64(i * n / 500)
 		regions[i] = int32(i * n / 500 >> 16)
 		keys[i] = fmt.Appendf(nil, "key %d", i*n/500/2)
-		hashes[i] = pgstore.Slot(tlog.Key{Key: keys[i]})
+		hashes[i] = pgstore.KeyHash(keys[i])
 	}
 	for _, rows := range []int{0, n} {
 		exec(t, admin, `INSERT INTO tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) `+
 			`SELECT id, i, i, rpad(lpad(i::text, 8, '0'), 32, '0')::bytea, lpad('', 32, '0')::bytea, '' FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
-		exec(t, admin, `INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT id, i, ((i >> 16)::bigint << 40) + ('x' || left(encode(sha256(key), 'hex'), 10))::bit(40)::bigint, key `+
+		exec(t, admin, `INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT id, i, ((i >> 16)::bigint << 40) + (('x' || left(encode(sha256(key), 'hex'), 6))::bit(24)::bigint << 16) + (i & 65535), key `+
 			`FROM tlog.tlog, generate_series(0, $1 - 1) i, LATERAL (SELECT ('key ' || i / 2)::bytea) k (key)`, rows)
 		exec(t, admin, `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) `+
 			`SELECT id, 0, i, repeat('0', 8192)::bytea, lpad('', 32, '0')::bytea FROM tlog.tlog, generate_series(0, $1 / 256 - 1) i`, rows)
@@ -54,7 +55,9 @@ func TestPlans(t *testing.T) {
 			{"leaf hashes", pgstore.LeafHashesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"tile roots", pgstore.TileRootsSQL, []any{0, 2048, 2048 + 256}, 256},
 			{"search any", pgstore.SearchAnySQL, []any{keys[:10], hashes[:10], 0, n >> 16, n, 10000}, 20},
-			{"search all", pgstore.SearchAllSQL, []any{keys[:1], hashes[:1], 0, n >> 16, n, 10000}, 2},
+			{"search all", pgstore.SearchAllSQL, []any{keys[:1], hashes[:1], 0, n >> 16, n, 10000, keys[0], hashes[0]}, 2},
+			{"search these", pgstore.SearchTheseSQL, []any{keys[:1], hashes[:1], indexes}, 1},
+			{"leaves at", pgstore.LeavesAtSQL, []any{indexes}, 500},
 			{"keys", pgstore.KeysSQL, []any{1 << 40, 2 << 40, 0, n}, 1 << 16},
 		} {
 			pages, returned := pagesRead(t, db, s.sql, s.arguments)

@@ -27,13 +27,22 @@ const (
 		`AND substr(identity, 1, 23) = substr(wanted.identity, 1, 23) AND identity = wanted.identity LIMIT 1) hit`
 	identitiesSQL = `SELECT identity FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 	filterSQL     = `SELECT bits, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
-	searchAnySQL  = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
-		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY idx LIMIT $7) hit ` +
-		`ORDER BY hit.idx LIMIT $7`
-	// Each key's entries are read once and counted, since two common keys have many.
-	searchAllSQL = `SELECT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
-		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot = (region << 40) + wanted.hash AND log_id = $1 AND key = wanted.key AND idx < $6 OFFSET 0) hit ` +
-		`GROUP BY hit.idx HAVING count(*) = cardinality($2::bytea[]) ORDER BY hit.idx LIMIT $7`
+	// The rows of a key in a region are a range of the index, from the newest back: see the table
+	// tlog_key. A look for a common key ends where there is enough.
+	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot >= (region << 40) + wanted.hash AND slot <= (region << 40) + wanted.hash + 65535 ` +
+		`AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY slot DESC LIMIT $7) hit ` +
+		`ORDER BY hit.idx DESC LIMIT $7`
+	// An entry that has one of the keys is looked up by each of the others.
+	searchAllSQL = `SELECT hit.idx FROM generate_series($4::bigint, $5::bigint) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot >= (region << 40) + $9::bigint AND slot <= (region << 40) + $9::bigint + 65535 ` +
+		`AND log_id = $1 AND key = $8 AND idx < $6 AND ` + hasAll + ` ORDER BY slot DESC LIMIT $7) hit ORDER BY hit.idx DESC LIMIT $7`
+	searchTheseSQL = `SELECT tlog_key.idx FROM unnest($4::bigint[]) AS tlog_key (idx) WHERE ` + hasAll + ` ORDER BY tlog_key.idx DESC`
+	hasAll         = `(SELECT count(*) FROM unnest($2::bytea[], $3::bigint[]) AS other (key, hash), ` +
+		`LATERAL (SELECT FROM tlog.tlog_key k WHERE k.slot = (tlog_key.idx >> 16 << 40) + other.hash + (tlog_key.idx & 65535) ` +
+		`AND k.log_id = $1 AND k.key = other.key AND k.idx = tlog_key.idx LIMIT 1) hit) = cardinality($2::bytea[])`
+	leavesAtSQL = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data FROM unnest($2::bigint[]) AS wanted (idx), ` +
+		`LATERAL (SELECT idx, time_ms, identity, leaf_hash, data FROM tlog.tlog_leaf WHERE log_id = $1 AND idx = wanted.idx LIMIT 1) l ORDER BY l.idx`
 	keysSQL    = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
 	attestsSQL = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 

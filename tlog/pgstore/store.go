@@ -188,6 +188,15 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return r.search(ctx, keys, and, size, limit)
 }
 
+// LeavesAt implements [tlog.Store].
+func (s *Store) LeavesAt(ctx context.Context, indexes []int64) ([]tlog.Leaf, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, r, scanLeaf, leavesAtSQL, r.log, indexes)
+}
+
 // Attestations implements [tlog.Store].
 func (s *Store) Attestations(ctx context.Context, from, to int64) (map[int64][]byte, error) {
 	r, err := s.reader(ctx)

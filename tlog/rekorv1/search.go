@@ -70,20 +70,17 @@ func (sh *shard) search(ctx context.Context, keys [][]byte, and bool, limit int)
 	if limit <= 0 {
 		return nil, nil
 	}
-	indexes, _, err := sh.log.Search(ctx, keys, and)
+	hits, err := sh.log.Search(ctx, keys, and, limit)
 	if err != nil {
 		return nil, err
 	}
-	if extra := len(indexes) - limit; extra > 0 {
-		indexes = indexes[extra:]
+	hashes, err := sh.log.LeafHashes(ctx, hits.Indexes)
+	if err != nil {
+		return nil, err
 	}
-	ids := make([]string, 0, len(indexes))
-	for _, i := range indexes {
-		leaf, err := sh.log.Leaf(ctx, i)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, sh.entryID(leaf.Hash))
+	ids := make([]string, 0, len(hashes))
+	for _, h := range hashes {
+		ids = append(ids, sh.entryID(h))
 	}
 	return ids, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/tile"
@@ -94,7 +95,9 @@ func search(ctx context.Context, stmt *sql.Stmt, log int64, keys [][]byte, size 
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, stmt, func(s scanner) (i int64, err error) { return i, s.Scan(&i) }, log, string(arg), size, limit)
+	found, err := collect(ctx, stmt, func(s scanner) (i int64, err error) { return i, s.Scan(&i) }, log, string(arg), size, limit)
+	slices.Reverse(found)
+	return found, err
 }
 
 type scanner interface{ Scan(dest ...any) error }

@@ -13,14 +13,15 @@ const (
 	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.lost, l.frozen_why FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
 	leafSQL       = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog_leaf l LEFT JOIN attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = ? AND l.idx = ?`
 	leavesSQL     = `SELECT idx, time_ms, identity, leaf_hash, data, NULL FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
+	leavesAtSQL   = `SELECT idx, time_ms, identity, leaf_hash, data, NULL FROM tlog_leaf WHERE log_id = ? AND idx IN (SELECT value FROM json_each(?)) ORDER BY idx`
 	leafHashesSQL = `SELECT leaf_hash FROM tlog_leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx`
 	tileSQL       = `SELECT hashes, root FROM tlog_tile WHERE log_id = ? AND level = ? AND n = ?`
 	tileRootsSQL  = `SELECT root FROM tlog_tile WHERE log_id = ? AND level = ? AND n >= ? AND n < ? ORDER BY n`
 	// Identities and keys arrive as a JSON array of hex strings: one statement for any number.
 	findSQL      = `SELECT identity, idx, time_ms FROM tlog_leaf WHERE log_id = ? AND identity IN (SELECT unhex(value) FROM json_each(?))`
-	searchAnySQL = `SELECT DISTINCT idx FROM tlog_key WHERE log_id = ? AND key IN (SELECT unhex(value) FROM json_each(?)) AND idx < ? ORDER BY idx LIMIT ?`
+	searchAnySQL = `SELECT DISTINCT idx FROM tlog_key WHERE log_id = ? AND key IN (SELECT unhex(value) FROM json_each(?)) AND idx < ? ORDER BY idx DESC LIMIT ?`
 	searchAllSQL = `SELECT idx FROM tlog_key WHERE log_id = ?1 AND key IN (SELECT unhex(value) FROM json_each(?2)) AND idx < ?3 ` +
-		`GROUP BY idx HAVING count(*) = (SELECT count(DISTINCT value) FROM json_each(?2)) ORDER BY idx LIMIT ?4`
+		`GROUP BY idx HAVING count(*) = (SELECT count(DISTINCT value) FROM json_each(?2)) ORDER BY idx DESC LIMIT ?4`
 	// The keys of an entry are found by its index, and each of them then as a search finds it.
 	keysSQL = `SELECT k.key, k.idx FROM tlog_key i INDEXED BY tlog_key_idx CROSS JOIN tlog_key k ON k.log_id = i.log_id AND k.key = i.key AND k.idx = i.idx ` +
 		`WHERE i.log_id = ? AND i.idx >= ? AND i.idx < ?`
@@ -47,7 +48,7 @@ type statements struct {
 	read  queries // on the reading connections
 	write queries // on the writing connection
 
-	searchAny, searchAll, keys, attests                      *sql.Stmt // reading
+	searchAny, searchAll, leavesAt, keys, attests            *sql.Stmt // reading
 	insertLeaf, insertTile, insertKey, insertAttest, setHead *sql.Stmt // writing
 }
 
@@ -75,7 +76,7 @@ func prepare(ctx context.Context, read, write *sql.DB) (_ *statements, err error
 	}()
 	for db, list := range map[*sql.DB][]map[**sql.Stmt]string{
 		read: {s.read.list(), {
-			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL, &s.keys: keysSQL, &s.attests: attestsSQL,
+			&s.searchAny: searchAnySQL, &s.searchAll: searchAllSQL, &s.leavesAt: leavesAtSQL, &s.keys: keysSQL, &s.attests: attestsSQL,
 		}},
 		write: {s.write.list(), {
 			&s.insertLeaf: insertLeafSQL, &s.insertTile: insertTileSQL, &s.insertKey: insertKeySQL,
@@ -107,6 +108,6 @@ func (s *statements) close() error {
 			closeAll(*stmt)
 		}
 	}
-	closeAll(s.searchAny, s.searchAll, s.keys, s.attests, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
+	closeAll(s.searchAny, s.searchAll, s.leavesAt, s.keys, s.attests, s.insertLeaf, s.insertTile, s.insertKey, s.insertAttest, s.setHead)
 	return errors.Join(errs...)
 }

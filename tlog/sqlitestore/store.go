@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -194,6 +195,19 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 		stmt = s.stmts.searchAll
 	}
 	return search(ctx, stmt, r.log, keys, size, limit)
+}
+
+// LeavesAt implements [tlog.Store].
+func (s *Store) LeavesAt(ctx context.Context, indexes []int64) ([]tlog.Leaf, error) {
+	r, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := json.Marshal(indexes)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, s.stmts.leavesAt, scanLeaf, r.log, string(list))
 }
 
 // Attestations implements [tlog.Store].

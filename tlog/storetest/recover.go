@@ -104,7 +104,7 @@ func (l *lost) whole(t testing.TB, f Fixture) {
 	if err := log.Health(); err != nil {
 		t.Error(err)
 	}
-	if hits, _, err := log.Search(ctx, [][]byte{[]byte("of kept 3")}, false); err != nil || !slices.Equal(hits, []int64{before + 3}) {
+	if hits, err := log.Search(ctx, [][]byte{[]byte("of kept 3")}, false, 9); err != nil || !slices.Equal(hits.Indexes, []int64{before + 3}) {
 		t.Errorf("search: %v, %v", hits, err)
 	}
 	if r, err := log.Append(ctx, kept{"kept 4"}); err != nil || !r.Duplicate || r.Leaf.Index != before+4 {

@@ -210,7 +210,8 @@ func wantWithheld(t testing.TB, log tlog.Log) {
 		"leaf":        func() error { _, err := log.Leaf(ctx, 1); return err },
 		"leaves":      func() error { _, err := log.Leaves(ctx, 0, 2); return err },
 		"find":        func() error { _, err := log.Find(ctx, logtest.Numbered(1).Identity()); return err },
-		"search":      func() error { _, _, err := log.Search(ctx, nil, false); return err },
+		"search":      func() error { _, err := log.Search(ctx, nil, false, 9); return err },
+		"leaf hashes": func() error { _, err := log.LeafHashes(ctx, []int64{1}); return err },
 		"tile":        func() error { _, err := log.Tile(ctx, 0, 0, 256); return err },
 	} {
 		if err := read(); !errors.Is(err, tlog.ErrRollback) || !errors.Is(err, tlog.ErrUnavailable) {

@@ -301,8 +301,8 @@ func testSearch(t *testing.T, f Fixture) {
 		{"none", false, 5, 9, nil},
 		{"a", false, 4, 9, []int64{0, 1}},
 		{"a,b", true, 4, 9, []int64{1}},
-		{"a,b", false, 5, 2, []int64{0, 1}},
-		{"a,b", true, 5, 1, []int64{1}},
+		{"a,b", false, 5, 2, []int64{2, 4}},
+		{"a,b", true, 5, 1, []int64{4}},
 		{"", false, 5, 9, []int64{3}},
 	} {
 		var list [][]byte

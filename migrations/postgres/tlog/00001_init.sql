@@ -68,10 +68,11 @@ CREATE TABLE tlog.tlog_tile (
 );
 ALTER TABLE tlog.tlog_tile ALTER COLUMN hashes SET STORAGE EXTERNAL; -- hashes do not compress
 
--- Search keys. The index is on a slot, which is the entry's index / 65536 above 40 bits of the key's
--- SHA-256: new rows go to one small region of the index, which stays in memory, instead of all over
--- it, and a search looks into one region after the other. Rows of other keys that share a slot are
--- told apart by the key.
+-- Search keys. The index is on a slot, which is the entry's index / 65536 (its region), above 24 bits of
+-- the key's SHA-256, above the entry's index in the region: new rows go to one small part of the index,
+-- which stays in memory, instead of all over it, and a search looks into one region after the other,
+-- from the newest back, where the entries of a key lie in their order. Rows of other keys and logs that
+-- are among them are told apart by the key and the log.
 CREATE TABLE tlog.tlog_key (
     idx    bigint  NOT NULL,
     slot   bigint  NOT NULL,

@@ -183,9 +183,9 @@ func TestInLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, _, err := log.Search(t.Context(), [][]byte{r.Leaf.Hash[:]}, false)
-		if err != nil || len(found) != 1 || found[0] != r.Leaf.Index {
-			t.Fatalf("search by leaf hash: %v, %v; want index %d", found, err, r.Leaf.Index)
+		found, err := log.Search(t.Context(), [][]byte{r.Leaf.Hash[:]}, false, 9)
+		if err != nil || len(found.Indexes) != 1 || found.Indexes[0] != r.Leaf.Index {
+			t.Fatalf("search by leaf hash: %+v, %v; want index %d", found, err, r.Leaf.Index)
 		}
 	}
 }
