@@ -15,29 +15,31 @@ import (
 
 const region = 1 << 16
 
-// newGrown makes a log of two full regions and a few entries, and returns a second process's store.
-func newGrown(t *testing.T) (database string, store *pgstore.Store, cfg tlog.Config) {
+// TestRegions makes a log of two full regions and a few entries, whose regions are filled up by two
+// processes in turn.
+func TestRegions(t *testing.T) {
 	server := pgtest.Shared(t)
-	database = newDatabase(t, server)
-	store, cfg = openStore(t, openDB(t, server.URL(database)), "test"), logtest.Config(t, func(c *tlog.Config) { c.MaxPending = region })
+	database := newDatabase(t, server)
+	store, cfg := openStore(t, openDB(t, server.URL(database)), "test"), logtest.Config(t)
 	var seeds []tlog.Entry
-	for i := range region - 10 {
+	for i := range 2*region - 40 {
 		seeds = append(seeds, logtest.Numbered(i))
 	}
 	if err := tlog.Create(t.Context(), store, cfg, seeds); err != nil {
 		t.Fatal(err)
 	}
 	writers := []*tlog.Engine{logtest.Open(t, store, cfg), logtest.Open(t, openStore(t, openDB(t, server.URL(database)), "test"), cfg)}
-	appendAll(t, writers, region-10, 2*region+100)
+	appendAll(t, writers, 2*region-40, 2*region+100)
 	if n, err := pgstore.Learn(t.Context(), store); err != nil || n != 2 {
 		t.Fatalf("%d filters, %v", n, err)
 	}
-	return database, openStore(t, openDB(t, server.URL(database)), "test"), cfg
+	t.Run("damaged", func(t *testing.T) { testDamagedRegions(t, server, database, cfg) })
+	t.Run("duplicates", func(t *testing.T) { testDuplicatesOfAllRegions(t, server, database, cfg) })
 }
 
 // appendAll appends entries by several processes in turn, some of which find theirs there.
 func appendAll(t *testing.T, logs []*tlog.Engine, from, to int) {
-	const step = 8192
+	const step = 20
 	for ; from < to; from += step {
 		errs := make(chan error)
 		end := min(from+step, to)
@@ -58,11 +60,10 @@ func appendAll(t *testing.T, logs []*tlog.Engine, from, to int) {
 	}
 }
 
-// TestDuplicatesOfAllRegions appends entries of full regions again, through processes that know all
+// testDuplicatesOfAllRegions appends entries of full regions again, through processes that know all
 // filters, some, or none: each is found where it is.
-func TestDuplicatesOfAllRegions(t *testing.T) {
-	server := pgtest.Shared(t)
-	database, store, cfg := newGrown(t)
+func testDuplicatesOfAllRegions(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
+	store := openStore(t, openDB(t, server.URL(database)), "test")
 	admin := server.Connect(t, database)
 	identities := make([][32]byte, 0, 100)
 	for i := 0; i < 2*region+100; i += 1313 {
@@ -100,11 +101,9 @@ func TestDuplicatesOfAllRegions(t *testing.T) {
 	}
 }
 
-// TestDamagedRegions: a filter that would let an entry in twice stops the log, and fsck names what is
+// testDamagedRegions: a filter that would let an entry in twice stops the log, and fsck names what is
 // wrong; so it does for an entry that got in twice.
-func TestDamagedRegions(t *testing.T) {
-	server := pgtest.Shared(t)
-	database, _, cfg := newGrown(t)
+func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
 	for name, c := range map[string]struct {
 		sql          string
 		append, fsck string
