@@ -152,9 +152,7 @@ func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter,
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range some {
-			identities = append(identities, id)
-		}
+		identities = append(identities, some...)
 	}
 	if len(identities) != regionSize {
 		return nil, fmt.Errorf("%w: it has %d leaves", tlog.ErrCorrupt, len(identities))
