@@ -51,7 +51,7 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 // first.
 func (r reader) backwards(ctx context.Context, query string, keys [][]byte, size int64, limit int, more ...any) (found []int64, err error) {
 	hashes := keyHashes(keys)
-	for last, n := (size-1)>>regionBits, int64(1); last >= 0 && len(found) < limit; n = min(4*n, regionsAtOnce) {
+	for last, n := (size-1)>>regionBits, int64(1); last >= 0 && len(found) < limit; {
 		first := max(0, last-n+1)
 		some, err := collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, first, last, size, limit - len(found)}, more...)...)
 		if err != nil {
@@ -59,6 +59,11 @@ func (r reader) backwards(ctx context.Context, query string, keys [][]byte, size
 		}
 		found = append(found, some...)
 		last = first - 1
+		n = min(4*n, regionsAtOnce)
+		if len(found) > 0 { // a common key needs only so many more entries
+			entries := (size - first<<regionBits) * int64(limit-len(found)) / int64(len(found))
+			n = min(n, entries>>regionBits+1)
+		}
 	}
 	return found, nil
 }
