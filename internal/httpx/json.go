@@ -49,17 +49,14 @@ func CheckJSON(data []byte) error {
 
 // checkObjects checks the depth and the names of a JSON value, which is valid.
 func checkObjects(data []byte) error {
-	var around []map[string]bool // the names so far of each object that is open; nil for an array
+	around := make([]names, 0, 8) // those of each object that is open; none for an array
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '{', '[':
 			if len(around) == maxDepth {
 				return deep()
 			}
-			around = append(around, nil)
-			if data[i] == '{' {
-				around[len(around)-1] = map[string]bool{}
-			}
+			around = append(around, names{})
 		case '}', ']':
 			around = around[:len(around)-1]
 		case '"':
@@ -68,15 +65,47 @@ func checkObjects(data []byte) error {
 			if !bytes.HasPrefix(bytes.TrimLeft(data[i+1:], " \t\r\n"), []byte(":")) {
 				continue // no name
 			}
-			name := strings.Map(fold, unquote(text))
-			names := around[len(around)-1]
-			if names[name] {
+			if !around[len(around)-1].add(unquote(text)) {
 				return Errorf(http.StatusBadRequest, "duplicate field in JSON object")
 			}
-			names[name] = true
 		}
 	}
 	return nil
+}
+
+// names are those of an object so far, which differ in more than letter case.
+type names struct {
+	few  [][]byte
+	many map[string]bool // all of them, folded, where they are not few
+}
+
+// add returns false where the name is there already.
+func (n *names) add(name []byte) bool {
+	const few = 16 // as objects have; comparing them needs no memory
+	if len(n.few) < few {
+		for _, have := range n.few {
+			if bytes.EqualFold(have, name) {
+				return false
+			}
+		}
+		if n.few == nil {
+			n.few = make([][]byte, 0, 4)
+		}
+		n.few = append(n.few, name)
+		return true
+	}
+	if n.many == nil {
+		n.many = make(map[string]bool, 2*few)
+		for _, have := range n.few {
+			n.many[strings.Map(fold, string(have))] = true
+		}
+	}
+	folded := strings.Map(fold, string(name))
+	if n.many[folded] {
+		return false
+	}
+	n.many[folded] = true
+	return true
 }
 
 func deep() *Error {
@@ -114,12 +143,13 @@ func stringLen(data []byte) int {
 }
 
 // unquote decodes a JSON string.
-func unquote(text []byte) (s string) {
+func unquote(text []byte) []byte {
 	if bytes.IndexByte(text, '\\') < 0 {
-		return string(text[1 : len(text)-1])
+		return text[1 : len(text)-1]
 	}
+	var s string
 	_ = json.Unmarshal(text, &s) // it is valid
-	return s
+	return []byte(s)
 }
 
 // fold maps the letters that strings.EqualFold takes for one to the first of them. encoding/json

@@ -3,6 +3,7 @@ package httpx_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -27,6 +28,18 @@ func message(t *testing.T, err error, status int) string {
 		t.Errorf("status %d, want %d", e.Status, status)
 	}
 	return e.Message
+}
+
+// object has n keys n0, n1, ..., and then others.
+func object(n int, others ...string) string {
+	var members []string
+	for i := range n {
+		members = append(members, fmt.Sprintf(`"n%d":%d`, i, i))
+	}
+	for _, name := range others {
+		members = append(members, fmt.Sprintf(`%q:0`, name))
+	}
+	return "{" + strings.Join(members, ",") + "}"
 }
 
 func TestCheckJSON(t *testing.T) {
@@ -74,6 +87,11 @@ func TestCheckJSON(t *testing.T) {
 		{"same key in two objects", `[{"a":1},{"a":1}]`, ""},
 		{"same key in an inner object", `{"a":{"a":{"a":1}}}`, ""},
 		{"key equal to a value", `{"a":"b","b":"a"}`, ""},
+		{"key twice among many", object(40, "n3"), duplicate},
+		{"key twice among many, the first beyond the few", object(40, "N16"), duplicate},
+		{"key twice among many, the last", object(40, "ſ39", "S39"), duplicate},
+		{"many keys", object(40, "N40"), ""},
+		{"as many keys as are few", object(15, "N15"), ""},
 		{"dotted i is no i", `{"i":1,"İ":2}`, ""},
 
 		{"two values", `{} {}`, trailing},
