@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"syscall"
@@ -26,7 +27,7 @@ func TestServeAll(t *testing.T) {
 			s.certified(t)
 			s.stamped(t)
 			added(t, "http://"+s.at["tlog"]+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
-			s.trustRootAppears(t)
+			s.trustRootAppears(t, file)
 			for service, want := range map[string][]string{
 				"ca":   {"database ca", "ca certificates", "ca ct log", "tsa certificates"},
 				"tlog": {"database tlog", "log ct", "log rekor-v1", "log rekor-v2", "guard"},
@@ -61,20 +62,38 @@ func TestServeAll(t *testing.T) {
 	}
 }
 
-// trustRootAppears looks at a repository without a set, and has one made.
-func (s *trio) trustRootAppears(t *testing.T) {
+// trustRootAppears looks at a repository without a set, and has one made of what the services have said.
+func (s *trio) trustRootAppears(t *testing.T, file string) {
 	t.Helper()
-	root := "http://" + s.at["tuf"] + "/tuf/1.root.json"
-	status, _, header, err := answer(t.Context(), http.MethodGet, root, nil)
+	url := "http://" + s.at["tuf"]
+	status, _, header, err := answer(t.Context(), http.MethodGet, url+"/tuf/1.root.json", nil)
 	if err != nil || status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("before the first set: %d %v %v", status, header, err)
 	}
-	if code, body := readyz(t, "http://"+s.at["tuf"]); code != 200 || body.Status != "degraded" || !strings.Contains(body.Checks["tuf"], "no set yet") {
+	if code, body := readyz(t, url); code != 200 || body.Status != "degraded" || !strings.Contains(body.Checks["tuf"], "no set yet") {
 		t.Errorf("before the first set: /readyz: %d %+v", code, body)
 	}
-	s.publish(t)
-	await(t, "the first set is served", 10*time.Second, func() bool {
-		status, _, _, err := answer(t.Context(), http.MethodGet, root, nil)
-		return err == nil && status == http.StatusOK
+	await(t, "all statements wait", 20*time.Second, func() bool {
+		_, body := readyz(t, url)
+		return strings.HasPrefix(body.Notes["trust statements"], "5 wait for the holders of the targets keys (ca, ct, rekor-v1, rekor-v2, tsa)")
 	})
+	s.publish(t, file)
+	await(t, "the first set is served, and nothing waits", 20*time.Second, func() bool {
+		status, text, _, err := answer(t.Context(), http.MethodGet, url+"/trust/trusted_root.json", nil)
+		_, body := readyz(t, url)
+		return err == nil && status == http.StatusOK && body.Notes["trust statements"] == "" && trusts(t, text)
+	})
+	if m := get(t, url+"/metrics"); !strings.Contains(m, `sigbox_tuf_expires_timestamp_seconds{role="root"}`) || !strings.Contains(m, "\nsigbox_tuf_statements_waiting 0\n") {
+		t.Error("metrics of tuf lack expiry and statements")
+	}
+}
+
+// trusts looks for one of each in a trusted root.
+func trusts(t *testing.T, text string) bool {
+	t.Helper()
+	var root struct{ Tlogs, CertificateAuthorities, Ctlogs, TimestampAuthorities []any }
+	if err := json.Unmarshal([]byte(text), &root); err != nil {
+		t.Fatal(err)
+	}
+	return len(root.Tlogs) == 2 && len(root.Ctlogs) == 1 && len(root.CertificateAuthorities) == 1 && len(root.TimestampAuthorities) == 1
 }

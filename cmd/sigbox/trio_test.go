@@ -8,7 +8,6 @@ import (
 	"crypto"
 	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,13 +19,10 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/bench"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
 	"github.com/sigbox/sigbox/internal/clock"
-	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tsa"
-	"github.com/sigbox/sigbox/tuf"
-	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
 )
 
 // trio is a configuration of all services over one database, each with a user and a schema of its
@@ -213,26 +209,27 @@ func (s *trio) serve(t *testing.T, file string, only ...string) *instanceRun {
 	return r
 }
 
-// publish makes the first set with keys of its own for root and targets.
-func (s *trio) publish(t *testing.T) {
+// publish makes the first set by a ceremony of one signer, from what waits in the inbox.
+func (s *trio) publish(t *testing.T, file string) {
 	t.Helper()
-	db, err := pg.Open(t.Context(), pg.Config{URL: s.server.URL(s.database), Schema: "tuf"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	cfg := tuf.Config{Store: tufpgstore.New(db), Lifetimes: tuf.Production(), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)}
-	for name, key := range map[string]*crypto.Signer{"": &cfg.Keys.Root, "-": &cfg.Keys.Targets, "snapshot": &cfg.Keys.Snapshot, "timestamp": &cfg.Keys.Timestamp} {
-		if *key, err = keys.NewECDSA(); err == nil && len(name) > 1 {
-			*key, err = keys.Load(filepath.Join(s.dir, name+".pem"))
+	key, request := filepath.Join(s.dir, "signer.key"), filepath.Join(s.dir, "first.json")
+	sigboxOK := func(args ...string) string {
+		t.Helper()
+		stdout, stderr, code := run(t, args...)
+		if code != 0 {
+			t.Fatalf("%v: %d\n%s%s", args, code, stdout, stderr)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		return stdout
 	}
-	if err := tuf.New(cfg).Create(t.Context(), []tuf.Target{{Name: "trusted_root.json", Content: []byte("{}")}}); err != nil {
-		t.Fatal(err)
+	sigboxOK("tuf", "key", "--out", key)
+	sigboxOK("tuf", "init", "--config", file, "--root-key", key+".pub", "--targets-key", key+".pub", "--out", request)
+	// A person types the id from the request's words.
+	_, id, found := strings.Cut(sigboxOK("tuf", "status", request), "request ")
+	if id, _, _ = strings.Cut(id, "\n"); !found {
+		t.Fatal("the words do not say the id")
 	}
+	sigboxOK("tuf", "sign", request, "--key", key, "--approve", strings.Fields(id)[0])
+	sigboxOK("tuf", "publish", request, "--config", file)
 }
 
 // client asks the CA for certificates, and checks them as clients do.

@@ -73,6 +73,16 @@ func (i *identity) peerServer() *tls.Config {
 
 // peerClient is for connections to a service.
 func (i *identity) peerClient(service string) *tls.Config {
+	return i.peerClientOf(func(cert *x509.Certificate) error {
+		if !isPeer(cert, service) {
+			return fmt.Errorf("the other end is no %s: its certificate does not name %s", service, peerName(service))
+		}
+		return nil
+	})
+}
+
+// peerClientOf is for connections to a service whose certificate is accepted.
+func (i *identity) peerClientOf(accept func(*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:           tls.VersionTLS13,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.pair.Load(), nil },
@@ -88,10 +98,7 @@ func (i *identity) peerClient(service string) *tls.Config {
 			}); err != nil {
 				return err
 			}
-			if !isPeer(leaf, service) {
-				return fmt.Errorf("the other end is no %s: its certificate does not name %s", service, peerName(service))
-			}
-			return nil
+			return accept(leaf)
 		},
 	}
 }

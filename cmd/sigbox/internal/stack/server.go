@@ -127,8 +127,7 @@ func (s *Server) database(ctx context.Context, service string, d *config.Databas
 	if err != nil {
 		return nil, fmt.Errorf("%s.database: %w", service, err)
 	}
-	ping := newPing(db.Read())
-	s.health.add("database "+service, "degraded", ping.check)
+	s.health.add("database "+service, "degraded", newPing(db.Read()).check)
 	return db, nil
 }
 

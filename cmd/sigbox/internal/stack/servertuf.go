@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/tuf"
-	"github.com/sigbox/sigbox/tuf/mirrordir"
-	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
 	tufweb "github.com/sigbox/sigbox/tuf/web"
 )
 
@@ -18,36 +16,29 @@ const firstSet = 2 * time.Second
 // addTUF adds the repository. It has the keys of snapshot and timestamp and no others.
 func (s *Server) addTUF(ctx context.Context) error {
 	c := s.cfg.TUF
-	db, err := s.database(ctx, "tuf", c.Database)
+	t, err := OpenTUF(ctx, s.cfg, s.clock, s.log)
 	if err != nil {
 		return err
 	}
-	cfg := tuf.Config{Store: tufpgstore.New(db), Lifetimes: tuf.Production(), Clock: s.clock, Log: s.log}
-	if cfg.Keys.Snapshot, err = loadKey(c.Snapshot); err != nil {
-		return fmt.Errorf("tuf.snapshot_key: %w", err)
-	}
-	if cfg.Keys.Timestamp, err = loadKey(c.Timestamp); err != nil {
-		return fmt.Errorf("tuf.timestamp_key: %w", err)
-	}
-	if c.Mirror != "" {
-		cfg.Mirror = mirrordir.New(string(c.Mirror))
-	}
-	repo := tuf.New(cfg)
+	s.closers = append(s.closers, func() error { t.Close(); return nil })
+	s.health.add("database tuf", "degraded", newPing(t.DB.Read()).check)
+	repo := t.Repo
 	if err := repo.Open(ctx); errors.Is(err, tuf.ErrNotCreated) {
 		s.log.WarnContext(ctx, "the TUF repository has no set yet, so that clients find nothing to trust: it is made by a ceremony, sigbox tuf init")
 	} else if err != nil {
 		return err
 	}
-	s.runs = append(s.runs, func(ctx context.Context) error { return runRepository(ctx, repo) })
+	g, err := s.newGatherer(t)
+	if err != nil {
+		return err
+	}
+	s.runs = append(s.runs, func(ctx context.Context) error { return runRepository(ctx, repo) }, g.run)
+	s.registry.MustRegister(expiries{repo})
 	d := s.door(c.Listen)
 	tufweb.New(tufPrefix, repo.Published).Register(d.mux)
 	d.services = append(d.services, endpoint{"TUF mirror", string(c.PublicURL) + tufPrefix + "/root.json"})
-	s.health.add("tuf", "degraded", func(context.Context) error {
-		if repo.Published() == nil {
-			return errors.New("has no set yet: it is made by a ceremony, sigbox tuf init")
-		}
-		return repositoryHealth(repo, s.clock.Now())
-	})
+	s.health.add("tuf", "degraded", func(context.Context) error { return repositoryHealth(repo, s.clock.Now()) })
+	s.health.notes = append(s.health.notes, func(context.Context) (string, string) { return "trust statements", g.note() })
 	return nil
 }
 
@@ -64,10 +55,16 @@ func runRepository(ctx context.Context, repo *tuf.Repository) error {
 	return repo.Run(ctx)
 }
 
+// roleNames are those of TUF.
+var roleNames = []string{tuf.Root, tuf.Targets, tuf.Snapshot, tuf.Timestamp}
+
 // repositoryHealth says what is wrong with the published set, without internal errors.
 func repositoryHealth(repo *tuf.Repository, now time.Time) error {
 	p := repo.Published()
-	for _, role := range []string{tuf.Root, tuf.Targets, tuf.Snapshot, tuf.Timestamp} {
+	if p == nil {
+		return errors.New("has no set yet: it is made by a ceremony, sigbox tuf init")
+	}
+	for _, role := range roleNames {
 		if at := p.Expires(role); !now.Before(at) {
 			return fmt.Errorf("%s has expired at %s: clients refuse the whole set", role, at.UTC().Format(time.RFC3339))
 		}
