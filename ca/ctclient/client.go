@@ -102,21 +102,35 @@ func (c *Client) Close() error {
 	return errors.Join(errs...)
 }
 
-// Check asks every replica what the log's key is. Its error wraps ErrKey where one says another; it is
-// nil where at least one has answered and all that did have the key.
+// Check asks every replica what the log's key is, until ctx ends. Its error wraps ErrKey where one says
+// another; it is nil where at least one has answered and all that did have the key.
 func (c *Client) Check(ctx context.Context) error {
-	var unreachable []error
+	answers := make(chan error, len(c.replicas))
 	for _, r := range c.replicas {
-		l, err := r.logs.GetLog(ctx, &pb.GetLogRequest{Log: c.log})
-		switch {
+		go func() { answers <- r.check(ctx, c.log, c.keyID) }()
+	}
+	var unreachable []error
+	for range c.replicas {
+		switch err := <-answers; {
+		case errors.Is(err, ErrKey):
+			return err
 		case err != nil:
-			unreachable = append(unreachable, fmt.Errorf("%s: %w", r.address, err))
-		case string(l.GetKeyId()) != string(c.keyID[:]):
-			return fmt.Errorf("%w: %s has %x, want %x", ErrKey, r.address, l.GetKeyId(), c.keyID)
+			unreachable = append(unreachable, err)
 		}
 	}
 	if len(unreachable) == len(c.replicas) {
 		return errors.Join(unreachable...)
+	}
+	return nil
+}
+
+func (r *replica) check(ctx context.Context, log string, want [32]byte) error {
+	l, err := r.logs.GetLog(ctx, &pb.GetLogRequest{Log: log})
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.address, err)
+	}
+	if string(l.GetKeyId()) != string(want[:]) {
+		return fmt.Errorf("%w: %s has %x, want %x", ErrKey, r.address, l.GetKeyId(), want)
 	}
 	return nil
 }
