@@ -127,6 +127,9 @@ func (b *builder) makeFiles(context.Context) error {
 	if err := b.make(configFile, open, b.config); err != nil {
 		return err
 	}
+	if err := b.keepSigners(); err != nil {
+		return err
+	}
 	if err := b.makeKeys(); err != nil {
 		return err
 	}

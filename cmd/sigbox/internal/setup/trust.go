@@ -214,14 +214,10 @@ func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 
 // writeRequest makes the request with the signers' keys.
 func (b *builder) writeRequest(repo *stack.TUFRepo) error {
-	if len(b.tuf.RootKeys) == 0 || len(b.tuf.TargetsKeys) == 0 {
+	root, targets, err := b.signers()
+	if errors.Is(err, fs.ErrNotExist) {
 		return b.waitForSigners()
 	}
-	root, err := b.tuf.signers(b.tuf.RootKeys, b.tuf.RootThreshold)
-	if err != nil {
-		return err
-	}
-	targets, err := b.tuf.signers(b.tuf.TargetsKeys, b.tuf.TargetsThreshold)
 	if err != nil {
 		return err
 	}
@@ -233,24 +229,6 @@ func (b *builder) writeRequest(repo *stack.TUFRepo) error {
 		return err
 	}
 	return b.waitForSignatures(r)
-}
-
-// Signers are the public keys of those who sign root and targets, as files.
-type Signers struct {
-	RootKeys, TargetsKeys           []string
-	RootThreshold, TargetsThreshold int
-}
-
-func (Signers) signers(files []string, threshold int) (s tuf.Signers, err error) {
-	for _, file := range files {
-		pub, err := stack.ReadPublicKey(file)
-		if err != nil {
-			return s, err
-		}
-		s.Keys = append(s.Keys, pub)
-	}
-	s.Threshold = threshold
-	return s, nil
 }
 
 func (b *builder) waitForSigners() error {
@@ -274,8 +252,9 @@ func (b *builder) waitForSignatures(r *ceremony.Request) error {
 		fmt.Fprintf(&t, "  %-10s %d of the %d that are needed, %d keys may\n", g.What, g.Have(), g.Threshold, len(g.Keys))
 	}
 	fmt.Fprintf(&t, "\nTake the file from one holder of a key to the next. Each is shown what it means, and signs:\n\n")
-	name := filepath.Base(requestFile)
+	id, name := r.ID(), filepath.Base(requestFile)
 	fmt.Fprintf(&t, "  sigbox tuf sign %s --key root-1.key\n  sigbox tuf sign %s --key targets-1.key\n", name, name)
+	fmt.Fprintf(&t, "\nThe request's id is %x: each signer is asked for it, so that all sign the same.\n", id[:8])
 	fmt.Fprintf(&t, "\nThen bring it back to the same place, and:\n\n  sigbox tuf publish %s --config %s\n  sigbox init --dir %s\n", b.relative(requestFile), b.relative(configFile), b.relative("."))
 	return &Waiting{For: "signatures of the trust root", Todo: t.String()}
 }
