@@ -48,7 +48,10 @@ DIR/init.json, and need not be said again.
 
 A database is named by the URL of a user that may make schemas and roles. User and
 password go nowhere: serve gets users of its own, which can only add, with passwords
-in files. A URL can also be in the environment, SIGBOX_MIGRATE_URL.
+in files. Where init has another way to the database than serve, such as a socket, or
+a password that is not for the command line, the URL that init connects with is in
+the environment: SIGBOX_MIGRATE_URL, or SIGBOX_CA_MIGRATE_URL, SIGBOX_TLOG_MIGRATE_URL
+and SIGBOX_TUF_MIGRATE_URL, and SIGBOX_GUARD_MIGRATE_URL for a guard in a database.
 
 The exit code is 0 when all is made, 3 when init waits for offline keys, 2 where the
 configuration would be wrong and 1 for all else.`,
@@ -162,15 +165,23 @@ func (f *initFlags) options() (o setup.Options, err error) {
 			c.Listen.Issuer = f.listen
 		}
 	}
-	database := f.database
-	if database == "" && o.Admin == (setup.Services{}) {
-		database = os.Getenv("SIGBOX_MIGRATE_URL")
+	if f.database != "" {
+		o.Admin = setup.Services{CA: f.database, TLog: f.database, TUF: f.database}
 	}
-	if database != "" {
-		o.Admin = setup.Services{CA: database, TLog: database, TUF: database}
+	env := migrateURLs()
+	if o.Admin == (setup.Services{}) && fresh {
+		o.Admin = env
 	}
 	if err := keepDatabases(&o); err != nil {
 		return o, err
+	}
+	for _, d := range []struct{ to, from *string }{{&o.Admin.CA, &env.CA}, {&o.Admin.TLog, &env.TLog}, {&o.Admin.TUF, &env.TUF}} {
+		if *d.from != "" { // it need not be the way that the services take
+			*d.to = *d.from
+		}
+	}
+	if guard := os.Getenv("SIGBOX_GUARD_MIGRATE_URL"); guard != "" && o.Guard != "" {
+		o.Guard = guard
 	}
 	for _, file := range []*string{&c.TLSCert, &c.TLSKey} {
 		if *file == "" {
@@ -181,6 +192,18 @@ func (f *initFlags) options() (o setup.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// migrateURLs are the connection strings of the environment, as sigbox migrate takes them from the
+// configuration that init writes.
+func migrateURLs() setup.Services {
+	of := func(service string) string {
+		if url := os.Getenv("SIGBOX_" + service + "_MIGRATE_URL"); url != "" {
+			return url
+		}
+		return os.Getenv("SIGBOX_MIGRATE_URL")
+	}
+	return setup.Services{CA: of("CA"), TLog: of("TLOG"), TUF: of("TUF")}
 }
 
 // keepDatabases puts into the choices what is kept of the connection strings.

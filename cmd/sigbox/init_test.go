@@ -202,6 +202,30 @@ func resume(t *testing.T, args ...string) (kills int) {
 	return 0
 }
 
+// TestInitIntoMounts: the directories that containers keep apart are there before init is, and init has
+// another way to the database than the services.
+func TestInitIntoMounts(t *testing.T) {
+	server := pgtest.Shared(t)
+	database, dir := server.Database(t), filepath.Join(t.TempDir(), "sigbox")
+	for _, sub := range []string{"ca", "tlog", "tuf", "issuer", "public", "peers", "offline"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := initArgs(dir, "127.0.0.1:8099", fmt.Sprintf("postgres://%s/%s?sslmode=disable", server.Address(), database))
+	for _, want := range []string{"Made an instance", "nothing was changed"} {
+		cmd := sigbox(t, args...)
+		cmd.Env = append(cmd.Env, "SIGBOX_MIGRATE_URL="+server.URL(database))
+		if stdout, stderr, code := finish(t, cmd); code != 0 || !strings.Contains(stdout, want) {
+			t.Fatalf("init: %d, want %q\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "sigbox.yaml"))
+	if err != nil || !strings.Contains(string(raw), "url: postgres://sigbox_ca@"+server.Address()+"/"+database) {
+		t.Errorf("%v\n%s", err, raw)
+	}
+}
+
 // TestInitRefuses: nothing is made of choices that do not hold, and what is there is not changed.
 func TestInitRefuses(t *testing.T) {
 	server := pgtest.Shared(t)

@@ -110,7 +110,7 @@ func newPaper(t *testing.T) *paper {
 
 var (
 	approve   = regexp.MustCompile(`--approve [0-9a-f]+`)
-	requestID = regexp.MustCompile(`request's id is ([0-9a-f]{16})`)
+	printedID = regexp.MustCompile(`request's id is ([0-9a-f]{16})`)
 )
 
 // run runs a command of the page on its machine and returns what it prints, in the words of the page.
@@ -124,7 +124,7 @@ func (p *paper) run(t *testing.T, c console, env ...string) (output string, code
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	if m := requestID.FindStringSubmatch(string(out)); m != nil {
+	if m := printedID.FindStringSubmatch(string(out)); m != nil {
 		p.id = m[1]
 	}
 	return p.back.Replace(string(out)), cmd.ProcessState.ExitCode()

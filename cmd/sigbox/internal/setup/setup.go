@@ -96,17 +96,11 @@ func (b *builder) enter() (unlock func() error, err error) {
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(b.dir)
-	if err != nil {
-		return nil, err
-	}
 	if is, err := b.there(planFile); err != nil {
 		return nil, err
 	} else if !is {
-		for _, e := range entries {
-			if e.Name() != "lock" && e.Name() != "lost+found" && !unfinished(e.Name()) {
-				return nil, fmt.Errorf("%s is not empty and was not made by sigbox init (there is %s): name another directory with --dir", b.dir, e.Name())
-			}
+		if err := b.empty(); err != nil {
+			return nil, err
 		}
 	}
 	lock, err := filelock.Acquire(b.path("lock"))
@@ -117,6 +111,28 @@ func (b *builder) enter() (unlock func() error, err error) {
 		return nil, err
 	}
 	return lock.Close, b.sweep()
+}
+
+// empty refuses a directory that somebody else has filled. Empty directories in it are mount points of
+// what is to be kept apart.
+func (b *builder) empty() error {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "lock" || unfinished(e.Name()) {
+			continue
+		}
+		if e.IsDir() {
+			inside, err := os.ReadDir(b.path(e.Name()))
+			if err == nil && (len(inside) == 0 || e.Name() == "lost+found") {
+				continue
+			}
+		}
+		return fmt.Errorf("%s is not empty and was not made by sigbox init (there is %s): name another directory with --dir", b.dir, e.Name())
+	}
+	return nil
 }
 
 // makeFiles makes what needs nothing but random numbers: directories, configuration and keys.
