@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/sigbox/sigbox/internal/httpx"
-	"github.com/sigbox/sigbox/tlog/entry"
 )
 
 const hashPattern = `^(sha512:)?[0-9a-fA-F]{128}$|^(sha256:)?[0-9a-fA-F]{64}$|^(sha1:)?[0-9a-fA-F]{40}$`
@@ -50,7 +49,7 @@ func (s *Server) searchIDs(w http.ResponseWriter, r *http.Request) ([]string, er
 	if err := decode(body, &q, "query"); err != nil {
 		return nil, err
 	}
-	keys, err := q.keys()
+	keys, err := q.keys(s.formats)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +85,7 @@ func (sh *shard) search(ctx context.Context, keys [][]byte, and bool, limit int)
 }
 
 // keys checks a query and returns its search keys, lower-cased as those of entries are.
-func (q *indexQuery) keys() ([][]byte, error) {
+func (q *indexQuery) keys(formats map[string]func([]byte) (string, error)) ([][]byte, error) {
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
@@ -96,7 +95,7 @@ func (q *indexQuery) keys() ([][]byte, error) {
 		add(prefixHash(q.Hash))
 	}
 	if q.PublicKey != nil {
-		k, err := q.keyHash()
+		k, err := q.keyHash(formats)
 		if err != nil {
 			return nil, err
 		}
@@ -140,24 +139,25 @@ func (q *indexQuery) validate() error {
 	return nil
 }
 
-// keyHash returns the search key of a public key: hex SHA-256 of its canonical PEM, without the
+// keyHash returns the search key of a public key: hex SHA-256 of its canonical form, without the
 // name of the hash.
-func (q *indexQuery) keyHash() (string, error) {
+func (q *indexQuery) keyHash(formats map[string]func([]byte) (string, error)) (string, error) {
 	if q.PublicKey.URL != "" {
 		return "", refuse(http.StatusBadRequest, "publicKey.url: fetching by URL is not supported")
 	}
-	if *q.PublicKey.Format != "x509" {
+	fingerprint := formats[*q.PublicKey.Format]
+	if fingerprint == nil {
 		return "", refuse(http.StatusBadRequest, "the PKI format requested is not supported by this server")
 	}
 	content, err := base64.StdEncoding.DecodeString(q.PublicKey.Content)
 	if err != nil {
 		return "", schema(codeType, "publicKey.content in body must be of type byte")
 	}
-	key, err := entry.ParseKey(content)
+	key, err := fingerprint(content)
 	if err != nil {
 		return "", &problem{http.StatusBadRequest, http.StatusBadRequest, "public key provided could not be parsed", err}
 	}
-	return key.Fingerprint(), nil
+	return key, nil
 }
 
 // prefixHash names the hash of a bare digest by its length.

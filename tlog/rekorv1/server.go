@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 
 	"github.com/sigbox/sigbox/tlog"
@@ -24,6 +25,9 @@ type Config struct {
 	Signer crypto.Signer // ECDSA P-256, the log's key; signs SETs
 	Kinds  entry.Kinds   // what may be appended and looked up
 
+	// Fingerprints make the search key of a public key in each format but x509 that a search may have.
+	Fingerprints map[string]func(key []byte) (string, error)
+
 	// Inactive are the shards before Log, oldest first. They are frozen, so that the virtual index
 	// of an entry never changes.
 	Inactive []Shard
@@ -38,6 +42,7 @@ type Config struct {
 type Server struct {
 	shards     shards
 	kinds      entry.Kinds
+	formats    map[string]func(key []byte) (string, error)
 	duplicates bool
 	maxBody    int64
 	maxResults int
@@ -50,10 +55,20 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("rekor v1: Log, Signer and Kinds are needed")
 	}
 	s := &Server{
-		kinds: c.Kinds, duplicates: c.ReturnDuplicates,
+		kinds: c.Kinds, formats: maps.Clone(c.Fingerprints), duplicates: c.ReturnDuplicates,
 		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
 	}
 	var err error
+	if s.formats == nil {
+		s.formats = map[string]func([]byte) (string, error){}
+	}
+	s.formats["x509"] = func(pem []byte) (string, error) {
+		key, err := entry.ParseKey(pem)
+		if err != nil {
+			return "", err
+		}
+		return key.Fingerprint(), nil
+	}
 	if s.shards, err = newShards(c); err != nil {
 		return nil, fmt.Errorf("rekor v1: %w", err)
 	}

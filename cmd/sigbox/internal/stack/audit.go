@@ -8,6 +8,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/dsse"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
 	"github.com/sigbox/sigbox/tlog/entry/intoto"
+	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -28,7 +29,7 @@ func bodyIdentity(l tlog.Leaf) ([32]byte, error) {
 
 // keysV1 makes the search keys of an entry again.
 func keysV1(l tlog.Leaf) ([][]byte, error) {
-	for _, read := range []func([]byte) ([][]byte, error){hashedrekord.Keys, dsse.Keys, intoto.Keys} {
+	for _, read := range []func([]byte) ([][]byte, error){hashedrekord.Keys, dsse.Keys, intoto.Keys, upstream.Keys} {
 		if keys, err := read(l.Data); !errors.Is(err, entry.ErrUnknownKind) {
 			return keys, err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
@@ -124,7 +125,7 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 	switch l.Face {
 	case config.FaceRekorV1:
 		face, err := rekorv1.New(rekorv1.Config{
-			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(), Logger: s.log,
+			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(), Fingerprints: upstream.Fingerprints(), Logger: s.log,
 			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {

@@ -25,10 +25,7 @@ import (
 	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
-	"github.com/sigbox/sigbox/tlog/entry"
-	"github.com/sigbox/sigbox/tlog/entry/dsse"
-	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
-	"github.com/sigbox/sigbox/tlog/entry/intoto"
+	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
@@ -246,7 +243,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 func (s *Stack) addRekor(context.Context) error {
 	v1, err := rekorv1.New(rekorv1.Config{
 		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
-		Kinds:  kindsV1(),
+		Kinds: kindsV1(), Fingerprints: upstream.Fingerprints(),
 		Logger: s.opts.Log,
 	})
 	if err != nil {
@@ -267,13 +264,6 @@ func (s *Stack) addRekor(context.Context) error {
 	}
 	t.Register(s.mux)
 	return nil
-}
-
-// kindsV1 are the kinds of entries that our Rekor v1 logs take.
-func kindsV1() entry.Kinds {
-	return entry.Kinds{
-		hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002,
-	}
 }
 
 func (s *Stack) addTSA(context.Context) error {
