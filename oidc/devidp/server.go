@@ -84,10 +84,13 @@ func New(c Config) (*Server, error) {
 
 // Issuer returns how a Fulcio configuration describes this provider: its tokens name a person, a
 // workflow run, or a client of its own, and are told apart by their claims.
-func (s *Server) Issuer() oidc.Issuer {
+func (s *Server) Issuer() oidc.Issuer { return IssuerAt(s.issuer) }
+
+// IssuerAt is Issuer for a provider that runs elsewhere.
+func IssuerAt(url string) oidc.Issuer {
 	return oidc.Issuer{
-		URL: s.issuer, Audience: defaultAudience, Type: oidc.TypeEmail,
-		Alternatives: []oidc.Type{oidc.TypeGitHub, oidc.TypeURI}, SubjectDomain: s.issuer,
+		URL: url, Audience: defaultAudience, Type: oidc.TypeEmail,
+		Alternatives: []oidc.Type{oidc.TypeGitHub, oidc.TypeURI}, SubjectDomain: url,
 		Description: "Development issuer of this sigbox: signs in anybody",
 	}
 }

@@ -13,7 +13,8 @@ type CA struct {
 	// PEM file with the issuing certificate first, then its issuers, the root last.
 	Chain File `yaml:"chain" required:"true"`
 	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused. The
-	// development issuer, where it runs in the same process, need not be in it. What clients are told
+	// development issuer need not be in it: where it runs in the same process it is taken anyway, and
+	// else issuer_keys names it. What clients are told
 	// to sign in at, through the trust root, follows at the next start.
 	Issuers File `yaml:"issuers" live:"true" required:"true"`
 	// The keys of issuers that are read from files and never fetched: where the network ends before the
@@ -38,6 +39,10 @@ type IssuerKeys struct {
 	Issuer IssuerURL `yaml:"issuer" required:"true"`
 	// JSON file with its keys (a JWK set, RFC 7517), as its jwks_uri serves it.
 	Keys File `yaml:"keys" required:"true"`
+	// Whether it is the development issuer of a sigbox, which signs in anybody, people and workflows
+	// alike. It is not in the file of issuers then, whose format has no word for an issuer of several
+	// kinds of identities. Write true only where nothing that matters trusts this instance.
+	Development bool `yaml:"development"`
 }
 
 // TSA is the timestamp authority.

@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc/devidp"
@@ -63,7 +62,7 @@ func (b *builder) makeIssuers() error {
 		return err
 	}
 	return b.make(issuersIn, open, func() ([]byte, error) {
-		return []byte(strings.ReplaceAll(devIssuers, "ISSUER", b.plan.URLs.Issuer)), nil
+		return []byte(devIssuers), nil
 	})
 }
 
@@ -76,16 +75,10 @@ func (b *builder) jwks(key crypto.Signer) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// devIssuers is the Fulcio configuration of --dev.
-const devIssuers = `# Whose tokens the certificate authority takes, in the format of Fulcio's config.yaml.
-# The development issuer signs in anybody. To add your own, see docs/reference and
-# https://docs.sigstore.dev/certificate_authority/oidc-in-fulcio.
-oidc-issuers:
-  ISSUER:
-    issuer-url: ISSUER
-    client-id: sigstore
-    type: email
-    description: Development issuer of this sigbox, signs in anybody
+// devIssuers is where --dev begins: the development issuer is named in sigbox.yaml.
+const devIssuers = `# Whose tokens the certificate authority takes beside those of the development issuer, in the format
+# of Fulcio's config.yaml. It is read again when it changes.
+oidc-issuers: {}
 `
 
 // noIssuers is where --production begins: nobody gets a certificate before somebody says who may.

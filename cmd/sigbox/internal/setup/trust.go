@@ -86,11 +86,7 @@ func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error 
 }
 
 func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte, error) {
-	raw, err := os.ReadFile(string(cfg.CA.Issuers))
-	if err != nil {
-		return nil, err
-	}
-	issuers, err := oidc.ParseConfig(string(cfg.CA.Issuers), raw)
+	issuers, err := stack.Issuers(cfg.CA)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,11 @@ func (c *fileCheck) issuers(a *config.CA) {
 		if _, _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
 			c.add(key+".keys", err)
 		}
-		if !slices.ContainsFunc(known.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta }) {
+		named := slices.ContainsFunc(known.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
+		switch {
+		case k.Development && named:
+			c.add(key+".development", fmt.Errorf("%s is in %s too, where the development issuer does not belong: remove it there", k.Issuer, a.Issuers))
+		case !k.Development && !named:
 			c.add(key+".issuer", fmt.Errorf("%s is not in %s, so that its keys are for nothing: write it there too, in the same form", k.Issuer, a.Issuers))
 		}
 	}

@@ -195,6 +195,7 @@ func TestCheckFiles(t *testing.T) {
 		{name: "pinned keys that are not there", file: "jwks.json", text: "-", key: "ca.issuer_keys[0].keys", want: "no such file"},
 		{name: "pinned keys that are no JWK set", file: "jwks.json", text: "{}", mode: 0o644, key: "ca.issuer_keys[0].keys", want: "jwks.json"},
 		{name: "pinned keys of nobody", old: `issuer: "https://issuer.example.com"`, new: `issuer: "https://issuer.example.com/"`, key: "ca.issuer_keys[0].issuer", want: "write it there too"},
+		{name: "the development issuer in the file of issuers too", old: `keys: jwks.json}]`, new: `keys: jwks.json, development: true}]`, key: "ca.issuer_keys[0].development", want: "remove it there"},
 		{name: "a password that others can read", file: "password", text: "secret", mode: 0o644, key: "tlog.database", want: "password: " + filepath.Join(dir, "password") + " can be read by others"},
 		{name: "an empty password", file: "password", text: "\n", mode: 0o600, key: "tlog.database", want: "want one line"},
 		{name: "a password of two lines", file: "password", text: "a\nb\n", mode: 0o600, key: "tlog.database", want: "want one line"},

@@ -88,7 +88,7 @@ func (i *issuers) read(c *config.CA) (apply func(), err error) {
 	if now := i.now.Load(); now != nil && now.sum == next.sum {
 		return func() {}, nil
 	}
-	if next.config, err = oidc.ParseConfig(string(c.Issuers), raw); err != nil {
+	if next.config, err = parseIssuers(c, raw); err != nil {
 		return nil, err
 	}
 	if next.verifier, err = trusting(next.config, i.idp, pinned, i.clock, i.log); err != nil {
@@ -100,6 +100,32 @@ func (i *issuers) read(c *config.CA) (apply func(), err error) {
 			i.face.SetIssuers(next.config.PublicConfiguration())
 		}
 	}, nil
+}
+
+// Issuers reads the issuers that an authority takes tokens of.
+func Issuers(c *config.CA) (*oidc.Config, error) {
+	raw, err := os.ReadFile(string(c.Issuers))
+	if err != nil {
+		return nil, fmt.Errorf("issuers: %w", err)
+	}
+	return parseIssuers(c, raw)
+}
+
+// parseIssuers adds the development issuer of another process to those of the file.
+func parseIssuers(c *config.CA, raw []byte) (*oidc.Config, error) {
+	parsed, err := oidc.ParseConfig(string(c.Issuers), raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range c.IssuerKeys {
+		if !k.Development {
+			continue
+		}
+		if err := parsed.Add(devidp.IssuerAt(string(k.Issuer))); err != nil {
+			return nil, fmt.Errorf("issuer_keys: the development issuer: %w", err)
+		}
+	}
+	return parsed, nil
 }
 
 // pinnedKeys reads the key sets that are not fetched; sums changes where one of them does.
@@ -115,7 +141,7 @@ func pinnedKeys(list []config.IssuerKeys) (pinned map[string]oidc.KeySet, sums [
 			return nil, nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
 		}
 		pinned[string(k.Issuer)] = set
-		sums = fmt.Appendf(sums, "%q %x\n", k.Issuer, sha256.Sum256(raw))
+		sums = fmt.Appendf(sums, "%q %v %x\n", k.Issuer, k.Development, sha256.Sum256(raw))
 	}
 	return pinned, sums, nil
 }

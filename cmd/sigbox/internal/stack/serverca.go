@@ -54,6 +54,11 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err := trust.load(c); err != nil {
 		return fmt.Errorf("ca.issuers: %w", err)
 	}
+	for _, k := range c.IssuerKeys {
+		if k.Development {
+			s.log.WarnContext(ctx, "FOR DEVELOPMENT: certificates are issued to anybody, on tokens of a development issuer", "issuer", k.Issuer)
+		}
+	}
 	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
 	if err != nil {
 		return err
