@@ -12,10 +12,14 @@
 //   - A (role, version) is signed once. Replicas that share a store take turns.
 //   - Snapshot and timestamp renew themselves long before they expire, while [Repository.Run]
 //     runs and their keys answer.
+//   - Root and targets that people have signed offline are published by [Repository.Install], only
+//     over the very set that they were asked for. The record that the targets were composed from and
+//     the transcript of the ceremony are stored in the same transaction.
 //
 // The forms are the ones that all clients take (COMPAT.md 5): P-256 keys of type "ecdsa", PEM;
 // SHA-256 only; expiry without fractions; no optional field that is empty.
 //
-// The package knows no SQL (tuf/sqlstore) and no HTTP (tuf/web). What the targets say is composed
-// by tuf/trustroot. Ceremonies with offline keys and delegations are not part of it.
+// The package knows no SQL (tuf/sqlstore, tuf/pgstore) and no HTTP (tuf/web). What the targets say is
+// kept by tuf/record and composed by tuf/trustroot; how people sign is tuf/ceremony. Delegations are
+// not part of it.
 package tuf

@@ -269,3 +269,40 @@ func TestPublishRefuses(t *testing.T) {
 		t.Error("a first request without signers and keys")
 	}
 }
+
+// TestInstall: the repository takes what was signed only over the very set that it was asked for, and
+// its client refuses what lacks a signature, whatever Signed says.
+func TestInstall(t *testing.T) {
+	s := newSite(t)
+	s.publish(s.sign(s.first(), s.root[0], s.root[1], s.targets[0], s.targets[1]))
+	r := s.ask(nil, func(o *ceremony.Options) { o.RenewTargets = true })
+	half := s.sign(r, s.targets[0])
+	signed, err := s.sign(half, s.targets[1]).Signed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(x *tuf.Signed)
+		is     error
+	}{
+		{"over another root", func(x *tuf.Signed) { x.FollowsRoot = []byte("{}") }, tuf.ErrStale},
+		{"over other targets", func(x *tuf.Signed) { x.FollowsTargets = nil }, tuf.ErrStale},
+		{"over another record", func(x *tuf.Signed) { x.FollowsRecord = []byte("{}") }, tuf.ErrStale},
+		{"half signed", func(x *tuf.Signed) { x.Targets = half.Targets }, tuf.ErrRejected},
+		{"another content", func(x *tuf.Signed) { x.Contents = x.Contents[1:] }, tuf.ErrRejected},
+		{"a root that is no root", func(x *tuf.Signed) { x.Root = []byte("{}") }, tuf.ErrRejected},
+	} {
+		x := signed
+		tc.change(&x)
+		if _, err := s.repo.Install(t.Context(), x); !errors.Is(err, tc.is) {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+	if got := s.repo.Published().Versions(); got.Timestamp != 1 {
+		t.Errorf("versions %+v", got)
+	}
+	if changed, err := s.repo.Install(t.Context(), signed); err != nil || !changed {
+		t.Errorf("changed %v, %v", changed, err)
+	}
+}

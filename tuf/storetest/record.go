@@ -69,8 +69,28 @@ func records(t *testing.T, f Fixture) {
 		}
 	}
 	wantRecord(t, f.Another(t), "two", "")
+	// A ceremony's transcript stays with its root and targets, as it was.
+	s := transcribed{f.Store}
+	cfg.Store = s
+	if _, err := tuf.New(cfg).PublishEdition(t.Context(), tuf.Edition{Targets: List("3"), Record: []byte("three")}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Clock.(*clock.Manual).Advance(25 * time.Hour)
+	if err := r.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantRecord(t, f.Another(t), "three", "of 1 and 3")
+	err := f.Store.Update(t.Context(), func(cur tuf.Release) (tuf.Release, error) {
+		next := cur
+		next.Timestamp.Version++
+		next.Transcript = []byte("other")
+		return next, nil
+	})
+	if !errors.Is(err, tuf.ErrConflict) || !strings.Contains(err.Error(), "transcript of root version 1 and targets version 3") {
+		t.Errorf("another transcript: %v", err)
+	}
 	// Targets without a record have none, not that of the version before.
-	if _, err := r.Publish(t.Context(), List("3")); err != nil {
+	if _, err := r.Publish(t.Context(), List("4")); err != nil {
 		t.Fatal(err)
 	}
 	wantRecord(t, f.Another(t), "", "")
