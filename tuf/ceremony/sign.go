@@ -246,12 +246,12 @@ func (r *Request) Merge(o *Request) (added int, err error) {
 	}
 	next := *r
 	if o.parsed.root != nil {
-		if next.Root, err = withSignatures(r.Root, o.unheard(r, o.parsed.root.Signatures), metadata.Root().FromBytes); err != nil {
+		if next.Root, err = withSignatures(r.Root, r.unheard(o.parsed.root.Signatures), metadata.Root().FromBytes); err != nil {
 			return 0, err
 		}
 	}
 	if o.parsed.targets != nil {
-		if next.Targets, err = withSignatures(r.Targets, o.unheard(r, o.parsed.targets.Signatures), metadata.Targets().FromBytes); err != nil {
+		if next.Targets, err = withSignatures(r.Targets, r.unheard(o.parsed.targets.Signatures), metadata.Targets().FromBytes); err != nil {
 			return 0, err
 		}
 	}
@@ -268,8 +268,8 @@ func (r *Request) Merge(o *Request) (added int, err error) {
 	return added, nil
 }
 
-// unheard leaves the signatures of keys out that have signed r.
-func (o *Request) unheard(r *Request, sigs []metadata.Signature) (out []metadata.Signature) {
+// unheard leaves the signatures of keys out that have signed already.
+func (r *Request) unheard(sigs []metadata.Signature) (out []metadata.Signature) {
 	for _, s := range sigs {
 		if !r.approved(s.KeyID) {
 			out = append(out, s)
