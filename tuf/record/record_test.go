@@ -84,10 +84,10 @@ func TestRefused(t *testing.T) {
 			s.Key = b.in.Keys[statement.CT].Public()
 			return b.in.State(b.t, s), "tlog"
 		}, "is that of ct already"},
-		{"the root of another role's chain", func(b *bench) ([]byte, string) {
+		{"a chain below another role's key", func(b *bench) ([]byte, string) {
 			stamping := b.in.Says(statement.TSA, now)
 			s := b.another(statement.CA)
-			s.Chain = append(s.Chain[:1:1], stamping.Chain[1])
+			s.Chain = append(s.Chain[:1:1], stamping.Chain[0])
 			return b.in.State(b.t, s), "ca"
 		}, "is that of tsa already"},
 		{"older than the one that is here", func(b *bench) ([]byte, string) {
