@@ -44,7 +44,7 @@ func newCeremonySite(t *testing.T) *ceremonySite {
 	t.Cleanup(func() { server.Exec(t, "postgres", "DROP ROLE "+user) })
 	s := &ceremonySite{t: t, dir: t.TempDir(), signers: map[string]string{}}
 	s.config = filepath.Join(s.dir, "sigbox.yaml")
-	write(t, s.config, fmt.Sprintf("public_url: https://sigstore.example.com\ninstance: %s\ntuf:\n  snapshot_key: snapshot.key\n  timestamp_key: timestamp.key\n"+
+	write(t, s.config, fmt.Sprintf("public_url: https://sigstore.example.com\ninstance: %s\ntuf:\n  snapshot_key: snapshot.key\n  timestamp_key: timestamp.key\n  mirror: mirror\n"+
 		"  database: {url: %q, migrate_url: %q}\n", ceremonyInstance, strings.Replace(server.URL(database), "user=postgres", "user="+user, 1), server.URL(database)))
 	for _, role := range []string{"snapshot", "timestamp"} {
 		if err := keys.Save(filepath.Join(s.dir, role+".key"), tuftest.Key(t)); err != nil {
@@ -186,6 +186,9 @@ func TestCeremony(t *testing.T) {
 	s.newAuthority()
 	s.replaceSigner()
 	s.refused("another set was published", "", "tuf", "publish", "first.json")
+	if _, err := os.Stat(filepath.Join(s.dir, "mirror")); err == nil {
+		t.Error("a command has written the mirror, which is serve's")
+	}
 }
 
 func (s *ceremonySite) id(who, file string) string {
