@@ -61,8 +61,9 @@ func TestPeers(t *testing.T) {
 	peertest.New(t, "others").Issue(t, s.dir, "stranger", "ca")
 	peertest.New(t, "peers").Issue(t, s.dir, "namesake", "ca") // an authority of the same name
 	file := s.config(t)
+	runs := map[string]*instanceRun{}
 	for _, service := range []string{"issuer", "tlog", "ca", "tuf"} {
-		s.serve(t, file, service)
+		runs[service] = s.serve(t, file, service)
 	}
 	s.certified(t)
 
@@ -127,6 +128,13 @@ func TestPeers(t *testing.T) {
 		})
 	}
 	t.Run("what they say opens", s.statementsOpen)
+	t.Run("a line for each call", func(t *testing.T) {
+		for _, want := range []string{
+			`"method":"gRPC","route":"/sigbox.tlog.v1.Logs/Append","status":"OK","bytes":`, `"route":"/sigbox.tlog.v1.Logs/Append","status":"PermissionDenied"`,
+		} {
+			await(t, want, 5*time.Second, func() bool { return strings.Contains(runs["tlog"].stderr.String(), want) })
+		}
+	})
 }
 
 // statementsOpen fetches all statements.

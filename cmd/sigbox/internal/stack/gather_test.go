@@ -1,0 +1,73 @@
+package stack
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
+)
+
+// TestSenderOf: the one who brings statements is the one that its certificate names, and no two.
+func TestSenderOf(t *testing.T) {
+	for _, tc := range []struct{ names, want string }{
+		{"ca.sigbox.internal host.example.com", "ca"},
+		{"tlog.sigbox.internal", "tlog"},
+		{"ca.sigbox.internal tlog.sigbox.internal", ""},
+		{"tuf.sigbox.internal", ""},
+		{"ca.sigbox.internal.example.com", ""},
+		{"x.ca.sigbox.internal", ""},
+		{"*.sigbox.internal", ""},
+		{"", ""},
+	} {
+		got, err := senderOf(&x509.Certificate{DNSNames: strings.Fields(tc.names)})
+		if got != tc.want || (err == nil) != (tc.want != "") {
+			t.Errorf("%q: %q, %v, want %q", tc.names, got, err, tc.want)
+		}
+	}
+}
+
+// TestSays: what a record says already is no news, whenever it was said; anything else is.
+func TestSays(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	said := statement.Statement{
+		Instance: "00112233", Role: statement.CT, URL: "https://log.example.com", Origin: "log.example.com/ct", Key: key.Public(),
+		ValidFrom: start, Made: start.Add(time.Hour),
+	}
+	rec, changed, err := record.New("00112233", "example.com").Take(said, "tlog", start.Add(2*time.Hour))
+	if err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*statement.Statement)
+		want   bool
+	}{
+		{"the same", func(*statement.Statement) {}, true},
+		{"earlier", func(s *statement.Statement) { s.Made = start }, true},
+		{"later", func(s *statement.Statement) { s.Made = start.Add(48 * time.Hour) }, true},
+		{"another URL", func(s *statement.Statement) { s.URL += ".org" }, false},
+		{"another role", func(s *statement.Statement) { s.Role = statement.RekorV2 }, false},
+		{"another instance", func(s *statement.Statement) { s.Instance = "44556677" }, false},
+		{"another start", func(s *statement.Statement) { s.ValidFrom = start.Add(time.Second) }, false},
+	} {
+		s := said
+		tc.change(&s)
+		if got := says(rec, s); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+	rec.Keys[0].End = start.Add(time.Hour)
+	if says(rec, said) {
+		t.Error("a key that was retired is said to be in use")
+	}
+}
