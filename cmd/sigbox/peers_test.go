@@ -223,6 +223,13 @@ func TestCTLogFails(t *testing.T) {
 	await(t, "it says that there is no CT log", 5*time.Second, func() bool {
 		return strings.Contains(r.stderr.String(), "no certificate is issued before it answers")
 	})
+	degraded := func() {
+		t.Helper()
+		if code, body := readyz(t, "http://"+s.at["ca"]); code != 200 || body.Status != "degraded" || !strings.Contains(body.Checks["ca ct log"], "has taken no precertificate since") {
+			t.Errorf("/readyz: %d %+v", code, body)
+		}
+	}
+	degraded()
 	f := s.client(t, 6)
 	wantRefusal := func(what string, i, code int, text string, limit time.Duration) {
 		t.Helper()
@@ -232,9 +239,7 @@ func TestCTLogFails(t *testing.T) {
 		}
 	}
 	wantRefusal("down from the start", 0, http.StatusInternalServerError, "Error entering certificate in CTL", 5*time.Second)
-	if code, body := readyz(t, "http://"+s.at["ca"]); code != 200 || body.Status != "degraded" || !strings.Contains(body.Checks["ca ct log"], "has taken no precertificate since") {
-		t.Errorf("/readyz: %d %+v", code, body)
-	}
+	degraded()
 	log := s.serve(t, file, "tlog")
 	await(t, "a certificate, once the log is there", 10*time.Second, func() bool {
 		status, _, _ := s.sign(t, f, 1)

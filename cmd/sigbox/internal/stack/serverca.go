@@ -39,11 +39,10 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ca.chain: %w", err)
 	}
-	scts, sctKey, err := s.openCT(ctx)
+	watched, sctKey, err := s.openCT(ctx)
 	if err != nil {
 		return fmt.Errorf("ca.ct: %w", err)
 	}
-	watched := watchCT(scts, s.clock, s.registry)
 	authority, err := ca.New(ca.Config{
 		Key: key, Chain: chain, SCTs: watched, SCTKey: sctKey, Records: capgstore.New(db), Clock: s.clock, Logger: s.log,
 	})
@@ -118,39 +117,50 @@ func (s *Server) addTSA(d *door, c *config.TSA) error {
 
 // openCT returns the CT log, which is in this process or in others, and the key that its promises are
 // verified with.
-func (s *Server) openCT(ctx context.Context) (ca.SCTSource, crypto.PublicKey, error) {
+func (s *Server) openCT(ctx context.Context) (*watchedCT, crypto.PublicKey, error) {
 	c := s.cfg.CA.CT
 	if s.ct != nil {
+		watched := watchCT(s.ct, s.clock, s.registry)
 		if c == nil {
-			return s.ct, s.ctKey, nil
+			return watched, s.ctKey, nil
 		}
 		key, err := ReadPublicKey(string(c.Key)) // CheckFiles has compared them
-		return s.ct, key, err
+		return watched, key, err
 	}
 	key, err := ReadPublicKey(string(c.Key))
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := s.peer("ca")
+	client, err := s.dialCT(c, key)
 	if err != nil {
 		return nil, nil, err
+	}
+	watched := watchCT(client, s.clock, s.registry)
+	if err := s.checkCT(ctx, client); errors.Is(err, ctclient.ErrKey) {
+		return nil, nil, err
+	} else if err != nil {
+		watched.note(err)
+		s.log.WarnContext(ctx, "the CT log cannot be asked for its key, and no certificate is issued before it answers", "address", c.Addresses, "error", err)
+		s.runs = append(s.runs, func(ctx context.Context) error { return s.awaitCT(ctx, client, watched) })
+	}
+	return watched, key, nil
+}
+
+// dialCT returns the client of a CT log in other processes.
+func (s *Server) dialCT(c *config.CTClient, key crypto.PublicKey) (*ctclient.Client, error) {
+	id, err := s.peer("ca")
+	if err != nil {
+		return nil, err
 	}
 	var addresses []string
 	for _, a := range c.Addresses {
 		addresses = append(addresses, string(a))
 	}
 	client, err := ctclient.New(ctclient.Config{Addresses: addresses, Log: string(c.Log), Key: key, Credentials: credentials.NewTLS(id.peerClient("tlog"))})
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		s.closers = append(s.closers, client.Close)
 	}
-	s.closers = append(s.closers, client.Close)
-	if err := s.checkCT(ctx, client); errors.Is(err, ctclient.ErrKey) {
-		return nil, nil, err
-	} else if err != nil {
-		s.log.WarnContext(ctx, "the CT log cannot be asked for its key, and no certificate is issued before it answers", "address", addresses, "error", err)
-		s.runs = append(s.runs, func(ctx context.Context) error { return s.awaitCT(ctx, client) })
-	}
-	return client, key, nil
+	return client, err
 }
 
 func (s *Server) checkCT(ctx context.Context, client *ctclient.Client) error {
@@ -161,7 +171,7 @@ func (s *Server) checkCT(ctx context.Context, client *ctclient.Client) error {
 
 // awaitCT asks the log for its key until it says one. A wrong one ends the process: no promise would
 // ever hold.
-func (s *Server) awaitCT(ctx context.Context, client *ctclient.Client) error {
+func (s *Server) awaitCT(ctx context.Context, client *ctclient.Client, watched *watchedCT) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,6 +182,7 @@ func (s *Server) awaitCT(ctx context.Context, client *ctclient.Client) error {
 		case errors.Is(err, ctclient.ErrKey):
 			return fmt.Errorf("ca.ct: %w", err)
 		case err == nil:
+			watched.note(nil)
 			s.log.InfoContext(ctx, "the CT log answers and has the key that is expected")
 			return nil
 		}

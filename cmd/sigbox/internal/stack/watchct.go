@@ -45,20 +45,29 @@ func watchCT(from ca.SCTSource, c clock.Clock, reg prometheus.Registerer) *watch
 func (w *watchedCT) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
 	began := time.Now()
 	sct, err := w.SCTSource.AddPreChain(ctx, chain)
+	w.note(err)
 	if err == nil {
 		w.seconds.Observe(time.Since(began).Seconds())
-		w.last.Store(nil)
 		return sct, nil
 	}
 	w.failed.Inc()
-	if !errors.Is(err, context.Canceled) { // a client that went away says nothing of the log
-		f := &ctFailure{ended: errors.Is(err, ca.ErrLogEnded), since: w.clock.Now()}
-		if before := w.last.Load(); before != nil {
-			f.since = before.since
-		}
-		w.last.Store(f)
-	}
 	return nil, err
+}
+
+// note remembers how a use of the log went.
+func (w *watchedCT) note(err error) {
+	switch {
+	case err == nil:
+		w.last.Store(nil)
+		return
+	case errors.Is(err, context.Canceled): // a client that went away says nothing of the log
+		return
+	}
+	f := &ctFailure{ended: errors.Is(err, ca.ErrLogEnded), since: w.clock.Now()}
+	if before := w.last.Load(); before != nil {
+		f.since = before.since
+	}
+	w.last.Store(f)
 }
 
 // err says what is wrong with the log, as far as the last use of it tells.
