@@ -205,7 +205,7 @@ func (b *builder) makeUser(ctx context.Context, s schema) (err error) {
 	}
 	conn, err := connect(ctx, s.admin)
 	if err != nil {
-		return fmt.Errorf("connect to make the schema %s, as a user that may make schemas and roles: %w: name one in %s", s.name, pg.Fault("connect", err), s.flag)
+		return fmt.Errorf("connect to make the schema %s, as a user that may make schemas and roles: %w\nname such a user in %s, or in the environment (sigbox init --help)", s.name, err, s.flag)
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	var exists bool

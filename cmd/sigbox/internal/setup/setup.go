@@ -57,6 +57,7 @@ type builder struct {
 	admin   Services
 	guard   string
 	tuf     Signers
+	issuer  string // that the trust root names, if the statements name none
 	clock   clock.Clock
 	out     io.Writer
 	changed bool

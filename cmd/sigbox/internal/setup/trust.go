@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
@@ -90,7 +91,7 @@ func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte,
 	if err != nil {
 		return nil, err
 	}
-	if err := b.someIssuer(cfg, issuers); err != nil {
+	if b.issuer, err = b.namedIssuer(cfg, issuers); err != nil {
 		return nil, err
 	}
 	now := b.clock.Now()
@@ -110,15 +111,15 @@ func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte,
 	return append(list, logs...), err
 }
 
-// someIssuer wants somebody to sign in with: there are clients that take no trust root without one.
-func (b *builder) someIssuer(cfg *config.Config, issuers *oidc.Config) error {
+// namedIssuer is the issuer that the trust root names where no people sign in: there are clients that take
+// none without.
+func (b *builder) namedIssuer(cfg *config.Config, issuers *oidc.Config) (string, error) {
 	for _, i := range issuers.Issuers {
-		if i.Type == oidc.TypeEmail && !i.Meta {
-			return nil
+		if !i.Meta {
+			return strings.TrimSuffix(i.URL, "/"), nil
 		}
 	}
-	return &Waiting{For: "an issuer", Todo: fmt.Sprintf(`The certificate authority takes nobody's tokens yet, and the trust root names the issuers that people sign
-in with. Write at least one of type email into
+	return "", &Waiting{For: "an issuer", Todo: fmt.Sprintf(`The certificate authority takes nobody's tokens yet. Write at least one issuer into
 
   %s
 
@@ -176,6 +177,9 @@ func (b *builder) newRequest(repo *stack.TUFRepo, root, targets tuf.Signers, lif
 		if rec, _, err = rec.Take(s, record.File, now); err != nil {
 			return nil, err
 		}
+	}
+	if len(rec.Issuers) == 0 {
+		rec = rec.WithIssuer(b.issuer, now.Add(-time.Hour))
 	}
 	online := func(key crypto.Signer) tuf.Signers {
 		return tuf.Signers{Keys: []crypto.PublicKey{key.Public()}, Threshold: 1}
