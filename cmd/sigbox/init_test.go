@@ -284,9 +284,17 @@ func TestInitRefuses(t *testing.T) {
 func TestInitUsers(t *testing.T) {
 	server := passwordServer(t)
 	dir := filepath.Join(t.TempDir(), "sigbox")
-	args := initArgs(dir, "127.0.0.1:8099", adminOf(server, "postgres"))
-	if stdout, stderr, code := run(t, args...); code != 0 {
+	args := initArgs(dir, "127.0.0.1:8099", strings.Replace(adminOf(server, "postgres"), "postgres@", "postgres:hunter2@", 1))
+	if stdout, stderr, code := run(t, args...); code != 0 || strings.Contains(stdout+stderr, "hunter2") {
 		t.Fatalf("init: %d\n%s%s", code, stdout, stderr)
+	}
+	for name, content := range tree(t, dir) {
+		if !strings.HasPrefix(content, "-") {
+			continue
+		}
+		if raw, err := os.ReadFile(filepath.Join(dir, name)); err != nil || strings.Contains(string(raw), "hunter2") {
+			t.Errorf("%s has the administrator's password in it, %v", name, err)
+		}
 	}
 	tables := map[string]string{"ca": "ca.ca_intent", "tlog": "tlog.tlog_leaf", "tuf": "tuf.tuf_metadata"}
 	for service := range tables {
