@@ -179,6 +179,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[PeerAddresses](): "address, HOST:PORT, or a list of them",
 	reflect.TypeFor[[]Source]():      "list of addresses, HOST:PORT, and paths of directories",
 	reflect.TypeFor[[]Network]():     "list of IP addresses and networks",
+	reflect.TypeFor[[]Kind]():        "list of kinds: " + strings.Join(Kinds, ", "),
 }
 
 func kindOf(t reflect.Type) string {

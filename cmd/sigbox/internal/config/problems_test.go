@@ -150,6 +150,7 @@ var mistakes = []struct {
 	{"names, hosts and choices", []mistake{
 		value("name", "Rekor"), value("name", "\"rekor v1\""), value("name", "rekor/v1"), value("name", strings.Repeat("x", 64)), value("name", "-x"),
 		value("level", "verbose"), value("level", "INFO"), value("format", "logfmt"), value("duplicates", "409"),
+		change("duplicates: return", "duplicates: return\n    kinds: [dsse, HashedRekord]"), change("duplicates: return", "duplicates: return\n    kinds: dsse"),
 		change("rekor_v2: {key", "rekor_v2: {host: \"https://rekor.example.com\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com:443\", key"),
 		change("rekor_v2: {key", "rekor_v2: {host: Rekor.example.com, key"), change("rekor_v2: {key", "rekor_v2: {host: \"a b\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com - 7\", key"),
 	}},

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"fmt"
+	"slices"
+)
+
 // TLog is the transparency logs. Each log is one row in the database, with a key of its own; it is
 // made once, on purpose, by "sigbox log create NAME --config FILE". Any number of processes with
 // equal configuration can run on one database: all of them write, and none leads.
@@ -43,6 +48,21 @@ type RekorV1 struct {
 	// What answers an entry that the log holds already: conflict (409 and where it is, as upstream)
 	// or return (201 with the stored entry).
 	Duplicates string `yaml:"duplicates" default:"conflict" one:"conflict|return"`
+	// The kinds of entries that it takes; all of them where there is no list. A kind that is not listed
+	// is not even read: an entry of it that the log has is found by index, by id and by search, and not
+	// by its content.
+	Kinds []Kind `yaml:"kinds"`
+}
+
+// Kinds are the kinds of entries that a Rekor v1 log may take.
+var Kinds = []string{"alpine", "cose", "dsse", "hashedrekord", "helm", "intoto", "jar", "rekord", "rfc3161", "rpm", "tuf"}
+
+func (k *Kind) parse(text, _ string) error {
+	if !slices.Contains(Kinds, text) {
+		return fmt.Errorf("%q is no kind of entry: want %s", text, orList(Kinds))
+	}
+	*k = Kind(text)
+	return nil
 }
 
 // Shard is one tree of a Rekor v1 log.

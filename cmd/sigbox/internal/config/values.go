@@ -21,6 +21,7 @@ type (
 	Address  string        // host:port; an empty host is every interface
 	Host     string        // host name or IP address, in lower case
 	Name     string        // of a log
+	Kind     string        // of entries of a Rekor v1 log
 	File     string        // path
 	Dir      string        // path
 	KeyFile  string        // path, or ${credential:NAME}; see [KeyFile.Path]

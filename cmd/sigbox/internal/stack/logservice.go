@@ -21,7 +21,7 @@ func (s *Stack) addLogService(context.Context) error {
 	}
 	c := logrpc.Config{Logger: s.opts.Log}
 	for name, cfg := range configs {
-		c.Logs = append(c.Logs, rpcLog(cfg, s.logs[name], s.ct))
+		c.Logs = append(c.Logs, rpcLog(cfg, s.logs[name], s.ct, kindsV1(nil)))
 	}
 	if s.service, err = logrpc.New(c); err != nil {
 		return err
@@ -30,8 +30,9 @@ func (s *Stack) addLogService(context.Context) error {
 	return nil
 }
 
-// rpcLog is a log as our own gRPC service has it; ct is the face of the one that is a CT log.
-func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server) logrpc.Log {
+// rpcLog is a log as our own gRPC service has it; ct is the face of the one that is a CT log, kinds are for
+// Rekor v1.
+func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server, kinds entry.Kinds) logrpc.Log {
 	v := cfg.Signer.Verifier()
 	l := logrpc.Log{Name: cfg.Name, Origin: v.Origin(), Face: cfg.Face, KeyID: v.KeyID(), Engine: log}
 	switch cfg.Face {
@@ -40,7 +41,7 @@ func rpcLog(cfg tlog.Config, log *tlog.Engine, ct *ctlog.Server) logrpc.Log {
 			leaf, err = entry.LeafInput(stored)
 			return leaf, nil, err
 		}
-		l.Parse = logrpc.RekorV1(func(json []byte) (tlog.Entry, error) { return rekorv1.Parse(kindsV1(), json) })
+		l.Parse = logrpc.RekorV1(func(json []byte) (tlog.Entry, error) { return rekorv1.Parse(kinds, json) })
 	case config.FaceRekorV2:
 		l.Parse = logrpc.RekorV2(rekorv2.Parse)
 	case config.FaceCT:

@@ -53,7 +53,7 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 		if ct != nil {
 			s.ct, s.ctKey = ct, l.Signer.Public()
 		}
-		service.Logs = append(service.Logs, rpcLog(l.Config, opened[i], ct))
+		service.Logs = append(service.Logs, rpcLog(l.Config, opened[i], ct, kindsV1(s.listedKinds())))
 	}
 	if s.service, err = logrpc.New(service); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 	switch l.Face {
 	case config.FaceRekorV1:
 		face, err := rekorv1.New(rekorv1.Config{
-			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(), Fingerprints: upstream.Fingerprints(), Logger: s.log,
+			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(s.listedKinds()), Fingerprints: upstream.Fingerprints(), Logger: s.log,
 			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {
@@ -174,4 +174,12 @@ func (s *Server) watchGuard(ctx context.Context, g *config.Guard) {
 	}
 	w := &watchedGuard{Guard: s.stores.Guard}
 	s.stores.Guard, s.health.guard = w, w
+}
+
+// listedKinds are the kinds that the configuration lists, none where there is no Rekor v1 log.
+func (s *Server) listedKinds() []config.Kind {
+	if s.cfg.TLog.RekorV1 == nil {
+		return nil
+	}
+	return s.cfg.TLog.RekorV1.Kinds
 }

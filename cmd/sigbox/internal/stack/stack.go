@@ -243,7 +243,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 func (s *Stack) addRekor(context.Context) error {
 	v1, err := rekorv1.New(rekorv1.Config{
 		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
-		Kinds: kindsV1(), Fingerprints: upstream.Fingerprints(),
+		Kinds: kindsV1(nil), Fingerprints: upstream.Fingerprints(),
 		Logger: s.opts.Log,
 	})
 	if err != nil {
