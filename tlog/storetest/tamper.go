@@ -282,6 +282,10 @@ func readAll(t testing.TB, store tlog.Store, cfg tlog.Config, want []tlog.Leaf) 
 		hashes, err := log.Tile(ctx, 0, int64(i), width)
 		check("tile", bytes.Equal(hashes, tile.Join(n.Tile(0, i))), err)
 	}
+	for i, w := range want {
+		hashes, err := log.LeafHashes(ctx, []int64{int64(i)})
+		check("leaf hash", err != nil || hashes[0] == w.Hash, err)
+	}
 	list, err := log.Leaves(ctx, 0, size)
 	ok := err != nil || len(list) == len(want)
 	for i, l := range list {
