@@ -78,6 +78,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	for _, address := range cfg.Addresses {
 		conn, err := grpc.NewClient("dns:///"+address, grpc.WithTransportCredentials(cfg.Credentials), grpc.WithNoProxy(),
+			// Not the one that gRPC looks for in a TXT record: where there is no resolver for the world, as in a
+			// closed network, every connection would wait until that question times out.
+			grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
 			grpc.WithConnectParams(grpc.ConnectParams{
