@@ -50,7 +50,7 @@ type next.`,
 		RunE:          showHelp,
 	}
 	root.AddCommand(
-		upCommand(), initCommand(), serveCommand(), healthCommand(), migrateCommand(),
+		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), migrateCommand(),
 		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(),
 		tokenCommand(), benchCommand(), versionCommand(),
 	)

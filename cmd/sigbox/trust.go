@@ -24,6 +24,7 @@ func trustCommand() *cobra.Command {
 func trustExportCommand() *cobra.Command {
 	var o clientcache.ExportOptions
 	var root string
+	var archive bool
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write an instance's trust root, keys and environment files to a directory",
@@ -36,7 +37,10 @@ and chain as PEM, and one environment file per client family.
   env-legacy.sh    gitsign, Kyverno's command line, images signed in the old format
 
 Without --root the root.json that the instance serves now is trusted; its
-SHA-256 is printed, so that it can be compared over another channel.`,
+SHA-256 is printed, so that it can be compared over another channel.
+
+With --tar the files go to standard output as a tar archive, for a sigbox that runs
+in a container and clients that do not; --out is then where they will be unpacked.`,
 		Example: `  sigbox trust export --url http://127.0.0.1:8080 --out ./trust
   . ./trust/env-cosign3.sh && cosign verify-blob ...`,
 		Args: cobra.NoArgs,
@@ -48,13 +52,20 @@ SHA-256 is printed, so that it can be compared over another channel.`,
 				}
 				o.Root = raw
 			}
+			out := cmd.OutOrStdout()
+			if archive {
+				if isTerminal(out) {
+					return errors.New("--tar writes an archive to standard output: send it to tar -x or to a file")
+				}
+				o.Tar, out = out, cmd.ErrOrStderr()
+			}
 			res, err := clientcache.Export(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "wrote %d files to %s\nroot.json version %d, SHA-256 %s\n", len(res.Files), res.Dir, res.RootVersion, res.RootSHA256)
+			fmt.Fprintf(out, "wrote %d files to %s\nroot.json version %d, SHA-256 %s\n", len(res.Files), res.Dir, res.RootVersion, res.RootSHA256)
 			if res.FirstUse {
-				fmt.Fprintln(cmd.OutOrStdout(), "root.json was taken from the instance itself: compare its SHA-256 with what the operator tells you")
+				fmt.Fprintln(out, "root.json was taken from the instance itself: compare its SHA-256 with what the operator tells you")
 			}
 			return nil
 		},
@@ -62,6 +73,7 @@ SHA-256 is printed, so that it can be compared over another channel.`,
 	cmd.Flags().StringVar(&o.URL, "url", defaultURL, "URL of the instance")
 	cmd.Flags().StringVar(&o.Dir, "out", "", "directory to write to; made if it is not there")
 	cmd.Flags().StringVar(&root, "root", "", "root.json to start from, got over a trusted channel")
+	cmd.Flags().BoolVar(&archive, "tar", false, "write a tar archive to standard output, of the files as they are to be in the directory of --out")
 	must(cmd.MarkFlagRequired("out"))
 	return cmd
 }

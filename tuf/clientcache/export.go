@@ -1,12 +1,14 @@
 package clientcache
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -28,6 +30,10 @@ type ExportOptions struct {
 	Root []byte // root.json to start from; nil: trust the one the instance serves
 
 	TLS *tls.Config // nil: the system's certificate roots
+
+	// Tar, if not nil, gets the files as a tar archive, and nothing is written to Dir: that is where whoever
+	// unpacks it will have them, since environment files name their own directory.
+	Tar io.Writer
 }
 
 // Exported says what was written.
@@ -69,7 +75,12 @@ func Export(ctx context.Context, o ExportOptions) (Exported, error) {
 	if err != nil {
 		return Exported{}, err
 	}
-	if err := writeAll(dir, files); err != nil {
+	if o.Tar != nil {
+		err = writeTar(o.Tar, files)
+	} else {
+		err = writeAll(dir, files)
+	}
+	if err != nil {
 		return Exported{}, fmt.Errorf("export trust to %s: %w", dir, err)
 	}
 	sum := sha256.Sum256(m.root)
@@ -158,12 +169,30 @@ func writeAll(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	names := slices.Sorted(maps.Keys(files))
-	names = append(slices.DeleteFunc(names, func(n string) bool { return n == "root.json" }), "root.json")
-	for _, name := range names {
+	for _, name := range inOrder(files) {
 		if err := writeFile(filepath.Join(dir, name), files[name], 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeTar writes what writeAll would, as a tar archive.
+func writeTar(w io.Writer, files map[string][]byte) error {
+	out := tar.NewWriter(w)
+	for _, name := range inOrder(files) {
+		if err := out.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
+			return err
+		}
+		if _, err := out.Write(files[name]); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// inOrder returns the names with root.json last.
+func inOrder(files map[string][]byte) []string {
+	names := slices.Sorted(maps.Keys(files))
+	return append(slices.DeleteFunc(names, func(n string) bool { return n == "root.json" }), "root.json")
 }

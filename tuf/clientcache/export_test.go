@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,6 +94,35 @@ func TestExport(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestExportTar: the archive, unpacked where it was said to be, is what would have been written there.
+func TestExportTar(t *testing.T) {
+	h, dir := newHost(t), filepath.Join(t.TempDir(), "trust")
+	var archive bytes.Buffer
+	got, err := Export(t.Context(), ExportOptions{URL: h.URL, Dir: dir, Tar: &archive})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the directory was made: %v", err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unpack := exec.CommandContext(t.Context(), "tar", "-x", "-C", dir)
+	unpack.Stdin = &archive
+	if out, err := unpack.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
+	unpacked := tree(t, dir)
+	again, err := Export(t.Context(), ExportOptions{URL: h.URL, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written := tree(t, dir); !maps.Equal(unpacked, written) || len(written) != len(got.Files) || !slices.Equal(got.Files, again.Files) {
+		t.Errorf("unpacked %d files, written %d, said %d; or they differ", len(unpacked), len(written), len(got.Files))
 	}
 }
 
