@@ -5,9 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -140,30 +138,4 @@ func (t tree) user(name string, id int, home string) {
 		t.file(path, t[strings.TrimPrefix(path, "/")].body+line, 0o644)
 	}
 	t.dir(home, id, 0o755)
-}
-
-// Named returns the images that the lines "image:" and "FROM" of a compose or container file name, less those
-// that the file itself makes.
-func Named(files ...string) ([]string, error) {
-	var names []string
-	made := map[string]bool{"scratch": true}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		for line := range strings.Lines(string(raw)) {
-			words := strings.Fields(line)
-			if len(words) < 2 || (words[0] != "FROM" && words[0] != "image:") {
-				continue
-			}
-			if !made[words[1]] && !slices.Contains(names, words[1]) {
-				names = append(names, words[1])
-			}
-			if words[0] == "FROM" && len(words) == 4 {
-				made[words[3]] = true
-			}
-		}
-	}
-	return names, nil
 }

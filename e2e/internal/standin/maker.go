@@ -38,14 +38,8 @@ func (m *Maker) Prepare(ctx context.Context) error {
 	}
 	start := time.Now()
 	fmt.Fprintln(m.Out, "stand-ins: modules and build cache of the builder image (a minute or two, once for each go.sum) ...")
-	old, err := filepath.Glob(filepath.Join(m.Cache, "builder-*"))
-	if err != nil {
+	if err := m.inherit(modules); err != nil {
 		return err
-	}
-	for _, dir := range old {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
@@ -68,6 +62,25 @@ func (m *Maker) Prepare(ctx context.Context) error {
 	}
 	fmt.Fprintf(m.Out, "stand-ins: that took %s\n", time.Since(start).Round(time.Second))
 	return os.WriteFile(done, nil, 0o600)
+}
+
+// inherit makes the directory of an earlier go.sum that of this one: most of what is in it is the same.
+func (m *Maker) inherit(dir string) error {
+	old, err := filepath.Glob(filepath.Join(m.Cache, "builder-*"))
+	if err != nil {
+		return err
+	}
+	for i, earlier := range old {
+		if i > 0 {
+			err = os.RemoveAll(earlier)
+		} else if err = os.RemoveAll(filepath.Join(earlier, "done")); err == nil && earlier != dir {
+			err = os.Rename(earlier, dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // warm returns the directories of the builder's modules and build cache for the go.sum of now.

@@ -36,6 +36,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 	initdb -D "$PGDATA" --username "$user" --pwfile /tmp/pwfile --auth-local trust --auth-host scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
 	rm /tmp/pwfile
 	printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
+	printf "\nlisten_addresses = '*'\n" >>"$PGDATA/postgresql.conf"
 	# For what comes first the server listens on its socket only, so that nobody takes it for ready.
 	pg_ctl -D "$PGDATA" -w -o "-c listen_addresses=''" start
 	[ "$database" = postgres ] || psql -v ON_ERROR_STOP=1 -U "$user" -d postgres -c "CREATE DATABASE \"$database\""
