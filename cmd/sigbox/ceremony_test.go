@@ -209,7 +209,10 @@ func (s *ceremonySite) newAuthority() {
 	s.ok("", "tuf", "request", "--out", "second.json")
 	for _, who := range []string{"bob", "carol"} {
 		s.pass("", who, "second.json")
-		if out := s.sign(who, "second.json"); strings.Count(out, "\n  + CA key") != 1 || strings.Count(out, "\n  = CA key") != 1 || !strings.Contains(out, "root stays at version 1") {
+		write(t, filepath.Join(s.signers[who], "root.json"), s.root())
+		id := s.id(who, "second.json")
+		s.refused("made this one up", who, "tuf", "sign", "second.json", "--key", "my.key", "--root", "my.key.pub", "--approve", id)
+		if out := s.ok(who, "tuf", "sign", "second.json", "--key", "my.key", "--root", "root.json", "--approve", id); strings.Count(out, "\n  + CA key") != 1 || strings.Count(out, "\n  = CA key") != 1 || !strings.Contains(out, "root stays at version 1") {
 			t.Errorf("sign: %s", out)
 		}
 		if err := os.Rename(filepath.Join(s.signers[who], "second.json"), filepath.Join(s.signers[who], who+".json")); err != nil {
@@ -223,22 +226,43 @@ func (s *ceremonySite) newAuthority() {
 	}
 }
 
+// root is the root that everybody knows.
+func (s *ceremonySite) root() (root string) {
+	s.t.Helper()
+	s.repository(func(repo *stack.TUFRepo) {
+		cur, _, err := repo.Current(s.t.Context())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		root = string(cur.Roots[len(cur.Roots)-1].Bytes)
+	})
+	return root
+}
+
 // receive is what tuf does with a statement that a peer has sent.
 func (s *ceremonySite) receive(sender string, raw []byte) {
+	s.t.Helper()
+	s.repository(func(repo *stack.TUFRepo) {
+		out, err := repo.Receive(s.t.Context(), sender, [][]byte{raw})
+		if err != nil || len(out) != 1 || !out[0].New {
+			s.t.Fatalf("%+v, %v", out, err)
+		}
+	})
+}
+
+func (s *ceremonySite) repository(do func(*stack.TUFRepo)) {
 	s.t.Helper()
 	cfg, err := config.Load(s.config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	cfg.TUF.Mirror = ""
 	repo, err := stack.OpenTUF(s.t.Context(), cfg, clock.System{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer repo.Close()
-	out, err := repo.Receive(s.t.Context(), sender, [][]byte{raw})
-	if err != nil || len(out) != 1 || !out[0].New {
-		s.t.Fatalf("%+v, %v", out, err)
-	}
+	do(repo)
 }
 
 // replaceSigner: carol has lost her key; dave's takes its place. Root 2 needs two of the old keys and
@@ -270,6 +294,7 @@ func TestCeremonyRefusals(t *testing.T) {
 	s.pass("", "alice", "first.json")
 	s.refused("not signed", "alice", "tuf", "sign", "first.json", "--key", "my.key", "--approve", "0000000000")
 	s.refused("not signed", "alice", "tuf", "sign", "first.json", "--key", "my.key")
+	s.refused("follows no set", "alice", "tuf", "sign", "first.json", "--key", "my.key", "--root", "my.key.pub")
 	s.refused("has no part in this request", "", "tuf", "sign", "first.json", "--key", "snapshot.key", "--approve", s.id("", "first.json"))
 	s.refused("private key", "", "tuf", "init", "--out", "x.json", "--root-key", "snapshot.key", "--targets-key", "alice.pub")
 	s.refused("needs signers", "", "tuf", "init", "--out", "x.json", "--root-key", "alice.pub")

@@ -20,7 +20,7 @@ import (
 )
 
 func tufSignCommand() *cobra.Command {
-	var key, approve string
+	var key, approve, root string
 	cmd := &cobra.Command{
 		Use:   "sign REQUEST [COPY...] --key FILE",
 		Short: "Sign a request, after a look at what it changes",
@@ -33,16 +33,25 @@ Lines are marked + new, - gone, ~ changed, = as before. Compare every key that i
 not "=" with what its owner tells you over another channel, and the request's id
 with the other signers.
 
+From the second ceremony on, name the root.json that you know with --root: what is
+marked "=" is compared with a set that the file itself brings, and only the root
+tells whether that set is the true one. Keep it with your key; sigbox trust export
+writes it.
+
 You confirm by typing the first 8 digits of the request's id, or with --approve.
 Copies that others signed meanwhile are put together with REQUEST first.
 
 It refuses a file that was changed after somebody signed it, one that does not fit
 together, one that is over, a key that has no part in it and one that has signed.`,
-		Example: `  sigbox tuf sign first.json --key /media/stick/alice.key`,
-		Args:    cobra.MinimumNArgs(1),
+		Example: `  sigbox tuf sign first.json --key /media/stick/alice.key
+  sigbox tuf sign second.json --key /media/stick/alice.key --root /media/stick/root.json`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := readRequest(args)
 			if err != nil {
+				return err
+			}
+			if err := follows(r, root); err != nil {
 				return err
 			}
 			signer, err := keys.Load(key)
@@ -75,9 +84,22 @@ together, one that is over, a key that has no part in it and one that has signed
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "file of your key")
+	cmd.Flags().StringVar(&root, "root", "", "the root.json that you know, which the request must follow")
 	cmd.Flags().StringVar(&approve, "approve", "", "first 8 or more digits of the request's id, instead of typing them")
 	must(cmd.MarkFlagRequired("key"))
 	return cmd
+}
+
+// follows holds a request against the root that a signer knows, if there is one.
+func follows(r *ceremony.Request, file string) error {
+	if file == "" {
+		return nil
+	}
+	raw, err := stack.ReadBounded(file, 99<<10)
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	return r.Follows(raw)
 }
 
 // confirm wants the beginning of the request's id.

@@ -158,6 +158,20 @@ func (r *Request) sameTargetsSigners(o Options) (bool, error) {
 	return next.VerifyDelegate(tuf.Targets, cur) == nil, nil
 }
 
+// Follows refuses a request that does not follow this root, the root.json that a signer knows. Parse
+// cannot tell: a base that somebody made up signs itself as well as the true one. Under the true root,
+// the targets before are true too.
+func (r *Request) Follows(root []byte) error {
+	if r.Base == nil {
+		return fmt.Errorf("%w: it follows no set, and you know a root already: clients would not take a second first one", ErrRequest)
+	}
+	if !bytes.Equal(r.Base.Root, root) {
+		return fmt.Errorf("%w: it follows another root than the one that you know (SHA-256 %x, not %x): either you know an older one, or somebody made this one up",
+			ErrRequest, sha256.Sum256(r.Base.Root), sha256.Sum256(root))
+	}
+	return nil
+}
+
 // ID identifies a request whatever was signed of it: SHA-256 over everything but the signatures and
 // approvals.
 func (r *Request) ID() [32]byte {

@@ -52,6 +52,25 @@ func TestRootRotation(t *testing.T) {
 	s.publish(s.sign(next, s.targets[1], s.targets[2]))
 }
 
+// TestFollows: a signer who knows the root is not led by one that somebody made up.
+func TestFollows(t *testing.T) {
+	s, other := newSite(t), newSite(t)
+	for _, x := range []*site{s, other} {
+		x.publish(x.sign(x.first(), x.root[0], x.root[1], x.targets[0], x.targets[1]))
+	}
+	known, _ := s.current()
+	renew := func(o *ceremony.Options) { o.RenewTargets = true }
+	if err := s.ask(nil, renew).Follows(known.Roots[0].Bytes); err != nil {
+		t.Error(err)
+	}
+	if err := other.ask(nil, renew).Follows(known.Roots[0].Bytes); !errors.Is(err, ceremony.ErrRequest) || !strings.Contains(err.Error(), "made this one up") {
+		t.Errorf("another root: %v", err)
+	}
+	if err := newSite(t).first().Follows(known.Roots[0].Bytes); !errors.Is(err, ceremony.ErrRequest) || !strings.Contains(err.Error(), "follows no set") {
+		t.Errorf("a first set: %v", err)
+	}
+}
+
 // TestRootAlone: a root that is renewed leaves targets, record and contents as they are, and has a
 // transcript of its own.
 func TestRootAlone(t *testing.T) {
