@@ -96,7 +96,7 @@ func TestTampered(t *testing.T) {
 		{"a threshold of none", good, func(w wire) { w.text(t, "root", `"threshold":2`, `"threshold":0`) }, "threshold 0", ceremony.ErrRequest},
 		{"a root with something in it", good, func(w wire) { w.text(t, "root", `"signed":{`, `"signed":{"x":1,`) }, "does not write", ceremony.ErrRequest},
 		{"targets with something in it", unsigned, func(w wire) { w.text(t, "targets", `"signed":{`, `"signed":{"x":1,`) }, "not what its record composes to", ceremony.ErrRequest},
-		{"another content", unsigned, func(w wire) { w["contents"].([]any)[0].(map[string]any)["content"] = "AAAA" }, `fulcio.crt.pem" of targets version 2`, ceremony.ErrRequest},
+		{"another content", unsigned, func(w wire) { w["contents"].([]any)[0].(map[string]any)["content"] = "AAAA" }, `of targets version 2: length/hash`, ceremony.ErrRequest},
 		{"a content less", unsigned, func(w wire) { w["contents"] = w["contents"].([]any)[1:] }, "files, there are", ceremony.ErrRequest},
 		{"another record", unsigned, func(w wire) { w.text(t, "record", `"https://log.example"`, `"https://evil.example"`) }, "not what its record composes to", ceremony.ErrRequest},
 		{"another origin", unsigned, func(w wire) { w.text(t, "record", `"log.example/ct"`, `"evil.example/ct"`) }, "changed without a statement", ceremony.ErrRequest},
