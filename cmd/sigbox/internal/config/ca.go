@@ -13,10 +13,10 @@ type CA struct {
 	// PEM file with the issuing certificate first, then its issuers, the root last.
 	Chain File `yaml:"chain" required:"true"`
 	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused. The
-	// development issuer need not be in it: where it runs in the same process it is taken anyway, and
-	// else issuer_keys names it. What clients are told
+	// development issuer does not belong into it: where it runs in the same process it is taken anyway,
+	// and else issuer_keys names it. Needed unless that is the only one. What clients are told
 	// to sign in at, through the trust root, follows at the next start.
-	Issuers File `yaml:"issuers" live:"true" required:"true"`
+	Issuers File `yaml:"issuers" live:"true"`
 	// The keys of issuers that are read from files and never fetched: where the network ends before the
 	// issuer, or is not to be asked whom to trust. An issuer that changes its keys is believed again
 	// when its file is replaced.

@@ -140,6 +140,9 @@ func check(c *Config, p *problems) {
 	}
 	if c.CA != nil {
 		checkIssuerKeys(p, where, c.CA.IssuerKeys)
+		if c.CA.Issuers == "" && c.Issuer == nil && !slices.ContainsFunc(c.CA.IssuerKeys, func(k IssuerKeys) bool { return k.Development }) && !p.about("ca.issuers") {
+			p.add(where("ca"), "ca.issuers", "is missing: name the file that says whose tokens are taken, Fulcio's config.yaml")
+		}
 		checkTimeouts(p, where, "ca.database", c.CA.Database)
 	}
 	if c.TUF != nil {

@@ -62,7 +62,7 @@ func (b *builder) makeIssuers() error {
 		return err
 	}
 	return b.make(issuersIn, open, func() ([]byte, error) {
-		return []byte(devIssuers), nil
+		return []byte(noIssuers), nil
 	})
 }
 
@@ -75,13 +75,8 @@ func (b *builder) jwks(key crypto.Signer) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// devIssuers is where --dev begins: the development issuer is named in sigbox.yaml.
-const devIssuers = `# Whose tokens the certificate authority takes beside those of the development issuer, in the format
-# of Fulcio's config.yaml. It is read again when it changes.
-oidc-issuers: {}
-`
-
-// noIssuers is where --production begins: nobody gets a certificate before somebody says who may.
+// noIssuers is where init begins: nobody gets a certificate before somebody says who may. With --dev
+// sigbox.yaml does not name the file yet.
 const noIssuers = `# Whose tokens the certificate authority takes, in the format of Fulcio's config.yaml. An issuer
 # that is not here is refused, so nobody gets a certificate before you name one. It is read again
 # when it changes. Two examples; take away the # in front of what you need:

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -57,9 +56,9 @@ func CheckFiles(cfg *config.Config) error {
 
 // issuers checks whose tokens are taken, and the keys that are not fetched.
 func (c *fileCheck) issuers(a *config.CA) {
-	raw, err := os.ReadFile(string(a.Issuers))
-	var known *oidc.Config
-	if err == nil {
+	raw, err := readIssuers(a)
+	known := &oidc.Config{}
+	if err == nil && raw != nil {
 		known, err = oidc.ParseConfig(string(a.Issuers), raw)
 	}
 	if err != nil {

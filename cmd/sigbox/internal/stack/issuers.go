@@ -76,9 +76,9 @@ func (i *issuers) load(c *config.CA) error {
 // read reads what load does, and returns what takes it over. Issuers that have not changed are left
 // alone, with the keys that were fetched for them.
 func (i *issuers) read(c *config.CA) (apply func(), err error) {
-	raw, err := os.ReadFile(string(c.Issuers))
+	raw, err := readIssuers(c)
 	if err != nil {
-		return nil, fmt.Errorf("issuers: %w", err)
+		return nil, err
 	}
 	pinned, sums, err := pinnedKeys(c.IssuerKeys)
 	if err != nil {
@@ -104,18 +104,33 @@ func (i *issuers) read(c *config.CA) (apply func(), err error) {
 
 // Issuers reads the issuers that an authority takes tokens of.
 func Issuers(c *config.CA) (*oidc.Config, error) {
-	raw, err := os.ReadFile(string(c.Issuers))
+	raw, err := readIssuers(c)
 	if err != nil {
-		return nil, fmt.Errorf("issuers: %w", err)
+		return nil, err
 	}
 	return parseIssuers(c, raw)
 }
 
+// readIssuers returns nil where there is no file.
+func readIssuers(c *config.CA) ([]byte, error) {
+	if c.Issuers == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(string(c.Issuers))
+	if err != nil {
+		return nil, fmt.Errorf("issuers: %w", err)
+	}
+	return raw, nil
+}
+
 // parseIssuers adds the development issuer of another process to those of the file.
 func parseIssuers(c *config.CA, raw []byte) (*oidc.Config, error) {
-	parsed, err := oidc.ParseConfig(string(c.Issuers), raw)
-	if err != nil {
-		return nil, err
+	parsed := &oidc.Config{}
+	if raw != nil {
+		var err error
+		if parsed, err = oidc.ParseConfig(string(c.Issuers), raw); err != nil {
+			return nil, err
+		}
 	}
 	for _, k := range c.IssuerKeys {
 		if !k.Development {
