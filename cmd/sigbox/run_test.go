@@ -59,7 +59,7 @@ func (m *mortal) Write(p []byte) (int, error) {
 // sigbox returns the program with these arguments, in an empty home directory.
 func sigbox(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // far beyond any test, on a machine that is busy too
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Dir = t.TempDir()
