@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes one signed artifact of each kind of package docs, in the directory that it is given, with the tools that
-# people sign with: gpg minisign ssh-keygen openssl jarsigner rpmbuild rpmsign. The tests of package upstream keep
+# people sign with: gpg minisign ssh-keygen openssl jarsigner rpmbuild
+# rpmsign; xxd for bytes. The tests of package upstream keep
 # what it made; e2e runs it anew.
 set -euo pipefail
 mkdir -p "$1"
@@ -97,10 +98,14 @@ openssl ts -reply -config tsa.cnf -section here -queryfile artifact.tsq -out art
 # cose: COSE_Sign1 (RFC 9052) with ES256; openssl signs the Sig_structure, whose signature is DER there and r || s here
 bytes() { printf '%b' "$1"; }
 b64() { openssl base64 -A; }
-{ bytes '\x84\x6aSignature1\x43\xa1\x01\x26\x40\x4f'; cat artifact; } >cose.tbs
-openssl dgst -sha256 -sign ec.key cose.tbs | openssl asn1parse -inform DER | sed -n 's/.*INTEGER *://p' |
-	while read -r n; do printf '%064s' "$n" | tr ' ' 0; done | xxd -r -p >cose.sig
-{ bytes '\xd2\x84\x43\xa1\x01\x26\xa0\x4f'; cat artifact; bytes '\x58\x40'; cat cose.sig; } >artifact.cose
+cose() { # external data, as CBOR
+	{ bytes '\x84\x6aSignature1\x43\xa1\x01\x26'"$1"'\x4f'; cat artifact; } >cose.tbs
+	openssl dgst -sha256 -sign ec.key cose.tbs | openssl asn1parse -inform DER | sed -n 's/.*INTEGER *://p' |
+		while read -r n; do printf '%064s' "$n" | tr ' ' 0; done | xxd -r -p >cose.sig
+	bytes '\xd2\x84\x43\xa1\x01\x26\xa0\x4f'; cat artifact; bytes '\x58\x40'; cat cose.sig
+}
+cose '\x40' >artifact.cose
+cose '\x43aad' >artifact.aad.cose
 
 # dsse, intoto: an envelope with an in-toto statement
 type=application/vnd.in-toto+json

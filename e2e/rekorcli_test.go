@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// mostResident is what an instance may need with an entry of every kind in its log, in bytes: see
+// docs/design/0010.
+const mostResident = 100 << 20
+
+// TestRekorCLIKinds: rekor-cli uploads what the real tools have signed, of every kind and in every format of
+// keys, finds it again in every way that it knows, and verifies it.
+func TestRekorCLIKinds(t *testing.T) {
+	t.Parallel()
+	maker, err := filepath.Abs("../tlog/entry/upstream/testdata/make.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t)
+	cmd := exec.CommandContext(t.Context(), maker, filepath.Join(r.work, "samples"))
+	cmd.Env = r.base()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", maker, err, out)
+	}
+	r.script(t, kindsScript, r.env(t, "KEPT="+filepath.Dir(maker)))
+	if n := resident(t, r.Pid()); n > mostResident {
+		t.Errorf("%d MiB resident", n>>20)
+	}
+}
+
+const kindsScript = `
+cd samples
+sum() { sha256sum "$1" | cut -d' ' -f1; }
+# said TEXT: so did the command before, too.
+said() { grep -qF -- "$1" "$WORK/.out"; }
+# entry FLAGS: what upload and verify take. It leaves the id of the entry in $id.
+entry() {
+	says 'Created entry' rekorcli upload "$@"
+	id=$(sed -n 's#.*/entries/##p' "$WORK/.out")
+	says "$id" rekorcli upload "$@"
+	said 'Entry already exists'
+	says "$id" rekorcli get --uuid "$id"
+	index=$(sed -n 's/^Index: *//p' "$WORK/.out")
+	says "\"LogIndex\":$index" rekorcli get --log-index "$index" --format json
+	says 'Current Root Hash' rekorcli verify "$@"
+	said "Entry Index in Current Tree: $index"
+	says 'Current Root Hash' rekorcli verify --uuid "$id"
+	says 'Current Root Hash' rekorcli verify --log-index "$index"
+}
+# found FLAGS: a search finds the entry.
+found() { says "$id" rekorcli search "$@"; }
+key() { found --public-key "$1" --pki-format "$2"; }
+
+rekord() { # FORMAT KEY SIGNATURE
+	entry --type rekord --artifact artifact --signature "$3" --public-key "$2" --pki-format "$1"
+	key "$2" "$1"
+	found --artifact artifact
+	found --sha "$(sum artifact)"
+	found --sha "sha256:$(sum artifact)"
+	found --operator and --artifact artifact --public-key "$2" --pki-format "$1"
+	first=${first:-$id}
+}
+rekord pgp pgp.pub artifact.asc
+found --email dev@example.com
+found --email DEV@example.com
+found --subject dev@example.com
+found --operator and --email dev@example.com --sha "$(sum artifact)"
+rekord pgp pgp.pub.bin artifact.gpg
+rekord minisign minisign.pub artifact.minisig
+rekord minisign minisign.pub artifact.legacy.minisig
+rekord ssh ssh-ed25519.pub artifact.ssh-ed25519
+rekord ssh ssh-ecdsa.pub artifact.ssh-ecdsa
+rekord ssh ssh-rsa.pub artifact.ssh-rsa
+rekord x509 ec.pub artifact.ec
+rekord x509 ec.crt artifact.ec
+found --email dev@example.com
+says "$first" rekorcli search --operator or --email dev@example.com --sha "$(sum statement)"
+refuses 'no matching entries found' rekorcli search --operator and --email dev@example.com --sha "$(sum statement)"
+refuses 'no matching entries found' rekorcli search --email nobody@example.com
+sed "s/$(sum artifact)/$(sum statement)/" "$KEPT/rekord-minisign.json" >wrong.json
+refuses 'SHA mismatch' rekorcli upload --type rekord --entry wrong.json
+# Its verify takes no --entry, whatever its help says.
+says 'Created entry' rekorcli upload --type rekord --entry "$KEPT/rekord-minisign.json"
+
+entry --type hashedrekord --artifact-hash "$(sum artifact)" --signature artifact.ec --public-key ec.pub --pki-format x509
+found --sha "$(sum artifact)"
+entry --type hashedrekord:0.0.1 --artifact-hash "$(sum artifact)" --signature artifact.ec --public-key ec.crt --pki-format x509
+key ec.crt x509
+
+entry --type helm --artifact chart-0.1.0.tgz.prov --public-key pgp.pub --pki-format pgp
+key pgp.pub pgp
+found --artifact chart-0.1.0.tgz
+entry --type jar --artifact signed.jar
+found --artifact signed.jar # not by its certificate: upstream's key is the hash of the signature
+entry --type alpine --artifact test.apk --public-key apk.pub
+found --artifact test.apk
+key apk.pub x509
+entry --type rpm --artifact test.rpm --public-key pgp.pub --pki-format pgp
+found --artifact test.rpm
+key pgp.pub pgp
+entry --type cose --artifact artifact.cose --public-key ec.pub
+key ec.pub x509
+found --artifact artifact
+found --artifact artifact.cose
+says 'Attestation: ' rekorcli get --uuid "$id"
+entry --type cose --artifact artifact.aad.cose --aad YWFk --public-key ec.pub
+refuses 'verification error' rekorcli upload --type cose --artifact artifact.aad.cose --aad YWFr --public-key ec.pub
+entry --type rfc3161 --artifact artifact.tsr
+found --artifact artifact.tsr
+curl -sSf -o root.json "$MIRROR/1.root.json"
+curl -sSf -o timestamp.json "$MIRROR/timestamp.json"
+entry --type tuf --artifact timestamp.json --public-key root.json --pki-format tuf
+key root.json tuf
+
+entry --type dsse --artifact envelope.json --public-key ec.pub
+found --sha "$(sum artifact)"
+found --sha "$(sum statement)"
+for v in 0.0.1 0.0.2; do
+	entry --type intoto:$v --artifact envelope.json --public-key ec.pub
+	found --sha "$(sum artifact)"
+	found --sha "$(sum statement)"
+	says "Attestation: $(cat statement)" rekorcli get --uuid "$id"
+done
+
+says 'Verification Successful' rekorcli loginfo
+says '"TreeID"' rekorcli loginfo --format json
+says 'Verification Successful' rekorcli loginfo --store_tree_state=false --timeout 10s --retry 1
+size=$(sed -n 's/^Active Tree Size: *//p' "$WORK/.out")
+tree=$(sed -n 's/^TreeID: *//p' "$WORK/.out")
+says 'Current Root Hash' rekorcli logproof --last-size "$size"
+says 'Current Root Hash' rekorcli logproof --first-size 3 --last-size "$((size - 1))" --tree-id "$tree"
+refuses 'greater' rekorcli logproof --last-size "$((size + 1000))"
+refuses 'tree' rekorcli logproof --last-size "$size" --tree-id 7
+says "$id" rekorcli get --uuid "$id" --format json
+says '"logIndex"' rekorcli get --uuid "$id" --format tle
+`
