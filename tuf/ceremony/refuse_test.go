@@ -205,8 +205,12 @@ func TestSignRefuses(t *testing.T) {
 		{"too late", func() error { _, err := carry(t, r).Sign(s.root[1], now.AddDate(0, 0, 31)); return err }, ceremony.ErrExpired},
 		{"a request of the future", func() error { _, err := carry(t, r).Sign(s.root[1], now.Add(-time.Hour)); return err }, ceremony.ErrExpired},
 	} {
-		if err := tc.key(); !errors.Is(err, tc.is) {
+		err := tc.key()
+		if !errors.Is(err, tc.is) {
 			t.Errorf("%s: %v", tc.name, err)
+		}
+		if tc.is == ceremony.ErrUnknownKey && !strings.Contains(err.Error(), "the signers' are") {
+			t.Errorf("%s: %v does not say whose keys are wanted", tc.name, err)
 		}
 	}
 	if roles, err := carry(t, r).Sign(s.root[1], now); err != nil || !slices.Equal(roles, []string{tuf.Root}) {
