@@ -24,16 +24,15 @@ const (
 
 // visitor is somebody outside of the containers: a home, a directory to work in, the clients.
 type visitor struct {
-	t      *testing.T
-	dir    string
-	env    []string
-	issuer string
+	t   *testing.T
+	dir string
+	env []string
 }
 
 // visit exports the trust of an instance and returns somebody who uses it.
 func visit(t *testing.T, mirror, issuer string, more ...string) *visitor {
 	t.Helper()
-	v := &visitor{t: t, dir: t.TempDir(), issuer: issuer}
+	v := &visitor{t: t, dir: t.TempDir()}
 	work, trust := newDir(t, v.dir, "work"), filepath.Join(v.dir, "trust")
 	data, err := filepath.Abs(filepath.Join("..", "testdata"))
 	if err != nil {

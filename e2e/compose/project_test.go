@@ -20,7 +20,6 @@ import (
 type tool struct {
 	name    string
 	command []string
-	exec    []string // what people type before a service's name
 }
 
 var (
@@ -238,7 +237,7 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// path returns a directory made for a client.
+// newDir makes a directory.
 func newDir(t *testing.T, parts ...string) string {
 	t.Helper()
 	dir := filepath.Join(parts...)
