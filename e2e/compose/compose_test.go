@@ -55,6 +55,7 @@ func again(t *testing.T, p *project, v *visitor, first signed) {
 	v.verify(first)
 	p.do("restart")
 	p.healthy(services...)
+	p.completed("init")
 	v.verify(first)
 	for _, s := range append([]string{"registry"}, services...) {
 		p.crash(s)

@@ -22,7 +22,6 @@ import (
 
 const (
 	domain     = "sigstore.test"
-	httpsPort  = "443"
 	nobody     = 65532 // user and group of the containers
 	proxyGroup = 99
 )
@@ -33,13 +32,13 @@ var replicas = []string{"postgres", "guard", "ca-1", "ca-2", "tlog-1", "tlog-2",
 // brought back, and then TLS, two replicas of each service, kills.
 func TestProduction(t *testing.T) {
 	dir, offline := filepath.Join(t.TempDir(), "srv"), t.TempDir()
-	authority := makeTLS(t, filepath.Join(dir, "tls"))
+	authority, certificate := makeTLS(t)
 	names(t)
 	issuer := startIssuer(t)
 
 	p := clone(t, plugin)
 	p.files = []string{"-p", "sigbox-production", "-f", "deploy/compose.production.yml"}
-	p.env = append(p.env, "SIGBOX_DIR="+dir, "SIGBOX_DOMAIN="+domain)
+	p.env = append(p.env, "SIGBOX_DIR="+newDir(t, dir), "SIGBOX_TLS="+certificate, "SIGBOX_DOMAIN="+domain)
 	if err := os.Chown(dir, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
@@ -230,11 +229,11 @@ func addIssuer(t *testing.T, dir string, issuer *instance.Instance) {
 	}
 }
 
-// makeTLS makes an authority and, in dir, the file that the proxy has: certificate and key. It returns the
-// authority's certificate.
-func makeTLS(t *testing.T, dir string) string {
+// makeTLS makes the certificate of an authority, which clients trust, and the file that the proxy has:
+// certificate and key.
+func makeTLS(t *testing.T) (authority, proxy string) {
 	t.Helper()
-	newDir(t, dir)
+	dir := t.TempDir()
 	key := func() *ecdsa.PrivateKey {
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -265,18 +264,18 @@ func makeTLS(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	proxy := filepath.Join(dir, "proxy.pem")
+	proxy = filepath.Join(dir, "proxy.pem")
 	if err := os.WriteFile(proxy, append(block("CERTIFICATE", leafDER), block("PRIVATE KEY", private)...), 0o440); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(proxy, 0, proxyGroup); err != nil {
 		t.Fatal(err)
 	}
-	authority := filepath.Join(t.TempDir(), "tls-root.pem")
+	authority = filepath.Join(dir, "root.pem")
 	if err := os.WriteFile(authority, block("CERTIFICATE", rootDER), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return authority
+	return authority, proxy
 }
 
 // names has the hosts of the domain on loopback, in this mount namespace alone.

@@ -203,6 +203,20 @@ func (p *project) healthy(services ...string) time.Duration {
 	}
 }
 
+// completed waits until a service that is to end has ended, and well.
+func (p *project) completed(service string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		c := p.containers()[service]
+		if c.State.Status == "exited" && c.State.ExitCode == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s is %s, exit code %d", service, c.State.Status, c.State.ExitCode)
+		}
+	}
+}
+
 // crash kills the process of a service as a crash does: the engine is not told.
 func (p *project) crash(service string) {
 	p.t.Helper()
