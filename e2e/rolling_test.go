@@ -191,6 +191,9 @@ func TestRolling(t *testing.T) {
 	}()
 	s.await(t)
 	s.gaps()
+	if failed := s.failed(); len(failed) > 0 {
+		t.Errorf("%d requests failed before anything was done to the replicas:\n%s", len(failed), strings.Join(failed, "\n"))
+	}
 	for _, m := range f.Members {
 		if m.Services[0] == "issuer" {
 			continue

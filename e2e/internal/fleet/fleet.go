@@ -60,6 +60,7 @@ type Member struct {
 	opts   Options
 	config string
 	listen map[string]string
+	before string // what earlier processes of it wrote to standard error
 }
 
 // Start makes the instance and runs it. Stop ends it.
@@ -156,6 +157,9 @@ func (m *Member) Start(ctx context.Context) (err error) {
 	for _, s := range m.Services {
 		args = append(args, "--only", s)
 	}
+	if m.Process != nil {
+		m.before += m.Process.Log()
+	}
 	if m.Process, err = instance.Launch(ctx, m.opts.Binary, args, m.opts.Env); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}
@@ -213,7 +217,7 @@ func (f *Fleet) Stop() error {
 func (f *Fleet) Log() (text string) {
 	for _, m := range f.Members {
 		if m.Process != nil {
-			text += "== " + m.Name + "\n" + m.Log()
+			text += "== " + m.Name + "\n" + m.before + m.Log()
 		}
 	}
 	if f.proxy != nil {
