@@ -14,6 +14,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,9 +62,9 @@ func TestBombs(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			start := time.Now()
+			start := cpuTime(t)
 			_, err := allKinds().Parse(entry.Kind{Name: v.Kind, Version: "0.0.1"}, spec)
-			took := time.Since(start)
+			took := cpuTime(t) - start
 			runtime.ReadMemStats(&after)
 			if !errors.Is(err, entry.ErrInvalid) || !strings.Contains(err.Error(), b.want) {
 				t.Errorf("error = %v, want %q", err, b.want)
@@ -75,10 +76,19 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%d MiB allocated", n>>20)
 			}
 			if took > mostTime {
-				t.Errorf("took %v", took)
+				t.Errorf("%v of processor time", took)
 			}
 		})
 	}
+}
+
+// cpuTime is what this process has used, which other processes do not lengthen.
+func cpuTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func bombs(t *testing.T) map[string]bomb {
