@@ -56,7 +56,7 @@ func mappings() map[oidc.Type]mapping {
 
 // FromToken maps a verified token. The error is always an *oidc.TokenError.
 func FromToken(t *oidc.Token) (Identity, error) {
-	m, ok := mappings()[choose(t)]
+	m, ok := mappings()[TypeOf(t)]
 	if !ok {
 		return Identity{}, oidc.Refuse(oidc.ReasonIssuer, "identity type %q has no mapping", t.Issuer.Type)
 	}
@@ -84,9 +84,9 @@ func FromToken(t *oidc.Token) (Identity, error) {
 	return Identity{Challenge: n.challenge, Issuer: n.issuer, Subject: t.Subject, SAN: san, Extensions: exts, SANText: text}, nil
 }
 
-// choose returns the type that a token speaks. An issuer has one, but for the development issuer,
+// TypeOf returns the type that a token speaks. An issuer has one, but for the development issuer,
 // whose tokens name a person or a workflow; the claim that only one of the types has decides.
-func choose(t *oidc.Token) oidc.Type {
+func TypeOf(t *oidc.Token) oidc.Type {
 	marks := map[oidc.Type]string{oidc.TypeEmail: "email", oidc.TypeGitHub: "job_workflow_ref"}
 	for _, typ := range append([]oidc.Type{t.Issuer.Type}, t.Issuer.Alternatives...) {
 		mark, marked := marks[typ]

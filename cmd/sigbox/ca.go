@@ -25,18 +25,22 @@ import (
 func caCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "Put the authorities under a root: an offline one, or your own PKI",
+		Short: "Put the authorities under a root; look at what the certificate authority does",
 		Long: `Put the certificate authority and the timestamp authority under a root whose key is
 kept elsewhere.
 
   sigbox ca root           where the root is kept: make it, once
   sigbox ca csr            here: ask for a certificate (sigbox init --production does)
   sigbox ca sign-csr       where the root is kept: answer; your own PKI can, instead
-  sigbox ca install-chain  here: check what came back, and put it in place`,
+  sigbox ca install-chain  here: check what came back, and put it in place
+
+And ask what the certificate authority would do:
+
+  sigbox ca explain-token  which checks a token passes, and what would be certified`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
-	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand())
+	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand(), caExplainTokenCommand())
 	return cmd
 }
 

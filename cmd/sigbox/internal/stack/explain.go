@@ -1,0 +1,71 @@
+package stack
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sigbox/sigbox/ca/profile"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/oidc"
+	"github.com/sigbox/sigbox/oidc/devidp"
+)
+
+// TokenReport is what an authority would do with a token.
+type TokenReport struct {
+	*oidc.Explanation
+	Type     oidc.Type         // how the claims become names; "" where the issuer is not known
+	Identity *profile.Identity // what a certificate would state; nil where it would state nothing
+	Unfit    error             // why Identity is nil
+}
+
+// Refused returns why no certificate would be issued: the names of checks, none where one would be.
+func (r *TokenReport) Refused() []string {
+	why := r.Failed()
+	if r.Unfit != nil {
+		why = append(why, "name")
+	}
+	return why
+}
+
+// ExplainToken says what the authority of a configuration would do with a token at a time. It reads
+// the files of ca.issuers and ca.issuer_keys, no private key, and asks nobody.
+func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.Clock) (*TokenReport, error) {
+	known, err := knownIssuers(cfg)
+	if err != nil {
+		return nil, err
+	}
+	pinned, _, err := pinnedKeys(cfg.CA.IssuerKeys)
+	if err != nil {
+		return nil, err
+	}
+	r := &TokenReport{Explanation: oidc.NewVerifier(known, oidc.Options{Clock: at, Keys: pinned}).Explain(ctx, raw)}
+	if r.Unverified == nil {
+		return r, nil
+	}
+	r.Type = profile.TypeOf(r.Unverified)
+	if slices.Contains(r.Failed(), "sub") {
+		return r, nil // it names nobody
+	}
+	id, err := profile.FromToken(r.Unverified)
+	if err != nil {
+		r.Unfit = err
+		return r, nil
+	}
+	r.Identity = &id
+	return r, nil
+}
+
+// knownIssuers are all whose tokens the authority of a configuration takes, the development issuer of
+// the same process too.
+func knownIssuers(cfg *config.Config) (*oidc.Config, error) {
+	known, err := Issuers(cfg.CA)
+	if err != nil || cfg.Issuer == nil {
+		return known, err
+	}
+	dev := devidp.IssuerAt(string(cfg.Issuer.PublicURL))
+	if !slices.ContainsFunc(known.Issuers, func(i *oidc.Issuer) bool { return i.URL == dev.URL }) {
+		err = known.Add(dev)
+	}
+	return known, err
+}
