@@ -45,9 +45,12 @@ func startCluster(t *testing.T, s fleet.Shape) cluster {
 	return c
 }
 
+const promotionRow = "PostgreSQL primary lost under load, synchronous standby promoted: nothing is missing"
+
 // TestPromotion loses the primary under load and promotes a synchronous standby: nothing that was
 // acknowledged is missing, and the services go on by themselves.
 func TestPromotion(t *testing.T) {
+	defer cell(t, "cosign 3", promotionRow, 0)()
 	c := startCluster(t, fleet.ThreeProcesses)
 	c.primary.SetSync(t, "standby")
 	s, stop := besiege(t, c.fleet)

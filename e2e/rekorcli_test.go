@@ -10,9 +10,12 @@ import (
 // docs/design/0010.
 const mostResident = 100 << 20
 
+const kindsRow = "every command; every kind of entry and format of keys, made by gpg, minisign, ssh-keygen, openssl, jarsigner, rpmsign"
+
 // TestRekorCLIKinds: rekor-cli uploads what the real tools have signed, of every kind and in every format of
 // keys, finds it again in every way that it knows, and verifies it.
 func TestRekorCLIKinds(t *testing.T) {
+	defer cell(t, "rekor-cli", kindsRow, 1)()
 	t.Parallel()
 	maker, err := filepath.Abs("../tlog/entry/upstream/testdata/make.sh")
 	if err != nil {

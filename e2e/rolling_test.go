@@ -178,9 +178,12 @@ func (s *siege) settle(t *testing.T) {
 		len(s.v1.Entries()), last.Size, len(s.v2.Entries()), lastV2.Size, promised, lastCT)
 }
 
+const rollingRow = "two replicas of each service restarted and killed one by one under load: no restart fails a request"
+
 // TestRolling restarts and kills the replicas of all services in turn under load. Nothing may fail while
 // they are restarted; what fails and how long nothing succeeds when they are killed is printed.
 func TestRolling(t *testing.T) {
+	defer cell(t, "cosign 3", rollingRow, 0)()
 	f := startFleet(t, fleet.Replicated)
 	s, stop := besiege(t, f)
 	ended := false

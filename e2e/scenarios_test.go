@@ -315,9 +315,15 @@ func announce() {
 		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "all", What: leavesRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: "rekor-cli", What: kindsRow, V1: matrix.NotRun, V2: matrix.None},
 	} {
 		world.table.Announce(row)
 	}
+	for _, s := range shapes {
+		world.table.Announce(matrix.Row{Client: "all", What: shapeRow(s), V1: matrix.NotRun, V2: matrix.NotRun})
+	}
+	world.table.Announce(matrix.Row{Client: "cosign 3", What: rollingRow, V1: matrix.NotRun, V2: matrix.NotRun})
+	world.table.Announce(matrix.Row{Client: "cosign 3", What: promotionRow, V1: matrix.NotRun, V2: matrix.NotRun})
 }
 
 // cell returns what is deferred by a test that fills cells of the table: of the log, or of both

@@ -9,14 +9,22 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/fleet"
+	"github.com/sigbox/sigbox/e2e/internal/images"
 	"github.com/sigbox/sigbox/internal/pgtest"
 )
+
+var shapes = []fleet.Shape{fleet.OneProcess, fleet.ThreeProcesses, fleet.Replicated}
+
+func shapeRow(s fleet.Shape) string {
+	return "the first rows, to rekor-cli's, against `sigbox serve`: " + s.Name
+}
 
 // TestShapes runs the table against `sigbox serve` in each of its shapes. One fleet serves all rows of
 // a shape; those that restart it come after the others.
 func TestShapes(t *testing.T) {
-	for _, s := range []fleet.Shape{fleet.OneProcess, fleet.ThreeProcesses, fleet.Replicated} {
+	for _, s := range shapes {
 		t.Run(s.Name, func(t *testing.T) {
+			defer cell(t, "all", shapeRow(s), 0)()
 			f := startFleet(t, s)
 			t.Run("rows", func(t *testing.T) {
 				for _, c := range scenarios {
@@ -76,7 +84,11 @@ func (s scenario) onFleet(t *testing.T, f *fleet.Fleet, parallel bool) {
 				t.Parallel()
 			}
 			started := time.Now()
-			s.play(t, visit(t, f), log, world.registry)
+			registry := world.registry
+			if s.image && registry == "" {
+				registry = images.InMemory(t, freeAddr(t))
+			}
+			s.play(t, visit(t, f), log, registry)
 			fmt.Printf("ok %5.1f s  %s: %s, Rekor v%d\n", time.Since(started).Seconds(), f.Name, s.name(), log)
 		})
 	}
