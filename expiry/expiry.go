@@ -14,8 +14,8 @@ const day = 24 * time.Hour
 var thresholds = []time.Duration{90 * day, 30 * day, 14 * day, 7 * day, 2 * day}
 
 // Urgent is what is left of an item when a server that depends on it counts as degraded: the time that
-// a ceremony may take (sigbox tuf request --good-for).
-const Urgent = 30 * day
+// a ceremony may take (sigbox tuf request --good-for), or a quarter of a life that is short.
+const Urgent = time.Duration(30 * day)
 
 // Item is one thing that stops working at a known time.
 type Item struct {
@@ -25,7 +25,7 @@ type Item struct {
 	Breaks string    // what stops then, as the rest of a sentence: "clients refuse ..."
 	Mend   []string  // what prevents it, in order: commands, and words for what no command does
 
-	// Life is how long it was made for; zero where that gives no reason to warn earlier.
+	// Life is how long it was made for; zero where that is not known.
 	Life time.Duration
 	// Renews is how much is left when it is renewed by itself; zero where somebody has to do it.
 	Renews time.Duration
@@ -34,19 +34,26 @@ type Item struct {
 // Left is how long it still works at a time, negative after its end.
 func (i Item) Left(now time.Time) time.Duration { return i.At.Sub(now) }
 
-// Thresholds are what is left when it is warned of, the longest first. What is made for less than a
-// threshold has it not, and what renews itself has none that it passes before that.
+// year is up to which life a quarter and a tenth of it are thresholds: of a longer one they are years.
+const year = 366 * day
+
+// Thresholds are what is left when it is warned of, the longest first: where the whole life is known
+// none of more than a third of it, which is when careful people renew, and of what renews itself none
+// that it passes before that.
 func (i Item) Thresholds() []time.Duration {
 	list := slices.Clone(thresholds)
 	if i.Life > 0 {
+		list = slices.DeleteFunc(list, func(t time.Duration) bool { return t >= i.Life/3 })
+	}
+	if i.Life > 0 && i.Life <= year {
 		list = append(list, i.Life/4, i.Life/10)
 	}
 	if i.Life > 0 && i.Renews > 0 {
 		list = append(list, i.Life/2)
 	}
-	list = slices.DeleteFunc(list, func(t time.Duration) bool {
-		return i.Life > 0 && t >= i.Life || i.Renews > 0 && t >= i.Renews
-	})
+	if i.Renews > 0 {
+		list = slices.DeleteFunc(list, func(t time.Duration) bool { return t >= i.Renews })
+	}
 	slices.SortFunc(list, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 	return slices.Compact(list)
 }
@@ -65,8 +72,12 @@ func (i Item) Passed(now time.Time) (t time.Duration, ok bool) {
 
 // Urgent says whether it is to be mended now: it is over, or little is left, or its renewal is overdue.
 func (i Item) Urgent(now time.Time) bool {
+	urgent := Urgent
+	if i.Life > 0 {
+		urgent = min(urgent, i.Life/4)
+	}
 	_, passed := i.Passed(now)
-	return i.Left(now) <= 0 || passed && (i.Renews > 0 || i.Left(now) <= Urgent)
+	return i.Left(now) <= 0 || passed && (i.Renews > 0 || i.Left(now) <= urgent)
 }
 
 // Title is what and which.

@@ -34,13 +34,17 @@ kept elsewhere.
   sigbox ca sign-csr       where the root is kept: answer; your own PKI can, instead
   sigbox ca install-chain  here: check what came back, and put it in place
 
+  sigbox ca key            a key that follows one whose certificate ends
+  sigbox ca statements     what is said of it, for clients to trust it first
+
 And ask what the certificate authority would do:
 
   sigbox ca explain-token  which checks a token passes, and what would be certified`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
-	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand(), caExplainTokenCommand())
+	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand(),
+		caKeyCommand(), caStatementsCommand(), caExplainTokenCommand())
 	return cmd
 }
 
@@ -228,8 +232,8 @@ which of the two the chain is; order and signatures; basic constraints and path
 lengths; key usages and extended key usages; names; validity; algorithms.
 
 What is good is written to ca.chain or ca.tsa.chain, and that of the certificate
-authority to tlog.ct.roots too, so that the CT log takes its certificates. A chain
-that is there is not written over.`,
+authority to tlog.ct.roots too, so that the CT log takes its certificates: it is added
+to what is there. A chain that is there is not written over.`,
 		Example: `  sigbox ca install-chain ca-chain.pem --config /etc/sigbox/sigbox.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -51,7 +51,7 @@ type next.`,
 	}
 	root.AddCommand(
 		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), migrateCommand(),
-		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(),
+		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), expiryCommand(),
 		tokenCommand(), benchCommand(), versionCommand(),
 	)
 	return root

@@ -28,31 +28,32 @@ type Installed struct {
 type place struct {
 	purpose pki.Purpose
 	key     crypto.Signer
-	files   []string // the chain, and the roots of the CT log
+	file    string // the chain
+	roots   string // of the CT log, which has chains one after the other; "" for none here
 }
 
 func places(cfg *config.Config) (list []place, err error) {
 	if cfg.CA == nil {
 		return nil, fmt.Errorf("%s has no section ca, and so no chain", cfg.File())
 	}
-	add := func(p pki.Purpose, key config.KeyFile, files ...string) error {
+	add := func(p pki.Purpose, key config.KeyFile, file, roots string) error {
 		path, err := key.Path()
 		if err != nil {
 			return err
 		}
 		signer, err := keys.Load(path)
-		list = append(list, place{p, signer, files})
+		list = append(list, place{p, signer, file, roots})
 		return err
 	}
-	files := []string{string(cfg.CA.Chain)}
+	roots := ""
 	if cfg.TLog != nil && cfg.TLog.CT != nil {
-		files = append(files, string(cfg.TLog.CT.Roots))
+		roots = string(cfg.TLog.CT.Roots)
 	}
-	if err := add(pki.CA, cfg.CA.Key, files...); err != nil {
+	if err := add(pki.CA, cfg.CA.Key, string(cfg.CA.Chain), roots); err != nil {
 		return nil, fmt.Errorf("ca.key: %w", err)
 	}
 	if cfg.CA.TSA != nil {
-		if err := add(pki.TSA, cfg.CA.TSA.Key, string(cfg.CA.TSA.Chain)); err != nil {
+		if err := add(pki.TSA, cfg.CA.TSA.Key, string(cfg.CA.TSA.Chain), ""); err != nil {
 			return nil, fmt.Errorf("ca.tsa.key: %w", err)
 		}
 	}
@@ -82,16 +83,21 @@ func InstallChain(cfg *config.Config, file string, c clock.Clock) (Installed, er
 		return Installed{}, fmt.Errorf("%s: %w", file, err)
 	}
 	done := Installed{Purpose: p.purpose, Chain: chain}
-	for _, name := range p.files {
-		wrote, err := putChain(name, pki.ChainPEM(chain))
-		if err != nil {
-			return done, err
-		}
-		if wrote {
-			done.Written = append(done.Written, name)
-		}
+	text := pki.ChainPEM(chain)
+	wrote, err := putChain(p.file, text)
+	if err != nil {
+		return done, err
 	}
-	return done, nil
+	if wrote {
+		done.Written = append(done.Written, p.file)
+	}
+	if p.roots == "" {
+		return done, nil
+	}
+	if wrote, err = addRoots(p.roots, text); wrote {
+		done.Written = append(done.Written, p.roots)
+	}
+	return done, err
 }
 
 // owner finds the authority that a chain is for.
@@ -113,6 +119,22 @@ func owner(all []place, chain []*x509.Certificate) (place, error) {
 		return all[0], nil // pki.Check says so
 	}
 	return place{}, fmt.Errorf("no certificate in it is for a key of this instance: have its own requests signed, and compare the SHA-256 of the keys:%s", ids)
+}
+
+// addRoots adds a chain to those that the CT log takes certificates of. It returns false where it is
+// among them already.
+func addRoots(name string, text []byte) (bool, error) {
+	have, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, instance.WriteFile(name, text, open)
+	}
+	if err != nil || bytes.Contains(have, text) {
+		return false, err
+	}
+	if len(have) > 0 && have[len(have)-1] != '\n' {
+		have = append(have, '\n')
+	}
+	return true, instance.WriteFile(name, append(have, text...), open)
 }
 
 // putChain writes a chain to where there is none. It returns false where it is there already.

@@ -16,7 +16,8 @@ import (
 // replaced while connections are made with it.
 type identity struct {
 	pair        atomic.Pointer[tls.Certificate]
-	authorities atomic.Pointer[x509.CertPool] // nil: not of a peer
+	authorities atomic.Pointer[x509.CertPool]       // nil: not of a peer
+	trusted     atomic.Pointer[[]*x509.Certificate] // authorities, one by one
 }
 
 // load reads and takes over the certificate, its key and, unless authorities is "", the authorities.
@@ -35,13 +36,18 @@ func (i *identity) read(certificate config.File, key config.KeyFile, authorities
 		return nil, fmt.Errorf("certificate %s: %w", certificate, err)
 	}
 	var pool *x509.CertPool
+	var trusted []*x509.Certificate
 	if authorities != "" {
 		if pool, err = readPool(string(authorities)); err != nil {
+			return nil, err
+		}
+		if trusted, err = readChain(string(authorities)); err != nil {
 			return nil, err
 		}
 	}
 	return func() {
 		i.authorities.Store(pool)
+		i.trusted.Store(&trusted)
 		i.pair.Store(&pair)
 	}, nil
 }

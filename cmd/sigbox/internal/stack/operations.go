@@ -43,7 +43,12 @@ func (s *Stack) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	check("tuf", s.repo.Health().Err)
-	httpx.WriteJSON(w, http.StatusOK, map[string]any{"status": status, "checks": checks})
+	check("expiry", s.expiry.check(r.Context()))
+	body := map[string]any{"status": status, "checks": checks}
+	if name, text := s.expiry.note(r.Context()); text != "" {
+		body["notes"] = map[string]string{name: text}
+	}
+	httpx.WriteJSON(w, http.StatusOK, body)
 }
 
 type service struct{ Name, Path, Link string }

@@ -53,6 +53,7 @@ func (s *Server) peer(service string) (*identity, error) {
 	}
 	s.live.peers[service] = id
 	s.health.add(service+" peers certificate", "degraded", func(context.Context) error { return id.valid(s.clock.Now()) })
+	s.addPeerExpiry(service, id)
 	return id, nil
 }
 

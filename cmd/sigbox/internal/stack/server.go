@@ -51,6 +51,7 @@ type Server struct {
 	ctKey   crypto.PublicKey // of ct
 	idp     *devidp.Server   // nil: not in this process
 
+	expiry   *watchedExpiry
 	health   health
 	draining atomic.Bool
 }
@@ -90,7 +91,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 		live:       &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
 		statements: map[string][][]byte{},
 	}
-	s.metrics = httpx.NewMetrics(s.registry)
+	s.metrics, s.expiry = httpx.NewMetrics(s.registry), newExpiry(s)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -103,6 +104,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 			return nil, fmt.Errorf("tls: %w", err)
 		}
 		s.health.add("tls certificate", "degraded", func(context.Context) error { return s.live.tls.valid(s.clock.Now()) })
+		s.addIdentityExpiry()
 	}
 	add := map[string]func(context.Context) error{"issuer": s.addIssuer, "tlog": s.addLogs, "ca": s.addCA, "tuf": s.addTUF}
 	for _, service := range cfg.Services() {
@@ -113,6 +115,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	if o.Load != nil {
 		s.runs = append(s.runs, newReloader(s, o).run)
 	}
+	s.addExpiry(ctx)
 	s.addOperations()
 	return s, s.listen()
 }

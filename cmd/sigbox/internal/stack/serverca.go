@@ -68,6 +68,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	face.RegisterGRPC(d.grpc)
 	d.services = append(d.services, endpoint{"Fulcio (CA)", string(c.PublicURL) + "/api/v2/configuration"})
 	s.health.add("ca certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
+	s.addChainExpiry("ca", chain)
 	s.health.add("ca ct log", "degraded", func(context.Context) error { return watched.err() })
 	if c.TSA != nil {
 		if err := s.addTSA(d, c.TSA); err != nil {
@@ -112,6 +113,7 @@ func (s *Server) addTSA(d *door, c *config.TSA) error {
 	tsaweb.New(authority, s.log).Register(d.mux)
 	d.services = append(d.services, endpoint{"Timestamps", string(s.cfg.CA.PublicURL) + tsaPath + "/certchain"})
 	s.health.add("tsa certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
+	s.addChainExpiry("tsa", chain)
 	return nil
 }
 

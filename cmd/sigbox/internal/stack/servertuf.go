@@ -27,7 +27,10 @@ func (s *Server) addTUF(ctx context.Context) error {
 		s.log.WarnContext(ctx, "the TUF repository has no set yet, so that clients find nothing to trust: it is made by a ceremony, sigbox tuf init")
 	} else if err != nil {
 		return err
+	} else if err := checkRenewable(repo.Published(), t.Keys, s.cfg); err != nil {
+		return err
 	}
+	s.addRepositoryExpiry(t)
 	g, err := s.newGatherer(t)
 	if err != nil {
 		return err

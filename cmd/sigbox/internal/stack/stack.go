@@ -57,6 +57,7 @@ type Stack struct {
 	logs     map[string]*tlog.Engine
 	ct       *ctlog.Server
 	repo     *tuf.Repository
+	expiry   *watchedExpiry
 	registry *prometheus.Registry
 	mux      *http.ServeMux
 	grpc     *grpc.Server
@@ -86,6 +87,9 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.addExpiry(ctx); err != nil {
+		return nil, err
 	}
 	s.addOperations()
 	return s, nil
@@ -124,6 +128,7 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 		})
 	}
 	services.Go(func() error { return s.repo.Run(work) })
+	services.Go(func() error { return s.expiry.run(work) })
 	services.Go(func() error {
 		defer stop()
 		return Serve(ctx, ln, s.handler(), s.opts.TLS)

@@ -1,0 +1,126 @@
+package stack
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/expiry"
+	"github.com/sigbox/sigbox/tuf/statement"
+)
+
+// newExpiry returns what watches over the expiry of what a server runs with, with nothing in it.
+func newExpiry(s *Server) *watchedExpiry {
+	return &watchedExpiry{clock: s.clock, log: s.log, file: s.cfg.File()}
+}
+
+func (s *Server) mends() mends { return mends{s.cfg.File()} }
+
+// addExpiry shows what was contributed. It comes after the services.
+func (s *Server) addExpiry(ctx context.Context) {
+	w := s.expiry
+	w.look(ctx)
+	s.registry.MustRegister(w)
+	s.health.add("expiry", "degraded", w.check)
+	s.health.notes = append(s.health.notes, w.note)
+	s.runs = append(s.runs, w.run)
+}
+
+// addIdentityExpiry contributes the certificates of a server that can be replaced while it runs.
+func (s *Server) addIdentityExpiry() {
+	if s.live.tls != nil {
+		c := s.cfg.TLS
+		s.expiry.add(func(context.Context) ([]expiry.Item, error) {
+			return tlsItems(s.live.tls.chain(), tlsMend(c)), nil
+		})
+	}
+}
+
+func tlsMend(c *config.TLS) string {
+	return "replace " + string(c.Certificate) + " and its key: they are taken over without a restart"
+}
+
+// addPeerExpiry contributes the certificate of a service towards the others.
+func (s *Server) addPeerExpiry(service string, id *identity) {
+	s.expiry.add(func(context.Context) ([]expiry.Item, error) {
+		return s.mends().peerItems(service, s.cfg.Peers(service), id.pair.Load().Leaf, *id.trusted.Load()), nil
+	})
+}
+
+// addChainExpiry contributes the chain of an authority ("ca" or "tsa").
+func (s *Server) addChainExpiry(purpose string, chain []*x509.Certificate) {
+	m := s.mends()
+	s.expiry.fixed(chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain)))
+}
+
+// addRepositoryExpiry contributes what the repository publishes.
+func (s *Server) addRepositoryExpiry(t *TUFRepo) {
+	var inUse [][32]byte
+	for _, list := range s.statements {
+		for _, raw := range list {
+			if said, err := statement.Open(raw); err == nil { // our own
+				inUse = append(inUse, said.KeyID())
+			}
+		}
+	}
+	s.expiry.add(func(ctx context.Context) ([]expiry.Item, error) { return s.mends().repositoryItems(ctx, t, inUse) })
+}
+
+// chain is the certificate and what is sent with it.
+func (i *identity) chain() []*x509.Certificate {
+	pair := i.pair.Load()
+	list := []*x509.Certificate{pair.Leaf}
+	for _, der := range pair.Certificate[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil { // one that does not parse is no use to clients either
+			list = append(list, cert)
+		}
+	}
+	return list
+}
+
+// Expiring returns what will stop working of the services of a configuration, in order: what their
+// files say, and where there is a repository what it says. What could be read is returned with the
+// error for what could not.
+func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Item, error) {
+	m := mends{cfg.File()}
+	var items []expiry.Item
+	var errs []error
+	if cfg.TLS != nil {
+		pair, _, err := loadPair(cfg.TLS.Certificate, cfg.TLS.Key)
+		if err == nil {
+			id := &identity{}
+			id.pair.Store(&pair)
+			items = append(items, tlsItems(id.chain(), tlsMend(cfg.TLS))...)
+		}
+		errs = append(errs, err)
+	}
+	for _, service := range cfg.Services() {
+		if p := cfg.Peers(service); p != nil {
+			id := &identity{}
+			err := id.load(p.Certificate, p.Key, p.Authorities)
+			if err == nil {
+				items = append(items, m.peerItems(service, p, id.pair.Load().Leaf, *id.trusted.Load())...)
+			}
+			errs = append(errs, err)
+		}
+	}
+	if c := cfg.CA; c != nil {
+		files := map[string]config.File{"ca": c.Chain}
+		if c.TSA != nil {
+			files["tsa"] = c.TSA.Chain
+		}
+		for purpose, file := range files {
+			chain, err := readChain(string(file))
+			if err == nil {
+				items = append(items, chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain))...)
+			}
+			errs = append(errs, err)
+		}
+	}
+	if t != nil {
+		list, err := m.repositoryItems(ctx, t, nil)
+		items, errs = append(items, list...), append(errs, err)
+	}
+	return expiry.Order(items), errors.Join(errs...)
+}

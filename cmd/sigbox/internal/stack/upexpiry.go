@@ -1,0 +1,86 @@
+package stack
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/expiry"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/internal/sqlite"
+	"github.com/sigbox/sigbox/tuf"
+)
+
+// upMend is what prevents the end of a role or chain of an instance of sigbox up in a directory.
+func upMend(dir string) func(what string) []string {
+	return func(what string) []string {
+		up := "sigbox up --data " + dir
+		switch what {
+		case tuf.Targets:
+			return []string{up, "which signs it again when it starts, in the last year"}
+		case tuf.Snapshot, tuf.Timestamp:
+			return []string{up, "which renews it while it runs: where it does run, its log lines say why it cannot"}
+		}
+		return []string{"no command renews it: an instance of sigbox up is for development; make a new one with another --data"}
+	}
+}
+
+// upItems are what ends of an instance of sigbox up.
+func upItems(dir string, p *tuf.Published, ca, tsa []*x509.Certificate) []expiry.Item {
+	mend := upMend(dir)
+	items := roleItems(p, tuf.Development(), mend)
+	items = append(items, chainItems("ca", ca, mend("ca"), mend("ca"))...)
+	return append(items, chainItems("tsa", tsa, mend("tsa"), mend("tsa"))...)
+}
+
+// addExpiry watches over what ends of the instance.
+func (s *Stack) addExpiry(ctx context.Context) error {
+	w := &watchedExpiry{clock: s.opts.Clock, log: s.opts.Log, file: s.opts.Dir.Path}
+	w.add(func(context.Context) ([]expiry.Item, error) {
+		return upItems(s.opts.Dir.Path, s.repo.Published(), s.m.caChain, s.m.tsaChain), nil
+	})
+	if s.opts.TLS != nil {
+		var chain []*x509.Certificate
+		for _, der := range s.opts.TLS.Certificates[0].Certificate {
+			cert, err := x509.ParseCertificate(der)
+			if err != nil {
+				return fmt.Errorf("TLS certificate: %w", err)
+			}
+			chain = append(chain, cert)
+		}
+		w.fixed(tlsItems(chain, "replace the files of --tls-cert and --tls-key, and start sigbox up again"))
+	}
+	w.look(ctx)
+	s.registry.MustRegister(w)
+	s.expiry = w
+	return nil
+}
+
+// UpExpiring returns what will stop working of an instance of sigbox up, in order. d need not be locked.
+func UpExpiring(ctx context.Context, d *instance.Dir, c clock.Clock) (_ []expiry.Item, err error) {
+	ca, err := readChain(d.File("certs", "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	tsa, err := readChain(d.File("certs", "tsa.pem"))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(d.File("sigbox.db")); err != nil { // opening would make it
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	db, err := sqlite.Open(ctx, d.File("sigbox.db"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	repo := newRepository(db, &material{}, c, slog.New(slog.DiscardHandler))
+	if err := repo.Open(ctx); err != nil {
+		return nil, err
+	}
+	return expiry.Order(upItems(d.Path, repo.Published(), ca, tsa)), nil
+}
