@@ -127,19 +127,38 @@ func tlsItems(chain []*x509.Certificate, mend ...string) (items []expiry.Item) {
 
 // peerItems are what a service shows to the others, and the authorities that it takes theirs of.
 func (m mends) peerItems(service string, p *config.Peers, leaf *x509.Certificate, authorities []*x509.Certificate) []expiry.Item {
-	renew := []string{fmt.Sprintf("replace %s with a new certificate for its key, of one of the authorities in %s: it is taken over without a restart", p.Certificate, p.Authorities)}
-	if dir := initDir(m.file); dir != "" {
-		renew = []string{fmt.Sprintf("rm %s && sigbox init --dir %s", p.Certificate, dir), "it is taken over without a restart"}
-	}
-	breaks := "other services refuse " + service + ", so that certificates are not logged or statements not carried"
-	items := []expiry.Item{{What: service + " peers certificate", Detail: leaf.Subject.String(), At: afterLast(leaf), Breaks: breaks, Mend: renew, Life: lifeOf(leaf)}}
+	renew, replace := m.peers(p)
+	items := []expiry.Item{{
+		What: service + " peers certificate", Detail: leaf.Subject.String(), At: afterLast(leaf), Life: lifeOf(leaf), Mend: renew,
+		Breaks: "other services refuse " + service + ", so that certificates are not logged or statements not carried",
+	}}
 	for _, a := range authorities {
+		if !leaf.NotAfter.Before(a.NotAfter) && leaf.CheckSignatureFrom(a) == nil {
+			items[0].Mend = replace // no certificate lives longer than its authority
+		}
 		items = append(items, expiry.Item{
-			What: service + " peers authority", Detail: a.Subject.String(), At: afterLast(a), Life: lifeOf(a), Breaks: service + " refuses the services with certificates of it",
-			Mend: []string{fmt.Sprintf("add a new authority to %s at every service, then replace the certificates, then remove the old one: each is taken over without a restart", p.Authorities)},
+			What: service + " peers authority", Detail: a.Subject.String(), At: afterLast(a), Life: lifeOf(a), Mend: replace,
+			Breaks: service + " refuses the services with certificates of it",
 		})
 	}
 	return items
+}
+
+// peers is how a certificate that services show each other is renewed, and how its authority is replaced.
+func (m mends) peers(p *config.Peers) (renew, replace []string) {
+	const live = "it is taken over without a restart"
+	dir := initDir(m.file)
+	if dir == "" {
+		return []string{fmt.Sprintf("replace %s with a new certificate for its key, of one of the authorities in %s: %s", p.Certificate, p.Authorities, live)},
+			[]string{fmt.Sprintf("add a new authority to %s at every service, then replace the certificates, then remove the old one: each is taken over without a restart", p.Authorities)}
+	}
+	remove := "rm " + quoted(filepath.Join(dir, "peers", "ca.key")) + " " + quoted(filepath.Join(dir, "public", "peers.pem"))
+	for _, service := range []string{"ca", "tlog", "tuf"} {
+		remove += " " + quoted(filepath.Join(dir, service, "peer.crt"))
+	}
+	again := " && sigbox init --dir " + quoted(dir)
+	return []string{"rm " + quoted(string(p.Certificate)) + again, live},
+		[]string{remove + again, "bring public/peers.pem, and its own peer.crt, to where each service runs: " + live}
 }
 
 // initDir is the directory of an instance that sigbox init made, by its configuration file; "" where
