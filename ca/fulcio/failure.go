@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/oidc"
 )
 
@@ -22,6 +23,7 @@ const (
 	badCTL       = "Error entering certificate in CTL"
 	endedCTL     = "The certificate transparency log is frozen, and no certificate is issued without it"
 	badBackend   = "error communicating with CA backend"
+	notAllowed   = "This identity is not allowed to sign here"
 	bothKeys     = "exactly one of publicKeyRequest and certificateSigningRequest must be set"
 )
 
@@ -46,11 +48,14 @@ func invalid(format string, args ...any) *failure {
 // failureOf is the table from errors to answers. A refused token is 400, not 401: so upstream.
 func failureOf(err error) *failure {
 	var algorithm *ca.AlgorithmError
+	var denied *rules.DeniedError
 	switch {
 	case errors.Is(err, oidc.ErrUnavailable):
 		return &failure{codes.Unavailable, http.StatusServiceUnavailable, badToken}
 	case errors.Is(err, oidc.ErrToken), errors.Is(err, ca.ErrIdentity):
 		return invalid(badToken)
+	case errors.As(err, &denied): // the one answer with this code
+		return &failure{codes.PermissionDenied, http.StatusForbidden, notAllowed + ": " + denied.Reason}
 	case errors.Is(err, errBothKeys):
 		return invalid(bothKeys)
 	case errors.Is(err, ca.ErrPublicKey):

@@ -55,6 +55,7 @@ type stack struct {
 	log       *tlog.Engine
 	records   *sqlstore.SQLite
 	logged    *syncBuffer
+	rules     fulcio.Rules
 }
 
 // syncBuffer is what our log says.
@@ -118,7 +119,7 @@ func newStack(t testing.TB, change ...func(*stack, *ca.Config)) *stack {
 		Clock: s.clock, Keys: map[string]oidc.KeySet{emailIssuer: static, ciIssuer: static},
 		HTTP: oidc.HTTPPolicy{Timeout: time.Nanosecond},
 	})
-	server, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: verifier, Issuers: issuers.PublicConfiguration(), Logger: logger})
+	server, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: verifier, Issuers: issuers.PublicConfiguration(), Rules: s.rules, Logger: logger})
 	must(err)
 	s.url = serve(t, server)
 	return s

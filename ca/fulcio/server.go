@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/profile"
+	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/oidc"
 )
@@ -29,11 +30,18 @@ type Verifier interface {
 	Verify(ctx context.Context, raw string) (*oidc.Token, error)
 }
 
-// Config is what a Server needs. All fields are required.
+// Rules decide which identities may sign. *rules.Set is one.
+type Rules interface {
+	// Decide returns nil, or a *rules.DeniedError.
+	Decide(t *oidc.Token, id profile.Identity) error
+}
+
+// Config is what a Server needs. All fields but Rules are required.
 type Config struct {
 	Authority Issuer
 	Verifier  Verifier
 	Issuers   []oidc.PublicIssuer // what GET /api/v2/configuration shows: (*oidc.Config).PublicConfiguration
+	Rules     Rules               // nil: whoever the verifier takes may sign
 	Logger    *slog.Logger
 }
 
@@ -41,6 +49,7 @@ type Config struct {
 type Server struct {
 	authority Issuer
 	verifier  Verifier
+	rules     Rules
 	issuers   atomic.Pointer[[]*pb.OIDCIssuer]
 	logger    *slog.Logger
 }
@@ -50,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Authority == nil || cfg.Verifier == nil || cfg.Logger == nil {
 		return nil, errors.New("fulcio: authority, verifier and logger are required")
 	}
-	s := &Server{authority: cfg.Authority, verifier: cfg.Verifier, logger: cfg.Logger}
+	s := &Server{authority: cfg.Authority, verifier: cfg.Verifier, rules: cfg.Rules, logger: cfg.Logger}
 	s.SetIssuers(cfg.Issuers)
 	return s, nil
 }
@@ -96,6 +105,11 @@ func (s *Server) issue(ctx context.Context, r request) ([]*x509.Certificate, err
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
+	if s.rules != nil {
+		if err := s.rules.Decide(token, id); err != nil {
+			return nil, s.fail(ctx, err)
+		}
+	}
 	key, err := s.key(r, id.Challenge)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -125,9 +139,13 @@ func (s *Server) fail(ctx context.Context, reason error) error {
 	if f.code == codes.Internal {
 		level = slog.LevelError
 	}
-	s.logger.LogAttrs(ctx, level, "signing request refused",
-		slog.String("code", f.code.String()), slog.String("answer", f.message),
-		slog.Any("reason", reason), slog.String("request_id", httpx.RequestID(ctx)))
+	attrs := []slog.Attr{slog.String("code", f.code.String()), slog.String("answer", f.message),
+		slog.Any("reason", reason), slog.String("request_id", httpx.RequestID(ctx))}
+	var denied *rules.DeniedError
+	if errors.As(reason, &denied) {
+		attrs = append(attrs, slog.String("issuer", denied.Issuer), slog.String("rule", denied.Rule))
+	}
+	s.logger.LogAttrs(ctx, level, "signing request refused", attrs...)
 	return f
 }
 

@@ -21,6 +21,7 @@ import (
 // files that one would name.
 type authorityFlags struct {
 	config, issuers string
+	rules           string
 	keys            []string // ISSUER=FILE
 }
 
@@ -28,6 +29,7 @@ func (f *authorityFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "sigbox.yaml", "configuration file")
 	cmd.Flags().StringVar(&f.issuers, "issuers", "", "in place of --config: Fulcio's config.yaml")
 	cmd.Flags().StringArrayVar(&f.keys, "keys", nil, "with --issuers: ISSUER=FILE, a JWK set with the keys of an issuer; repeat it")
+	cmd.Flags().StringVar(&f.rules, "rules", "", "the rules on who may sign, in place of ca.rules")
 	cmd.MarkFlagsMutuallyExclusive("config", "issuers")
 	cmd.MarkFlagsMutuallyExclusive("config", "keys")
 }
@@ -41,9 +43,12 @@ func (f *authorityFlags) load() (*config.Config, error) {
 		if err == nil && cfg.CA == nil {
 			err = fmt.Errorf("%s has no section ca: want the configuration of the authority", f.config)
 		}
+		if err == nil && f.rules != "" {
+			cfg.CA.Rules = config.File(f.rules)
+		}
 		return cfg, err
 	}
-	c := &config.CA{Issuers: config.File(f.issuers)}
+	c := &config.CA{Issuers: config.File(f.issuers), Rules: config.File(f.rules)}
 	for _, k := range f.keys {
 		n := strings.LastIndexByte(k, '=')
 		if n <= 0 || n == len(k)-1 {
@@ -61,8 +66,8 @@ func caExplainTokenCommand() *cobra.Command {
 		Use:   "explain-token FILE|-",
 		Short: "Say what the authority would do with a token, without asking anybody",
 		Long: `Hold an identity token to all that the certificate authority holds it to, and say
-which checks pass, which fail and by how much, and which name and extensions a
-certificate would get. Nothing is fetched: the signature is checked where the
+which checks pass, which fail and by how much, which name and extensions a
+certificate would get, and which rule on who may sign decides. Nothing is fetched: the signature is checked where the
 configuration pins the issuer's keys (ca.issuer_keys), and else it says so.
 
 The token is read from a file, or with - from standard input; never from the command
@@ -137,6 +142,14 @@ func sayToken(out io.Writer, r *stack.TokenReport) error {
 		for _, x := range id.Texts() {
 			fmt.Fprintf(w, "extension\t\t%s (%s) %s\n", x.OID, x.Name, x.Value)
 		}
+	}
+	switch {
+	case r.Denied != nil:
+		fmt.Fprintf(w, "rules\t%s\t%v\n\t\tthe caller reads: %s\n", oidc.Failed, r.Denied, r.Denied.Reason)
+	case r.Identity != nil && r.Rules == 0:
+		fmt.Fprintf(w, "rules\t%s\tthe issuer has none\n", oidc.Passed)
+	case r.Identity != nil:
+		fmt.Fprintf(w, "rules\t%s\tall %d of the issuer allow it\n", oidc.Passed, r.Rules)
 	}
 	if err := w.Flush(); err != nil {
 		return err

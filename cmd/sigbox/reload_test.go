@@ -152,6 +152,29 @@ func TestReload(t *testing.T) {
 		s.writeIssuers(t, "http://"+s.at["issuer"])
 		await(t, "the issuer that went is refused", reloadTime, func() bool { return token() == http.StatusBadRequest })
 	})
+	t.Run("rules", func(t *testing.T) {
+		rules := filepath.Join(s.dir, "rules.yaml")
+		write := func(allow string) {
+			replaceFile(t, rules, "http://"+s.at["issuer"]+":\n  - {name: nobody else, allow: '"+allow+"', reason: ask us}\n")
+		}
+		sign := func() int {
+			status, _, _ := s.sign(t, s.client(t, 1), 0)
+			return status
+		}
+		write("false")
+		editFile(t, s.file, "  issuers: issuers.yaml", "  issuers: issuers.yaml\n  rules: rules.yaml")
+		await(t, "who is not allowed is refused", reloadTime, func() bool { return sign() == http.StatusForbidden })
+		if !s.says(`"rule":"nobody else"`) {
+			t.Errorf("the log does not name the rule:\n%s", s.run.stderr)
+		}
+		write("nonsense")
+		await(t, "metrics say that the rules are wrong", reloadTime, func() bool { return !s.good(t) })
+		if got := sign(); got != http.StatusForbidden {
+			t.Errorf("with broken rules: %d", got)
+		}
+		write("true")
+		await(t, "who is allowed signs", reloadTime, func() bool { return sign() == http.StatusOK })
+	})
 	t.Run("a configuration that is broken", func(t *testing.T) {
 		editFile(t, s.file, "poll: 100ms", "poll: often")
 		await(t, "metrics say that it is wrong", reloadTime, func() bool { return !s.good(t) })

@@ -21,6 +21,12 @@ type CA struct {
 	// issuer, or is not to be asked whom to trust. An issuer that changes its keys is believed again
 	// when its file is replaced.
 	IssuerKeys []IssuerKeys `yaml:"issuer_keys" live:"true"`
+	// YAML file with rules on who may sign: for each issuer, as it is written in the file of issuers, a
+	// list of rules with name, allow (a CEL expression over claims, issuer, subject and san) and reason.
+	// All rules of the token's issuer must allow; the first that does not decides, and its reason is what
+	// the caller reads. An issuer without rules is not restricted. Try rules out with
+	// "sigbox ca test-rules" and "sigbox ca explain-token".
+	Rules File `yaml:"rules" live:"true"`
 	// The certificate transparency log that every certificate is in before it is handed out. Needed
 	// where the file has no tlog.ct, or that runs in another process.
 	CT *CTClient `yaml:"ct"`

@@ -38,6 +38,7 @@ func CheckFiles(cfg *config.Config) error {
 			c.chain("ca.tsa.key", "ca.tsa", a.TSA.Key, "ca.tsa.chain", a.TSA.Chain)
 		}
 		c.issuers(a)
+		c.rules(a)
 		if a.CT != nil {
 			c.ctKey(a.CT)
 		}
@@ -77,6 +78,17 @@ func (c *fileCheck) issuers(a *config.CA) {
 		case !k.Development && !named:
 			c.add(key+".issuer", fmt.Errorf("%s is not in %s, so that its keys are for nothing: write it there too, in the same form", k.Issuer, a.Issuers))
 		}
+	}
+}
+
+// rules checks the rules on who may sign, where the issuers can be read.
+func (c *fileCheck) rules(a *config.CA) {
+	known, err := knownIssuers(c.cfg)
+	if err != nil {
+		return // issuers says so
+	}
+	if _, err := readRules(a, known); err != nil {
+		c.add("ca.rules", err)
 	}
 }
 

@@ -191,6 +191,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "the key of another chain", file: "ca.pem", text: read("spare.pem"), mode: 0o600, key: "ca.key", want: "is not the key of"},
 		{name: "a chain from the root down", file: "chain.pem", text: root + intermediate, mode: 0o644, key: "ca.chain", want: "issuing certificate first"},
 		{name: "no issuers", file: "issuers.yaml", text: "-", key: "ca.issuers", want: "no such file"},
+		{name: "no rules", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  rules: rules.yaml", key: "ca.rules", want: "no such file"},
+		{name: "rules for nobody", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  rules: issuers.yaml", key: "ca.rules", want: "issuer \"oidc-issuers\" is not configured"},
 		{name: "issuers that are not Fulcio's file", file: "issuers.yaml", text: "a: b\n", mode: 0o644, key: "ca.issuers", want: "issuers.yaml"},
 		{name: "pinned keys that are not there", file: "jwks.json", text: "-", key: "ca.issuer_keys[0].keys", want: "no such file"},
 		{name: "pinned keys that are no JWK set", file: "jwks.json", text: "{}", mode: 0o644, key: "ca.issuer_keys[0].keys", want: "jwks.json"},

@@ -2,9 +2,11 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sigbox/sigbox/ca/profile"
+	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
@@ -17,6 +19,8 @@ type TokenReport struct {
 	Type     oidc.Type         // how the claims become names; "" where the issuer is not known
 	Identity *profile.Identity // what a certificate would state; nil where it would state nothing
 	Unfit    error             // why Identity is nil
+	Rules    int               // how many the issuer has
+	Denied   *rules.DeniedError
 }
 
 // Refused returns why no certificate would be issued: the names of checks, none where one would be.
@@ -25,11 +29,14 @@ func (r *TokenReport) Refused() []string {
 	if r.Unfit != nil {
 		why = append(why, "name")
 	}
+	if r.Denied != nil {
+		why = append(why, "rules")
+	}
 	return why
 }
 
 // ExplainToken says what the authority of a configuration would do with a token at a time. It reads
-// the files of ca.issuers and ca.issuer_keys, no private key, and asks nobody.
+// the files of ca.issuers, ca.issuer_keys and ca.rules, no private key, and asks nobody.
 func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.Clock) (*TokenReport, error) {
 	known, err := knownIssuers(cfg)
 	if err != nil {
@@ -53,6 +60,12 @@ func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.
 		return r, nil
 	}
 	r.Identity = &id
+	set, err := readRules(cfg.CA, known)
+	if err != nil {
+		return nil, err
+	}
+	r.Rules = set.Issuers()[r.Unverified.Issuer.URL]
+	errors.As(set.Decide(r.Unverified, id), &r.Denied)
 	return r, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox/ca/fulcio"
+	"github.com/sigbox/sigbox/ca/profile"
+	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
@@ -50,7 +52,8 @@ type issuers struct {
 	log   *slog.Logger
 	face  *fulcio.Server // nil before there is one
 
-	now atomic.Pointer[trusted]
+	now   atomic.Pointer[trusted]
+	rules atomic.Pointer[rules.Set]
 }
 
 type trusted struct {
@@ -62,6 +65,11 @@ type trusted struct {
 // Verify implements fulcio.Verifier.
 func (i *issuers) Verify(ctx context.Context, raw string) (*oidc.Token, error) {
 	return i.now.Load().verifier.Verify(ctx, raw)
+}
+
+// Decide implements fulcio.Rules.
+func (i *issuers) Decide(t *oidc.Token, id profile.Identity) error {
+	return i.rules.Load().Decide(t, id)
 }
 
 // load reads and takes over what a configuration says.
@@ -85,21 +93,44 @@ func (i *issuers) read(c *config.CA) (apply func(), err error) {
 		return nil, err
 	}
 	next := &trusted{sum: sha256.Sum256(append(sums, raw...))}
-	if now := i.now.Load(); now != nil && now.sum == next.sum {
-		return func() {}, nil
-	}
-	if next.config, err = parseIssuers(c, raw); err != nil {
+	now := i.now.Load()
+	if now != nil && now.sum == next.sum {
+		next = now
+	} else if next.config, err = parseIssuers(c, raw); err != nil {
+		return nil, err
+	} else if next.verifier, err = trusting(next.config, i.idp, pinned, i.clock, i.log); err != nil {
 		return nil, err
 	}
-	if next.verifier, err = trusting(next.config, i.idp, pinned, i.clock, i.log); err != nil {
+	set, err := readRules(c, next.config)
+	if err != nil {
 		return nil, err
 	}
 	return func() {
+		i.rules.Store(set) // first: a new issuer is not without its rules for a moment
+		if next == now {
+			return
+		}
 		i.now.Store(next)
 		if i.face != nil {
 			i.face.SetIssuers(next.config.PublicConfiguration())
 		}
 	}, nil
+}
+
+// readRules reads the rules on who may sign; nil where there are none.
+func readRules(c *config.CA, known *oidc.Config) (*rules.Set, error) {
+	if c.Rules == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(string(c.Rules))
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	set, err := rules.Parse(string(c.Rules), raw, known)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	return set, nil
 }
 
 // Issuers reads the issuers that an authority takes tokens of.

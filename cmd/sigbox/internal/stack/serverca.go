@@ -58,7 +58,7 @@ func (s *Server) addCA(ctx context.Context) error {
 			s.log.WarnContext(ctx, "FOR DEVELOPMENT: certificates are issued to anybody, on tokens of a development issuer", "issuer", k.Issuer)
 		}
 	}
-	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
+	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Rules: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,53 @@
+package fulcio_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/rules"
+	"github.com/sigbox/sigbox/oidc"
+)
+
+// TestRules: a denied identity gets no certificate and leaves no record; the caller reads the reason,
+// the log the rule.
+func TestRules(t *testing.T) {
+	s := newStack(t, func(s *stack, _ *ca.Config) {
+		known := &oidc.Config{}
+		if err := known.Add(oidc.Issuer{URL: emailIssuer, Audience: "sigstore", Type: oidc.TypeEmail}); err != nil {
+			t.Fatal(err)
+		}
+		set, err := rules.Parse("rules.yaml", []byte(emailIssuer+`:
+  - {name: staff only, allow: 'san.endsWith("@example.com")', reason: ask the platform team}
+`), known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.rules = set
+	})
+	for _, tc := range []struct {
+		name, token string
+		status      int
+		want        string
+		logged      string
+	}{
+		{"allowed", s.token(t, map[string]any{"email": "dev@example.com"}), http.StatusOK, "signedCertificateEmbeddedSct", ""},
+		{"denied", s.token(t, map[string]any{"email": "dev@example.org"}), http.StatusForbidden, `{"code":7,"details":[],"message":"This identity is not allowed to sign here: ask the platform team"}`, `"rule":"staff only"`},
+		{"issuer without rules", s.ciToken(t), http.StatusOK, "signedCertificateEmbeddedSct", ""},
+	} {
+		k := newKeyPair(t)
+		s.logged.take()
+		records, _ := s.traces(t)
+		got := s.do(t, http.MethodPost, "/api/v2/signingCert", nil, text(t, object{"credentials": object{"oidcIdentityToken": tc.token}, "certificateSigningRequest": k.csr(t)}))
+		if got.status != tc.status || !strings.Contains(got.body, tc.want) {
+			t.Errorf("%s: %d %s", tc.name, got.status, got.body)
+		}
+		if log := s.logged.take(); tc.logged != "" && (!strings.Contains(log, tc.logged) || strings.Contains(got.body, "staff only")) {
+			t.Errorf("%s: log %s", tc.name, log)
+		}
+		if after, _ := s.traces(t); (after > records) != (tc.status == http.StatusOK) {
+			t.Errorf("%s: records %d to %d", tc.name, records, after)
+		}
+	}
+}
