@@ -4,6 +4,9 @@
 // ci-issuer-metadata) and reports every problem at once with its line. A [Verifier] takes one raw
 // token and returns its claims, or a [TokenError] whose reason is for our log only.
 //
+// [Verifier.Explain] makes the same checks, all of them and without asking anybody, for a person to
+// read.
+//
 // Guarantees:
 //
 //   - Size and structure are checked before anything is decoded, and the issuer is matched, byte

@@ -14,5 +14,6 @@
 //
 // It is stricter than Fulcio where no client depends on it: a body that decoders could read in two
 // ways, two Authorization headers, base64 or PEM that is not in standard form, and a key beside a
-// CSR are refused. It decides nothing about identities and keys: packages oidc, ca/profile and ca do.
+// CSR are refused. It decides nothing about identities and keys: packages oidc, ca/profile,
+// ca/rules and ca do. An identity that a rule does not allow is answered 403, the rule's reason with it.
 package fulcio

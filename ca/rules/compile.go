@@ -18,7 +18,7 @@ const (
 	maxRegexp     = 1000 // size of a compiled regular expression
 
 	// maxCost is in CEL's own count: about one for an operation, and one for every ten letters that a text
-	// function reads. It is some milliseconds.
+	// function reads.
 	maxCost = 100_000
 	// maxMemory is in elements of what an evaluation makes, by CEL's count.
 	maxMemory = 1 << 20
