@@ -19,8 +19,8 @@ func Learn(ctx context.Context, s *Store) (int, error) {
 		return 0, err
 	}
 	head, err := s.Head(ctx)
-	for n := head.Size >> regionBits; err == nil && int64(len(s.filters.known())) < n; {
+	for n := head.Size >> regionBits; err == nil && int64(s.filters.known().n) < n; {
 		err = s.learn(ctx, r, true)
 	}
-	return len(s.filters.known()), err
+	return s.filters.known().n, err
 }

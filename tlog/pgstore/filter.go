@@ -25,9 +25,8 @@ const (
 
 // filter tells which identities a full region does not hold, so that it need not be looked into: a
 // Bloom filter of 24 bits per entry, in which the five bits of an identity are in one word. It never
-// denies an identity that is there, and takes about one of a thousand others for one. A look is one
-// access to memory and no branch that depends on it, so that the processor does many at once: ten
-// million entries are 153 filters. It is never changed.
+// denies an identity that is there, and takes about one of a thousand others for one. It is never
+// changed.
 type filter []uint64
 
 const filterWords = 24 << regionBits / 64
@@ -51,9 +50,6 @@ func newFilter(identities [][32]byte) filter {
 	return f
 }
 
-// maybe says whether the region may hold an identity with that probe.
-func (f filter) maybe(word uint32, bits uint64) bool { return f[word]&bits == bits }
-
 // encode returns a filter as it is stored: its words, big-endian.
 func (f filter) encode() []byte {
 	data := make([]byte, 0, 8*len(f))
@@ -75,19 +71,63 @@ func decodeFilter(data []byte, sum [32]byte) (filter, error) {
 	return f, nil
 }
 
+// groupRegions is how many filters lie together.
+const groupRegions = 32
+
+// table is the filters of the first n regions of a log. The words of the same place in 32 filters lie
+// side by side, so that a look at all of them reads a run of memory: ten million entries are 153 filters,
+// and one access to memory for each would take longer than all else that is done for an entry.
+type table struct {
+	n      int
+	groups [][]uint64 // word w of region r is [r/groupRegions][w*groupRegions+r%groupRegions]
+}
+
+// with returns a table with one filter more. It shares memory with t, whose own part is not touched;
+// one caller at a time may extend what comes from the same table.
+func (t table) with(f filter) table {
+	if t.n%groupRegions == 0 {
+		t.groups = append(t.groups[:len(t.groups):len(t.groups)], make([]uint64, filterWords*groupRegions))
+	}
+	last, slot := t.groups[t.n/groupRegions], t.n%groupRegions
+	for w, word := range f {
+		last[w*groupRegions+slot] = word
+	}
+	t.n++
+	return t
+}
+
+// first returns the filters of the first n regions at most.
+func (t table) first(n int64) table {
+	t.n = int(min(int64(t.n), n))
+	return t
+}
+
+// each calls hit for every region that may hold an identity.
+func (t table) each(identity *[32]byte, hit func(region int)) {
+	word, bits := probe(identity)
+	for g := 0; g*groupRegions < t.n; g++ {
+		row := t.groups[g][int(word)*groupRegions:][:min(groupRegions, t.n-g*groupRegions)]
+		for slot, w := range row {
+			if w&bits == bits {
+				hit(g*groupRegions + slot)
+			}
+		}
+	}
+}
+
 // filters are those of the first full regions of a log, as many as are known. A region without one is
 // looked into: less is slower and never wrong.
 type filters struct {
 	size atomic.Int64 // of the log, when it was last seen
-	list atomic.Pointer[[]filter]
+	list atomic.Pointer[table]
 	mu   sync.Mutex // held by who adds to list
 }
 
-func (f *filters) known() []filter {
+func (f *filters) known() table {
 	if list := f.list.Load(); list != nil {
 		return *list
 	}
-	return nil
+	return table{}
 }
 
 // learn reads the filters of regions that have been filled since, and makes one that is missing. It
@@ -95,14 +135,13 @@ func (f *filters) known() []filter {
 func (s *Store) learn(ctx context.Context, r reader, mayWrite bool) error {
 	f := &s.filters
 	full := f.size.Load() >> regionBits
-	if int64(len(f.known())) >= full {
+	if int64(f.known().n) >= full {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := f.known()
-	list = list[:len(list):len(list)] // who reads the old one goes on
-	for region := int64(len(list)); region < full; region++ {
+	list := f.known() // who reads it goes on with as many as it has
+	for region := int64(list.n); region < full; region++ {
 		next, err := r.filter(ctx, region)
 		if errors.Is(err, tlog.ErrNotFound) {
 			break
@@ -110,14 +149,14 @@ func (s *Store) learn(ctx context.Context, r reader, mayWrite bool) error {
 		if err != nil {
 			return err
 		}
-		list = append(list, next)
+		list = list.with(next)
 	}
-	if region := int64(len(list)); region < full && mayWrite {
+	if region := int64(list.n); region < full && mayWrite {
 		next, err := s.makeFilter(ctx, r, region)
 		if err != nil {
 			return fmt.Errorf("make the filter of region %d of log %s: %w", region, s.name, err)
 		}
-		list = append(list, next)
+		list = list.with(next)
 	}
 	f.list.Store(&list)
 	return nil
@@ -171,18 +210,12 @@ func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter,
 }
 
 // candidates returns, for identities, the full regions that may hold them, as two columns.
-func candidates(list []filter, identities [][32]byte) (wanted [][]byte, regions []int32) {
-	words, bits := make([]uint32, len(identities)), make([]uint64, len(identities))
+func candidates(list table, identities [][32]byte) (wanted [][]byte, regions []int32) {
 	for i := range identities {
-		words[i], bits[i] = probe(&identities[i])
-	}
-	for region, f := range list {
-		for i, word := range words {
-			if f.maybe(word, bits[i]) {
-				wanted = append(wanted, identities[i][:])
-				regions = append(regions, int32(region))
-			}
-		}
+		list.each(&identities[i], func(region int) {
+			wanted = append(wanted, identities[i][:])
+			regions = append(regions, int32(region))
+		})
 	}
 	return wanted, regions
 }

@@ -24,16 +24,15 @@ func TestFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []filter{made, read} {
+		list := table{}.with(f)
 		for i := range identities {
-			if !f.maybe(probe(&identities[i])) {
-				t.Fatalf("identity %d is denied", i)
+			if _, regions := candidates(list, identities[i:i+1]); len(regions) != 1 || regions[0] != 0 {
+				t.Fatalf("identity %d is denied: %v", i, regions)
 			}
 		}
 		others := 0
 		for i := range regionSize {
-			if id := numbered(regionSize + i); f.maybe(probe(&id)) {
-				others++
-			}
+			list.each(new(numbered(regionSize+i)), func(int) { others++ })
 		}
 		if others > regionSize/700 { // one of some 1,300 is expected
 			t.Errorf("%d of %d other identities are taken for one", others, regionSize)
@@ -68,14 +67,38 @@ func TestDecodeFilter(t *testing.T) {
 	}
 }
 
+// TestTable: each filter answers for its own region, in every place of a group, and a table that was
+// taken before others were added does not see them.
+func TestTable(t *testing.T) {
+	const n = 2*groupRegions + 3
+	var list table
+	var before []table
+	for region := range n {
+		before = append(before, list)
+		list = list.with(newFilter([][32]byte{numbered(region)}))
+	}
+	for region := range n {
+		id := [][32]byte{numbered(region)}
+		if _, regions := candidates(list, id); len(regions) != 1 || int(regions[0]) != region {
+			t.Errorf("the identity of region %d is in %v", region, regions)
+		}
+		if _, regions := candidates(before[region], id); len(regions) != 0 {
+			t.Errorf("a table of %d filters answers for regions %v", region, regions)
+		}
+		if _, regions := candidates(list.first(int64(region)), id); len(regions) != 0 {
+			t.Errorf("the first %d of the filters answer for regions %v", region, regions)
+		}
+	}
+}
+
 func BenchmarkCandidates(b *testing.B) {
 	identities := make([][32]byte, regionSize)
 	for i := range identities {
 		identities[i] = numbered(i)
 	}
-	list := make([]filter, 153) // ten million entries
-	for i := range list {
-		list[i] = newFilter(identities)
+	var list table
+	for range 153 { // ten million entries
+		list = list.with(newFilter(identities))
 	}
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {

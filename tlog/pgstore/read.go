@@ -23,7 +23,7 @@ type reader struct {
 	q    querier
 	pool *pgxpool.Pool // nil in a transaction
 
-	filters []filter // of the first full regions
+	filters table // of the first full regions
 }
 
 func (r reader) head(ctx context.Context) (tlog.Head, error) {
@@ -81,7 +81,7 @@ func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 	rows, err := collect(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
 		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
 		return v, err
-	}, findSQL, r.log, some, regions, all, len(r.filters))
+	}, findSQL, r.log, some, regions, all, r.filters.n)
 	if err != nil {
 		return nil, err
 	}

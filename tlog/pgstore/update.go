@@ -39,7 +39,7 @@ func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)
 		}
 		s.filters.size.Store(head.Size)
 		r := reader{log: r.log, q: tx.Conn(), filters: s.filters.known()}
-		r.filters = r.filters[:min(int64(len(r.filters)), head.Size>>regionBits)]
+		r.filters = r.filters.first(head.Size >> regionBits)
 		b, err := f(txn{r, head})
 		if err != nil {
 			return err
