@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ type siege struct {
 	v1, v2 *witness.Witness
 	certs  *witness.Certificates
 
+	fleet    *fleet.Fleet
 	tlog, ca *witness.Client
 	ctURL    string
 
@@ -34,7 +37,7 @@ type siege struct {
 func besiege(t *testing.T, f *fleet.Fleet) (*siege, func()) {
 	t.Helper()
 	r := visit(t, f)
-	s := &siege{last: map[string]time.Time{}, gap: map[string]time.Duration{}, ctURL: f.URLs["tlog"]}
+	s := &siege{fleet: f, last: map[string]time.Time{}, gap: map[string]time.Duration{}, ctURL: f.URLs["tlog"]}
 	s.tlog, s.ca = witness.NewClient(f.URLs["tlog"]), witness.NewClient(f.URLs["ca"])
 	s.v1, s.v2 = logWitness(t, r, "rekor.pub"), logWitness(t, r, "rekor_v2.pub")
 	s.certs = witness.NewCertificates(readPublicKey(t, filepath.Join(r.trust, "ctfe.pub")), r.token(t, "dev@example.com"))
@@ -55,12 +58,14 @@ func besiege(t *testing.T, f *fleet.Fleet) (*siege, func()) {
 		}
 		return err
 	})
-	env := append(r.env(t), "TOKEN="+r.token(t, "dev@example.com"))
+	env := append(r.env(t), "TOKEN="+r.token(t, "dev@example.com"), "V2="+strings.TrimPrefix(logVars(r, 2)[0], "LOG="))
 	s.keep(ctx, &all, "cosign 3", func(context.Context, *witness.Writer) error {
 		out, err := shell(`
 echo hello > blob
 cosign3 sign-blob --yes --identity-token "$TOKEN" --bundle blob.bundle blob
 cosign3 verify-blob --bundle blob.bundle `+me+` blob
+cosign3 sign-blob --yes --identity-token "$TOKEN" $V2 --bundle blob2.bundle blob
+cosign3 verify-blob --bundle blob2.bundle `+me+` blob
 `, env)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
@@ -72,7 +77,9 @@ cosign3 verify-blob --bundle blob.bundle `+me+` blob
 
 // keep runs one kind of request over and over.
 func (s *siege) keep(ctx context.Context, all *sync.WaitGroup, what string, do func(context.Context, *witness.Writer) error) {
+	s.mu.Lock()
 	s.last[what] = time.Now()
+	s.mu.Unlock()
 	all.Go(func() {
 		w, err := witness.NewWriter()
 		for ctx.Err() == nil {
@@ -151,31 +158,82 @@ func (s *siege) settle(t *testing.T) {
 	if s.broken != nil {
 		t.Fatal(s.broken)
 	}
-	ctx := context.Background()
 	c := witness.NewClient(s.ctURL)
 	defer c.Close()
-	time.Sleep(time.Second) // longer than a replica takes to see what another one wrote
-	last, err := witness.HeadV1(ctx, c, s.v1)
+	s.converge(t)
+	found, err := s.check(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := witness.CheckEntriesV1(ctx, c, s.v1, s.v1.Entries()); err != nil {
-		t.Fatalf("Rekor v1: %v", err)
+	fmt.Println(found)
+}
+
+// converge waits until all replicas show the same heads: one may not have looked yet at what another one
+// wrote. That is all that is waited for; what check finds is final.
+func (s *siege) converge(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var shown []string
+		for _, m := range s.fleet.Of("tlog") {
+			shown = append(shown, shownBy(t, m))
+		}
+		if len(slices.Compact(shown)) == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the replicas do not come to the same heads: %q", shown)
+		}
 	}
-	if err := witness.CheckHeadsV1(ctx, c, s.v1.Heads(), last); err != nil {
-		t.Fatalf("Rekor v1: %v", err)
+}
+
+// shownBy returns the heads of all three logs as one process shows them, less what is signed anew for
+// each answer.
+func shownBy(t *testing.T, m *fleet.Member) string {
+	t.Helper()
+	addr, _, _ := strings.Cut(m.First, " ")
+	c := witness.NewClient("http://" + addr)
+	defer c.Close()
+	var v1 struct {
+		TreeSize int64  `json:"treeSize"`
+		RootHash string `json:"rootHash"`
+	}
+	var ct struct {
+		TreeSize int64  `json:"tree_size"`
+		RootHash string `json:"sha256_root_hash"`
+	}
+	ctx := context.Background()
+	_, checkpoint, err := c.Do(ctx, http.MethodGet, "/api/v2/checkpoint", nil)
+	err = errors.Join(err, c.JSON(ctx, http.MethodGet, "/api/v1/log", nil, http.StatusOK, &v1), c.JSON(ctx, http.MethodGet, "/ct/v1/get-sth", nil, http.StatusOK, &ct))
+	if err != nil {
+		t.Fatalf("%s: %v", m.Name, err)
+	}
+	body, _, _ := strings.Cut(string(checkpoint), "\n\n")
+	return fmt.Sprint(v1, ct, body)
+}
+
+func (s *siege) check(c *witness.Client) (found string, err error) {
+	ctx := context.Background()
+	last, err := witness.HeadV1(ctx, c, s.v1)
+	if err == nil {
+		err = witness.CheckEntriesV1(ctx, c, s.v1, s.v1.Entries())
+	}
+	if err == nil {
+		err = witness.CheckHeadsV1(ctx, c, s.v1.Heads(), last)
+	}
+	if err != nil {
+		return "", fmt.Errorf("Rekor v1: %w", err)
 	}
 	lastV2, err := witness.CheckV2(ctx, c, s.v2)
 	if err != nil {
-		t.Fatalf("Rekor v2: %v", err)
+		return "", fmt.Errorf("Rekor v2: %w", err)
 	}
 	lastCT, err := s.certs.Check(ctx, s.ctURL, 0)
 	if err != nil {
-		t.Fatalf("CT: %v", err)
+		return "", fmt.Errorf("CT: %w", err)
 	}
 	promised, _ := s.certs.Count()
-	fmt.Printf("acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT\n",
-		len(s.v1.Entries()), last.Size, len(s.v2.Entries()), lastV2.Size, promised, lastCT)
+	return fmt.Sprintf("acknowledged and found: %d of %d on Rekor v1, %d of %d on Rekor v2, %d of %d on CT",
+		len(s.v1.Entries()), last.Size, len(s.v2.Entries()), lastV2.Size, promised, lastCT), nil
 }
 
 const rollingRow = "two replicas of each service restarted and killed one by one under load: no restart fails a request"
@@ -204,8 +262,10 @@ func TestRolling(t *testing.T) {
 		if err := m.Restart(context.Background()); err != nil {
 			t.Fatal(err)
 		}
+		if err := f.Settled(); err != nil {
+			t.Fatal(err)
+		}
 		s.await(t)
-		time.Sleep(time.Second)
 		fmt.Printf("restarted %s; longest without success: %s\n", m.Name, s.gaps())
 	}
 	if failed := s.failed(); len(failed) > 0 {
@@ -226,7 +286,9 @@ func TestRolling(t *testing.T) {
 		if err := m.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		if err := f.Settled(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	stop()
 	ended = true

@@ -166,6 +166,14 @@ func (m *Member) Start(ctx context.Context) (err error) {
 	return nil
 }
 
+// Settled waits until the proxy, if there is one, sends requests to every replica.
+func (f *Fleet) Settled() error {
+	if f.proxy == nil {
+		return nil
+	}
+	return f.proxy.settled()
+}
+
 // Restart ends the process as an orchestrator does and starts it again.
 func (m *Member) Restart(ctx context.Context) error {
 	if err := m.Stop(); err != nil {
@@ -192,8 +200,8 @@ func (f *Fleet) Restart(ctx context.Context) error {
 		if err := m.Restart(ctx); err != nil {
 			return err
 		}
-		if f.proxy != nil {
-			time.Sleep(proxySettles)
+		if err := f.Settled(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"context"
+	"encoding/csv"
+	"errors"
 	"fmt"
-	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -16,15 +18,15 @@ import (
 const (
 	// A process that is told to end is asked twice by the proxy before it refuses.
 	shutdownDelay = time.Second
-	proxySettles  = time.Second
 	proxyLimit    = 20 * time.Second
 )
 
 // proxy is haproxy in front of the replicas.
 type proxy struct {
-	cmd  *exec.Cmd
-	log  string
-	done chan error
+	cmd   *exec.Cmd
+	log   string
+	stats string // URL of what it knows of the replicas, as CSV
+	done  chan error
 }
 
 const proxyHead = `global
@@ -48,7 +50,11 @@ defaults
 func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 	var c strings.Builder
 	c.WriteString(proxyHead)
-	var addrs []string
+	stats, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(&c, "frontend stats\n    bind %s\n    stats enable\n    stats uri /\n", stats)
 	for _, s := range services {
 		members := f.Of(s)
 		if len(members) < 2 {
@@ -58,7 +64,6 @@ func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 		if err != nil {
 			return nil, err
 		}
-		addrs = append(addrs, u.Host)
 		fmt.Fprintf(&c, "frontend %s\n    bind %s\n    default_backend %s\nbackend %s\n", s, u.Host, s, s)
 		for _, m := range members {
 			fmt.Fprintf(&c, "    server %s%d %s\n", s, m.Replica, m.listen[s])
@@ -68,7 +73,7 @@ func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 	if err := os.WriteFile(file, []byte(c.String()), 0o600); err != nil {
 		return nil, err
 	}
-	p := &proxy{log: filepath.Join(f.dir, "haproxy.log"), done: make(chan error, 1)}
+	p := &proxy{log: filepath.Join(f.dir, "haproxy.log"), stats: "http://" + stats + "/;csv", done: make(chan error, 1)}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
@@ -81,32 +86,47 @@ func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 		return nil, fmt.Errorf("haproxy (Debian package haproxy): %w", err)
 	}
 	go func() { p.done <- p.cmd.Wait() }()
-	for _, a := range addrs {
-		if err := p.await(a); err != nil {
-			return nil, err
-		}
+	if err := p.settled(); err != nil {
+		return nil, errors.Join(err, p.stop())
 	}
-	time.Sleep(proxySettles)
 	return p, nil
 }
 
-func (p *proxy) await(addr string) error {
-	for deadline := time.Now().Add(proxyLimit); ; time.Sleep(50 * time.Millisecond) {
+// settled waits until the proxy takes every replica for one that answers.
+func (p *proxy) settled() error {
+	for deadline := time.Now().Add(proxyLimit); ; time.Sleep(20 * time.Millisecond) {
 		select {
 		case err := <-p.done:
 			p.done <- err
-			raw, _ := os.ReadFile(p.log)
+			raw, _ := os.ReadFile(p.log) // only to help whoever reads a failure
 			return fmt.Errorf("haproxy ended: %w\n%s", err, raw)
 		default:
 		}
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			return c.Close()
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("haproxy does not listen on %s: %w", addr, err)
+		err := p.up()
+		if err == nil || time.Now().After(deadline) {
+			return err
 		}
 	}
+}
+
+// up says which replica the proxy sends nothing to.
+func (p *proxy) up() error {
+	resp, err := http.Get(p.stats)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	rows, err := csv.NewReader(resp.Body).ReadAll()
+	if err != nil {
+		return fmt.Errorf("haproxy's statistics: %w", err)
+	}
+	const server, status = 1, 17 // columns
+	for _, r := range rows[1:] {
+		if r[server] != "FRONTEND" && r[server] != "BACKEND" && r[status] != "UP" {
+			return fmt.Errorf("haproxy: %s is %s", r[server], r[status])
+		}
+	}
+	return nil
 }
 
 func (p *proxy) stop() error {
