@@ -31,7 +31,7 @@ unit: ## Unit, property and differential tests and fuzz seeds, with the race det
 vuln: ## Known vulnerabilities, where the database can be reached
 	@./.ci/vuln $(GOVULNCHECK)
 
-test: check postgres e2e ## Tier 2, what CI runs: check, then real PostgreSQL and the real clients
+test: check postgres e2e ## Tier 2, what CI runs: check, real PostgreSQL, the real clients, the compose files
 	@echo '== test passed. NOT RUN by this tier: many kills, figures (make proof)'
 
 postgres: ## Tests against a real PostgreSQL server, which they start themselves

@@ -25,7 +25,7 @@ type configFlags struct {
 
 func (f *configFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "config", "sigbox.yaml", "configuration file")
-	cmd.Flags().StringSliceVar(&f.only, "only", nil, "of the services in the file only these: ca, tlog, tuf")
+	cmd.Flags().StringSliceVar(&f.only, "only", nil, "of the services in the file only these: ca, tlog, tuf, issuer")
 }
 
 func (f *configFlags) load() (*config.Config, error) {

@@ -21,7 +21,7 @@ type Shape struct {
 	Replicas int  // of ca, tlog and tuf; more than one are behind haproxy
 }
 
-// The shapes of DESIGN.md 1.
+// The shapes of docs/design/0009.
 var (
 	OneProcess     = Shape{Name: "one process", Replicas: 1}
 	ThreeProcesses = Shape{Name: "three processes", Apart: true, Replicas: 1}
