@@ -132,13 +132,19 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := e.store.Leaves(ctx, head.Size&^(tile.Width-1), head.Size)
+	last, err := e.store.Leaves(ctx, max(0, head.Size-1)&^(tile.Width-1), head.Size)
 	if err != nil {
 		return fmt.Errorf("read the last leaves: %w", err)
 	}
 	for _, l := range last {
 		if err := e.tree(v).checkLeaf(ctx, l); err != nil {
 			return err
+		}
+	}
+	// What the store has in memory for finding duplicates it reads now, and no append waits for it.
+	if n := len(last); n > 0 {
+		if _, err := e.store.Find(ctx, [][32]byte{last[n-1].Identity}); err != nil {
+			return fmt.Errorf("find the last entry: %w", err)
 		}
 	}
 	if e.metrics, err = newMetrics(e.cfg.Metrics, e.cfg.Name, e.pool.len); err != nil {

@@ -61,27 +61,25 @@ func TestChangedOfAnotherProcess(t *testing.T) {
 }
 
 func TestFrozen(t *testing.T) {
-	store, cfg := memstore.New(), logtest.Config(t)
-	create(t, store, cfg)
-	writer, reader := logtest.Open(t, store, cfg), mustOpen(t, store, cfg)
-	logtest.Fill(t, writer, 0, 3)
-	check := func(what string, log *tlog.Engine, want bool) {
-		t.Helper()
-		var state tlog.State
-		var err error
-		for end := time.Now().Add(5 * time.Second); state.Frozen != want && err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			state, err = log.State(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		store, cfg := memstore.New(), logtest.Config(t)
+		create(t, store, cfg)
+		writer, reader := logtest.Open(t, store, cfg), mustOpen(t, store, cfg)
+		logtest.Fill(t, writer, 0, 3)
+		check := func(what string, log *tlog.Engine, want bool) {
+			t.Helper()
+			time.Sleep(time.Second) // of the bubble
+			if state, err := log.State(t.Context()); err != nil || state.Frozen != want {
+				t.Errorf("%s: %+v, %v", what, state, err)
+			}
 		}
-		if err != nil || state.Frozen != want {
-			t.Errorf("%s: %+v, %v", what, state, err)
+		check("before", writer, false)
+		if err := writer.Freeze(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	check("before", writer, false)
-	if err := writer.Freeze(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	check("after", writer, true)
-	check("where the last head is not published yet", reader, false)
+		check("after", writer, true)
+		check("where the last head is not published yet", reader, false)
+	})
 }
 
 func TestCompactRange(t *testing.T) {

@@ -70,7 +70,7 @@ type State struct {
 // Hits is what a search has found: all entries with From <= index < Size that it asked for.
 type Hits struct {
 	Indexes []int64 // ascending
-	From    int64   // 0 unless there were more entries than were asked for
+	From    int64   // 0 unless as many were found as were asked for
 	Size    int64   // of the tree that was searched
 }
 

@@ -133,7 +133,7 @@ func (s *Server) getEntries(_ http.ResponseWriter, r *http.Request) (any, error)
 	if start > end {
 		return nil, refusef("start (%d) and end (%d) is not a valid range", start, end)
 	}
-	head, err := s.size(r.Context(), min(end, math.MaxInt64-1)+1)
+	head, err := s.size(r.Context(), min(start, math.MaxInt64-1)+1)
 	if err != nil {
 		return nil, err
 	}

@@ -51,21 +51,12 @@ func (f *follower) run(ctx context.Context, send func(*pb.FollowResponse) error)
 	if err != nil {
 		return err
 	}
-	idle := true // since the message before: time to look whether the log is frozen
 	for {
-		if idle && f.next == head {
-			state, err := f.log.Engine.State(ctx)
-			if err != nil {
-				return err
-			}
-			m.Final = state.Frozen && !f.behind()
-		}
 		if err := send(m); err != nil || m.Final {
 			return err
 		}
-		idle = true // after catching up
 		if f.next == head {
-			if idle, err = f.wait(ctx); err != nil {
+			if err := f.wait(ctx); err != nil {
 				return err
 			}
 		} else if err := f.server.drained(); err != nil {
@@ -74,16 +65,6 @@ func (f *follower) run(ctx context.Context, send func(*pb.FollowResponse) error)
 		if m, head, err = f.message(ctx); err != nil {
 			return err
 		}
-	}
-}
-
-// behind says whether there is something to send.
-func (f *follower) behind() bool {
-	select {
-	case <-f.log.Engine.Changed(f.next):
-		return true
-	default:
-		return false
 	}
 }
 
@@ -115,6 +96,10 @@ func (f *follower) begin(ctx context.Context) (*pb.FollowResponse, int64, error)
 
 // message makes the next message and moves on. It returns the size of the message's checkpoint too.
 func (f *follower) message(ctx context.Context) (_ *pb.FollowResponse, head int64, err error) {
+	state, err := f.log.Engine.State(ctx) // before the checkpoint, which is the last one then
+	if err != nil {
+		return nil, 0, err
+	}
 	cp, err := f.log.Engine.Checkpoint(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -131,19 +116,16 @@ func (f *follower) message(ctx context.Context) (_ *pb.FollowResponse, head int6
 		return nil, 0, err
 	}
 	f.shown = cp.Size
+	m.Final = state.Frozen && f.next == cp.Size
 	return m, cp.Size, nil
 }
 
-// wait returns when there is something to send, or, with idle set, when it is time for a heartbeat.
-func (f *follower) wait(ctx context.Context) (idle bool, err error) {
+// wait returns when there is something to send, or when it is time for a heartbeat.
+func (f *follower) wait(ctx context.Context) error {
 	if err := f.sleep(ctx, f.server.pace, nil); err != nil {
-		return false, err
+		return err
 	}
-	news := f.log.Engine.Changed(f.next)
-	if err := f.sleep(ctx, f.server.heartbeat-f.server.pace, news); err != nil {
-		return false, err
-	}
-	return !f.behind(), nil
+	return f.sleep(ctx, f.server.heartbeat-f.server.pace, f.log.Engine.Changed(f.next))
 }
 
 // sleep returns after d, when news come, or with an error when the stream must end.

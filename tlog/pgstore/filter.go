@@ -71,10 +71,10 @@ func decodeFilter(data []byte, sum [32]byte) (filter, error) {
 	return f, nil
 }
 
-// groupRegions is how many filters lie together.
-const groupRegions = 32
+// groupRegions is how many filters lie together. The first one of a group takes memory for all, 3 MB.
+const groupRegions = 16
 
-// table is the filters of the first n regions of a log. The words of the same place in 32 filters lie
+// table is the filters of the first n regions of a log. The words of the same place in 16 filters lie
 // side by side, so that a look at all of them reads a run of memory: ten million entries are 153 filters,
 // and one access to memory for each would take longer than all else that is done for an entry.
 type table struct {
@@ -118,9 +118,10 @@ func (t table) each(identity *[32]byte, hit func(region int)) {
 // filters are those of the first full regions of a log, as many as are known. A region without one is
 // looked into: less is slower and never wrong.
 type filters struct {
-	size atomic.Int64 // of the log, when it was last seen
-	list atomic.Pointer[table]
-	mu   sync.Mutex // held by who adds to list
+	size   atomic.Int64 // of the log, when it was last seen
+	absent atomic.Int64 // size of the log when one was last found missing by who may not make it
+	list   atomic.Pointer[table]
+	mu     sync.Mutex // held by who adds to list
 }
 
 func (f *filters) known() table {
@@ -134,32 +135,40 @@ func (f *filters) known() table {
 // holds no lock in the database. r is not of a transaction.
 func (s *Store) learn(ctx context.Context, r reader, mayWrite bool) error {
 	f := &s.filters
-	full := f.size.Load() >> regionBits
-	if int64(f.known().n) >= full {
+	size := f.size.Load()
+	if int64(f.known().n) >= size>>regionBits || !mayWrite && f.absent.Load() == size {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := f.known() // who reads it goes on with as many as it has
-	for region := int64(list.n); region < full; region++ {
-		next, err := r.filter(ctx, region)
+	list, err := s.more(ctx, r, f.known(), size>>regionBits, mayWrite)
+	f.list.Store(&list) // with those that were read before a failure
+	if err == nil && int64(list.n) < size>>regionBits {
+		f.absent.Store(size)
+	}
+	return err
+}
+
+// more returns list with the filters of further regions, up to full of them.
+func (s *Store) more(ctx context.Context, r reader, list table, full int64, mayWrite bool) (table, error) {
+	for int64(list.n) < full {
+		next, err := r.filter(ctx, int64(list.n))
 		if errors.Is(err, tlog.ErrNotFound) {
 			break
 		}
 		if err != nil {
-			return err
+			return list, err
 		}
 		list = list.with(next)
 	}
 	if region := int64(list.n); region < full && mayWrite {
 		next, err := s.makeFilter(ctx, r, region)
 		if err != nil {
-			return fmt.Errorf("make the filter of region %d of log %s: %w", region, s.name, err)
+			return list, fmt.Errorf("make the filter of region %d of log %s: %w", region, s.name, err)
 		}
 		list = list.with(next)
 	}
-	f.list.Store(&list)
-	return nil
+	return list, nil
 }
 
 // filter reads the filter of a region, or fails with ErrNotFound.

@@ -50,6 +50,7 @@ func TestPlans(t *testing.T) {
 			rows      int // that it returns when the tables are full
 		}{
 			{"find", pgstore.FindSQL, []any{identities, regions, identities[:0], 0}, 500},
+			{"find in open regions", pgstore.FindSQL, []any{identities[:0], regions[:0], identities, 0}, 33},
 			{"leaf", pgstore.LeafSQL, []any{n / 2}, 1},
 			{"leaves", pgstore.LeavesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"leaf hashes", pgstore.LeafHashesSQL, []any{n / 2, n/2 + 256}, 256},

@@ -69,19 +69,25 @@ func (r reader) TileRoots(ctx context.Context, level int, from, to int64) ([]til
 }
 
 func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]tlog.Found, error) {
+	return r.find(ctx, identities, identities)
+}
+
+// find looks for some identities in the regions that have a filter, and for others in those that have
+// none.
+func (r reader) find(ctx context.Context, filtered, open [][32]byte) (map[[32]byte]tlog.Found, error) {
 	type row struct {
 		identity [32]byte
 		tlog.Found
 	}
-	all := make([][]byte, len(identities))
-	for i := range identities {
-		all[i] = identities[i][:]
+	others := make([][]byte, len(open))
+	for i := range open {
+		others[i] = open[i][:]
 	}
-	some, regions := candidates(r.filters, identities)
+	some, regions := candidates(r.filters, filtered)
 	rows, err := collect(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
 		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
 		return v, err
-	}, findSQL, r.log, some, regions, all, r.filters.n)
+	}, findSQL, r.log, some, regions, others, r.filters.n)
 	if err != nil {
 		return nil, err
 	}

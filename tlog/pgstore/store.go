@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -117,7 +118,9 @@ func (s *Store) Head(ctx context.Context) (tlog.Head, error) {
 		return tlog.Head{}, err
 	}
 	head, err := r.head(ctx)
-	s.filters.size.Store(head.Size)
+	if err == nil {
+		s.filters.size.Store(head.Size)
+	}
 	return head, err
 }
 
@@ -176,7 +179,24 @@ func (s *Store) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 		return nil, err
 	}
 	r.filters = s.filters.known()
-	return r.Find(ctx, identities)
+	if r.filters.n == 0 {
+		return r.Find(ctx, identities)
+	}
+	// Most that are asked for are in a full region, and one look is enough: what is there comes before
+	// all that is in an open one.
+	found, err := r.find(ctx, identities, nil)
+	if err != nil || len(found) == len(identities) {
+		return found, err
+	}
+	var missing [][32]byte
+	for _, id := range identities {
+		if _, ok := found[id]; !ok {
+			missing = append(missing, id)
+		}
+	}
+	more, err := r.find(ctx, nil, missing)
+	maps.Copy(found, more)
+	return found, err
 }
 
 // Search implements [tlog.Store].
