@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -25,23 +24,7 @@ func startCluster(t *testing.T, s fleet.Shape) cluster {
 	t.Helper()
 	c := cluster{primary: pgtest.Start(t)}
 	c.standby = c.primary.Standby(t, "standby")
-	dir := t.TempDir()
-	var err error
-	c.fleet, err = s.Start(context.Background(), fleet.Options{
-		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(), Guard: pgtest.Start(t).URL("postgres"),
-		Database: fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", c.primary.Address(), c.standby.Address()),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(c.fleet.Log())
-		}
-		if err := c.fleet.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	c.fleet = startFleet(t, s, fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", c.primary.Address(), c.standby.Address()))
 	return c
 }
 

@@ -125,7 +125,7 @@ func build(ctx context.Context) error {
 }
 
 func startRegistry(ctx context.Context) (stop func(), err error) {
-	port, err := instance.FreePort()
+	addr, err := instance.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func startRegistry(ctx context.Context) (stop func(), err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	d, err := images.StartDistribution(ctx, fmt.Sprintf("127.0.0.1:%d", port), dir)
+	d, err := images.StartDistribution(ctx, addr, dir)
 	if errors.Is(err, exec.ErrNotFound) {
 		fmt.Println("docker-registry is not installed: images go to sigbox's own registry only")
 		return func() {}, nil

@@ -182,9 +182,9 @@ func push(t *testing.T, registry string) (tag, digest string) {
 // freeAddr is an address of loopback for a registry.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	port, err := instance.FreePort()
+	addr, err := instance.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	return addr
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox/e2e/internal/fleet"
 	"github.com/sigbox/sigbox/e2e/internal/witness"
+	"github.com/sigbox/sigbox/internal/pgtest"
 )
 
 // siege is load on a fleet that goes on whatever fails, and remembers what did.
@@ -242,7 +243,7 @@ const rollingRow = "two replicas of each service restarted and killed one by one
 // they are restarted; what fails and how long nothing succeeds when they are killed is printed.
 func TestRolling(t *testing.T) {
 	defer cell(t, "cosign 3", rollingRow, 0)()
-	f := startFleet(t, fleet.Replicated)
+	f := startFleet(t, fleet.Replicated, pgtest.Start(t).URL("postgres"))
 	s, stop := besiege(t, f)
 	ended := false
 	defer func() {

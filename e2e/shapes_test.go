@@ -25,7 +25,7 @@ func TestShapes(t *testing.T) {
 	for _, s := range shapes {
 		t.Run(s.Name, func(t *testing.T) {
 			defer cell(t, "all", shapeRow(s), 0)()
-			f := startFleet(t, s)
+			f := startFleet(t, s, pgtest.Start(t).URL("postgres"))
 			t.Run("rows", func(t *testing.T) {
 				for _, c := range scenarios {
 					if !c.restarts() {
@@ -42,13 +42,13 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// startFleet runs a new fleet on PostgreSQL servers of its own.
-func startFleet(t *testing.T, s fleet.Shape) *fleet.Fleet {
+// startFleet runs a new fleet on a database of its own, with a guard in another server.
+func startFleet(t *testing.T, s fleet.Shape, database string) *fleet.Fleet {
 	t.Helper()
 	dir := t.TempDir()
 	f, err := s.Start(context.Background(), fleet.Options{
 		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(),
-		Database: pgtest.Start(t).URL("postgres"), Guard: pgtest.Start(t).URL("postgres"),
+		Database: database, Guard: pgtest.Start(t).URL("postgres"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sigbox/sigbox/e2e/internal/instance"
 )
 
 // configure writes a configuration for each process: the one that init made, but for the addresses,
@@ -18,7 +20,7 @@ func (f *Fleet) configure() error {
 	peers := map[string][]string{}
 	for _, m := range f.Members {
 		for _, s := range m.Services {
-			addr, err := freeAddr()
+			addr, err := instance.FreeAddr()
 			if err != nil {
 				return err
 			}

@@ -96,7 +96,7 @@ func (s Shape) Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 // place decides where everything listens and what its URLs are.
 func (f *Fleet) place(o Options) error {
 	for _, service := range services {
-		addr, err := freeAddr()
+		addr, err := instance.FreeAddr()
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (f *Fleet) place(o Options) error {
 		}
 		for n := 1; n <= replicas; n++ {
 			if replicas > 1 {
-				if addr, err = freeAddr(); err != nil {
+				if addr, err = instance.FreeAddr(); err != nil {
 					return err
 				}
 			}
@@ -233,9 +233,4 @@ func (f *Fleet) Log() (text string) {
 		text += "== haproxy\n" + string(raw)
 	}
 	return text
-}
-
-func freeAddr() (string, error) {
-	port, err := instance.FreePort()
-	return fmt.Sprintf("127.0.0.1:%d", port), err
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sigbox/sigbox/e2e/internal/instance"
 )
 
 const (
@@ -50,7 +52,7 @@ defaults
 func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 	var c strings.Builder
 	c.WriteString(proxyHead)
-	stats, err := freeAddr()
+	stats, err := instance.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -31,11 +31,10 @@ type Instance struct {
 // Start runs `sigbox up` and waits for its ready line.
 func Start(ctx context.Context, o Options) (*Instance, error) {
 	if o.Addr == "" {
-		port, err := FreePort()
-		if err != nil {
+		var err error
+		if o.Addr, err = FreeAddr(); err != nil {
 			return nil, err
 		}
-		o.Addr = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	p, err := Launch(ctx, o.Binary, append([]string{"up", "--listen", o.Addr, "--data", o.Data}, o.Args...), o.Env)
 	if err != nil {
@@ -80,6 +79,12 @@ func FreePort() (int, error) {
 		return port, nil
 	}
 	return 0, errors.New("no free port")
+}
+
+// FreeAddr returns 127.0.0.1 with a port of FreePort.
+func FreeAddr() (string, error) {
+	port, err := FreePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // Own adds a port of loopback that a client of the harness listens on by itself.
