@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,7 +28,7 @@ var world struct {
 	tmp      string // removed at the end
 	sigbox   string // the binary
 	self     string // this program, which doubles as `tool` in scripts
-	registry string // HOST:PORT of docker-registry; "" where it is not installed
+	registry string // HOST:PORT of docker-registry; "" inside the namespace
 	table    matrix.Table
 	recorder *outside.Recorder // inside the namespace only
 }
@@ -134,13 +133,13 @@ func startRegistry(ctx context.Context) (stop func(), err error) {
 		return nil, err
 	}
 	d, err := images.StartDistribution(ctx, addr, dir)
-	if errors.Is(err, exec.ErrNotFound) {
-		fmt.Println("docker-registry is not installed: images go to sigbox's own registry only")
-		return func() {}, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("docker-registry (Debian package docker-registry): %w", err)
 	}
 	world.registry = d.Addr
-	return d.Stop, nil
+	return func() {
+		if err := d.Stop(); err != nil {
+			fmt.Println(err)
+		}
+	}, nil
 }

@@ -263,7 +263,7 @@ func TestRolling(t *testing.T) {
 		if err := m.Restart(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Settled(); err != nil {
+		if err := f.Settled(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		s.await(t)
@@ -287,7 +287,7 @@ func TestRolling(t *testing.T) {
 		if err := m.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Settled(); err != nil {
+		if err := f.Settled(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/fleet"
-	"github.com/sigbox/sigbox/e2e/internal/images"
 	"github.com/sigbox/sigbox/internal/pgtest"
 )
 
@@ -84,11 +83,7 @@ func (s scenario) onFleet(t *testing.T, f *fleet.Fleet, parallel bool) {
 				t.Parallel()
 			}
 			started := time.Now()
-			registry := world.registry
-			if s.image && registry == "" {
-				registry = images.InMemory(t, freeAddr(t))
-			}
-			s.play(t, visit(t, f), log, registry)
+			s.play(t, visit(t, f), log, world.registry)
 			fmt.Printf("ok %5.1f s  %s: %s, Rekor v%d\n", time.Since(started).Seconds(), f.Name, s.name(), log)
 		})
 	}

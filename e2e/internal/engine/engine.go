@@ -16,8 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/sigbox/sigbox/e2e/internal/daemon"
 	"github.com/sigbox/sigbox/internal/filelock"
 )
 
@@ -61,9 +61,7 @@ type Engine struct {
 
 	host   string // of DOCKER_HOST
 	config string // of DOCKER_CONFIG
-	log    string
-	cmd    *exec.Cmd
-	done   chan error
+	daemon *daemon.Daemon
 	lock   io.Closer
 }
 
@@ -78,8 +76,7 @@ func Start(ctx context.Context, data, tmp, plugin string) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		host: "unix://" + filepath.Join(tmp, "docker.sock"), config: filepath.Join(tmp, "docker-config"), log: filepath.Join(tmp, "dockerd.log"),
-		done: make(chan error, 1), lock: lock,
+		host: "unix://" + filepath.Join(tmp, "docker.sock"), config: filepath.Join(tmp, "docker-config"), lock: lock,
 	}
 	plugins := filepath.Join(e.config, "cli-plugins")
 	if err := os.MkdirAll(plugins, 0o755); err != nil {
@@ -88,51 +85,21 @@ func Start(ctx context.Context, data, tmp, plugin string) (*Engine, error) {
 	if err := os.Symlink(plugin, filepath.Join(plugins, "docker-compose")); err != nil {
 		return nil, err
 	}
-	if err := e.run(data, tmp); err != nil {
+	e.daemon, err = daemon.Start(exec.Command("dockerd", "--host", e.host, "--data-root", data, "--exec-root", "/run/docker",
+		"--pidfile", filepath.Join(tmp, "dockerd.pid"), "--log-level", "warn",
+		"--bip", "10.201.0.1/24", "--default-address-pool", "base=10.202.0.0/16,size=24"), filepath.Join(tmp, "dockerd.log"))
+	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if err := e.await(ctx); err != nil {
+	err = e.daemon.Await(ctx, func(ctx context.Context) error {
+		out, err := e.Docker(ctx, nil, "version", "--format", "{{.Server.Version}}")
+		e.Version = strings.TrimSpace(out)
+		return err
+	})
+	if err != nil {
 		return nil, errors.Join(err, e.Stop())
 	}
 	return e, nil
-}
-
-func (e *Engine) run(data, tmp string) error {
-	out, err := os.Create(e.log)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	e.cmd = exec.Command("dockerd", "--host", e.host, "--data-root", data, "--exec-root", "/run/docker",
-		"--pidfile", filepath.Join(tmp, "dockerd.pid"), "--log-level", "warn",
-		"--bip", "10.201.0.1/24", "--default-address-pool", "base=10.202.0.0/16,size=24")
-	e.cmd.Stdout, e.cmd.Stderr = out, out
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := e.cmd.Start(); err != nil {
-		return err
-	}
-	go func() { e.done <- e.cmd.Wait() }()
-	return nil
-}
-
-func (e *Engine) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		out, err := e.Docker(ctx, nil, "version", "--format", "{{.Server.Version}}")
-		if err == nil {
-			e.Version = strings.TrimSpace(out)
-			return nil
-		}
-		select {
-		case exit := <-e.done:
-			e.done <- exit
-			return fmt.Errorf("dockerd ended: %w\n%s", exit, e.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("dockerd does not answer: %w\n%s", err, e.Log())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // Env is what the docker command and its like need to find the engine, and this one only.
@@ -154,22 +121,7 @@ func (e *Engine) Docker(ctx context.Context, in io.Reader, args ...string) (stri
 }
 
 // Log is what dockerd has to say.
-func (e *Engine) Log() string {
-	raw, err := os.ReadFile(e.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw)
-}
+func (e *Engine) Log() string { return e.daemon.Log() }
 
 // Stop ends dockerd, and with it every container.
-func (e *Engine) Stop() error {
-	_ = e.cmd.Process.Signal(syscall.SIGTERM) // if it is gone, Wait says so
-	select {
-	case <-e.done:
-	case <-time.After(30 * time.Second):
-		_ = e.cmd.Process.Kill()
-		<-e.done
-	}
-	return e.lock.Close()
-}
+func (e *Engine) Stop() error { return errors.Join(e.daemon.Stop(syscall.SIGTERM), e.lock.Close()) }

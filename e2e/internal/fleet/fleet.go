@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -167,11 +166,11 @@ func (m *Member) Start(ctx context.Context) (err error) {
 }
 
 // Settled waits until the proxy, if there is one, sends requests to every replica.
-func (f *Fleet) Settled() error {
+func (f *Fleet) Settled(ctx context.Context) error {
 	if f.proxy == nil {
 		return nil
 	}
-	return f.proxy.settled()
+	return f.proxy.settled(ctx)
 }
 
 // Restart ends the process as an orchestrator does and starts it again.
@@ -200,7 +199,7 @@ func (f *Fleet) Restart(ctx context.Context) error {
 		if err := m.Restart(ctx); err != nil {
 			return err
 		}
-		if err := f.Settled(); err != nil {
+		if err := f.Settled(ctx); err != nil {
 			return err
 		}
 	}
@@ -229,8 +228,7 @@ func (f *Fleet) Log() (text string) {
 		}
 	}
 	if f.proxy != nil {
-		raw, _ := os.ReadFile(f.proxy.log) // only to help whoever reads a failure
-		text += "== haproxy\n" + string(raw)
+		text += "== haproxy\n" + f.proxy.daemon.Log()
 	}
 	return text
 }

@@ -14,21 +14,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sigbox/sigbox/e2e/internal/daemon"
 	"github.com/sigbox/sigbox/e2e/internal/instance"
 )
 
-const (
-	// A process that is told to end is asked twice by the proxy before it refuses.
-	shutdownDelay = time.Second
-	proxyLimit    = 20 * time.Second
-)
+// A process that is told to end is asked twice by the proxy before it refuses.
+const shutdownDelay = time.Second
 
 // proxy is haproxy in front of the replicas.
 type proxy struct {
-	cmd   *exec.Cmd
-	log   string
-	stats string // URL of what it knows of the replicas, as CSV
-	done  chan error
+	daemon *daemon.Daemon
+	stats  string // URL of what it knows of the replicas, as CSV
 }
 
 const proxyHead = `global
@@ -75,45 +71,29 @@ func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 	if err := os.WriteFile(file, []byte(c.String()), 0o600); err != nil {
 		return nil, err
 	}
-	p := &proxy{log: filepath.Join(f.dir, "haproxy.log"), stats: "http://" + stats + "/;csv", done: make(chan error, 1)}
-	log, err := os.Create(p.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	p.cmd = exec.CommandContext(ctx, "haproxy", "-db", "-f", file)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	p := &proxy{stats: "http://" + stats + "/;csv"}
+	if p.daemon, err = daemon.Start(exec.Command("haproxy", "-db", "-f", file), filepath.Join(f.dir, "haproxy.log")); err != nil {
 		return nil, fmt.Errorf("haproxy (Debian package haproxy): %w", err)
 	}
-	go func() { p.done <- p.cmd.Wait() }()
-	if err := p.settled(); err != nil {
+	if err := p.settled(ctx); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
 }
 
 // settled waits until the proxy takes every replica for one that answers.
-func (p *proxy) settled() error {
-	for deadline := time.Now().Add(proxyLimit); ; time.Sleep(20 * time.Millisecond) {
-		select {
-		case err := <-p.done:
-			p.done <- err
-			raw, _ := os.ReadFile(p.log) // only to help whoever reads a failure
-			return fmt.Errorf("haproxy ended: %w\n%s", err, raw)
-		default:
-		}
-		err := p.up()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
-}
+func (p *proxy) settled(ctx context.Context) error { return p.daemon.Await(ctx, p.up) }
+
+// stop lets requests finish.
+func (p *proxy) stop() error { return p.daemon.Stop(syscall.SIGUSR1) }
 
 // up says which replica the proxy sends nothing to.
-func (p *proxy) up() error {
-	resp, err := http.Get(p.stats)
+func (p *proxy) up(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.stats, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
@@ -127,17 +107,6 @@ func (p *proxy) up() error {
 		if r[server] != "FRONTEND" && r[server] != "BACKEND" && r[status] != "UP" {
 			return fmt.Errorf("haproxy: %s is %s", r[server], r[status])
 		}
-	}
-	return nil
-}
-
-func (p *proxy) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGUSR1) // lets requests finish; if it is gone, Wait has said so
-	select {
-	case <-p.done:
-	case <-time.After(proxyLimit):
-		_ = p.cmd.Process.Kill()
-		<-p.done
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -14,12 +15,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/sigbox/sigbox/e2e/internal/daemon"
 )
 
 // Push makes a small image that nobody has seen, pushes it to the reference and returns its
@@ -60,13 +62,12 @@ func InMemory(t testing.TB, addr string) string {
 
 // Distribution is a running CNCF Distribution registry (Debian's docker-registry package).
 type Distribution struct {
-	Addr string
-	cmd  *exec.Cmd
-	done chan error
+	Addr   string
+	daemon *daemon.Daemon
 }
 
 // StartDistribution runs docker-registry on addr with its files in dir, and waits until it
-// answers. exec.ErrNotFound says that it is not installed.
+// answers.
 func StartDistribution(ctx context.Context, addr, dir string) (*Distribution, error) {
 	bin, err := exec.LookPath("docker-registry")
 	if err != nil {
@@ -77,48 +78,26 @@ func StartDistribution(ctx context.Context, addr, dir string) (*Distribution, er
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		return nil, err
 	}
-	d := &Distribution{Addr: addr, cmd: exec.Command(bin, "serve", config), done: make(chan error, 1)}
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
+	d := &Distribution{Addr: addr}
+	if d.daemon, err = daemon.Start(exec.Command(bin, "serve", config), filepath.Join(dir, "log")); err != nil {
 		return nil, err
 	}
-	defer out.Close()
-	d.cmd.Stdout, d.cmd.Stderr = out, out
-	if err := d.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() { d.done <- d.cmd.Wait() }()
-	if err := d.await(ctx); err != nil {
-		d.Stop()
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d *Distribution) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.Addr+"/v2/", nil)
+	err = d.daemon.Await(ctx, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v2/", nil)
 		if err != nil {
 			return err
 		}
 		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			resp.Body.Close()
-			return nil
+		if err != nil {
+			return err
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("docker-registry on %s: %w", d.Addr, err)
-		}
+		return resp.Body.Close()
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.Stop())
 	}
+	return d, nil
 }
 
 // Stop ends the registry.
-func (d *Distribution) Stop() {
-	_ = d.cmd.Process.Kill()
-	<-d.done
-}
+func (d *Distribution) Stop() error { return d.daemon.Stop(syscall.SIGKILL) }

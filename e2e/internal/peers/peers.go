@@ -16,9 +16,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/daemon"
 	"github.com/sigbox/sigbox/e2e/internal/instance"
 )
 
@@ -53,56 +53,28 @@ type Peer struct {
 	URL     string
 	KeyFile string // PEM of the log's public key; "" where the server publishes it
 
-	processes []*process
-}
-
-// process is one program that runs.
-type process struct {
-	cmd  *exec.Cmd
-	log  string // file
-	done chan error
+	daemons []*daemon.Daemon
 }
 
 // Stop ends the processes, the last one first.
 func (p *Peer) Stop() error {
 	var errs []error
-	for i := len(p.processes) - 1; i >= 0; i-- {
-		errs = append(errs, p.processes[i].stop())
+	for i := len(p.daemons) - 1; i >= 0; i-- {
+		errs = append(errs, p.daemons[i].Stop(syscall.SIGTERM))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // if it is gone, Wait has said so
-	select {
-	case <-p.done: // upstream's exit codes after SIGTERM vary
-		return nil
-	case <-time.After(20 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		return fmt.Errorf("%s did not end within 20 s of SIGTERM", p.cmd.Path)
-	}
-}
-
 // run starts a program; what it prints goes to a file in dir.
 func (p *Peer) run(ctx context.Context, dir, path string, args ...string) error {
-	log := filepath.Join(dir, filepath.Base(path)+".log")
-	file, err := os.Create(log)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = file, file, dir
+	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return err
+	d, err := daemon.Start(cmd, filepath.Join(dir, filepath.Base(path)+".log"))
+	if err == nil {
+		p.daemons = append(p.daemons, d)
 	}
-	proc := &process{cmd: cmd, log: log, done: make(chan error, 1)}
-	go func() { proc.done <- cmd.Wait() }()
-	p.processes = append(p.processes, proc)
-	return nil
+	return err
 }
 
 // runClient starts a program that was built.
@@ -115,48 +87,34 @@ func (p *Peer) runClient(ctx context.Context, dir string, c clients.Client, args
 }
 
 // await waits until the last program that was started is ready.
-func (p *Peer) await(what string, ready func() bool) error {
-	last := p.processes[len(p.processes)-1]
-	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(50 * time.Millisecond) {
-		select {
-		case err := <-last.done:
-			last.done <- err
-			return fmt.Errorf("%s ended: %w\n%s", what, err, tail(last.log))
-		default:
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after a minute\n%s", what, tail(last.log))
-		}
-	}
-	return nil
+func (p *Peer) await(ctx context.Context, ready func(context.Context) error) error {
+	return p.daemons[len(p.daemons)-1].Await(ctx, ready)
 }
 
-func tail(file string) []byte {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return []byte(err.Error())
-	}
-	return raw[max(0, len(raw)-4096):]
-}
-
-func listens(addr string) func() bool {
-	return func() bool {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}
-}
-
-func answers(url string) func() bool {
-	return func() bool {
-		resp, err := http.Get(url)
+func listens(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 		if err != nil {
-			return false
+			return err
 		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return c.Close()
+	}
+}
+
+func answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", url, resp.Status)
+		}
+		return errors.Join(err, resp.Body.Close())
 	}
 }
 

@@ -41,7 +41,7 @@ func StartRekorV1(ctx context.Context, dir, database string) (_ *Peer, err error
 	}
 	err = p.run(ctx, dir, redisServer, "--bind", "127.0.0.1", "--port", redis, "--dir", dir, "--appendonly", "yes", "--save", "")
 	if err == nil {
-		err = p.await("redis-server", listens(local(redis)))
+		err = p.await(ctx, listens(local(redis)))
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func StartRekorV1(ctx context.Context, dir, database string) (_ *Peer, err error
 	if err != nil {
 		return nil, err
 	}
-	return p, p.await("rekor-server", answers(p.URL+"/api/v1/log"))
+	return p, p.await(ctx, answers(p.URL+"/api/v1/log"))
 }
 
 // startTrillian makes Trillian's tables, starts it and returns the id of a new tree.
@@ -70,13 +70,13 @@ func (p *Peer) startTrillian(ctx context.Context, dir, database, logServer, sign
 	storage := []string{"--storage_system=postgresql", "--postgresql_uri=" + database, "--quota_system=noop", "--http_endpoint=", "--logtostderr"}
 	err = p.runClient(ctx, dir, trillianServer, append(storage, "--rpc_endpoint="+local(logServer))...)
 	if err == nil {
-		err = p.await("trillian_log_server", listens(local(logServer)))
+		err = p.await(ctx, listens(local(logServer)))
 	}
 	if err == nil {
 		err = p.runClient(ctx, dir, trillianSigner, append(storage, "--rpc_endpoint="+local(signer), "--force_master")...)
 	}
 	if err == nil {
-		err = p.await("trillian_log_signer", listens(local(signer)))
+		err = p.await(ctx, listens(local(signer)))
 	}
 	if err != nil {
 		return "", err

@@ -41,7 +41,7 @@ func StartRekorV2(ctx context.Context, dir string, interval time.Duration) (_ *P
 	if err != nil {
 		return nil, err
 	}
-	return p, p.await("rekor-tiles", answers(p.URL+"/healthz"))
+	return p, p.await(ctx, answers(p.URL+"/healthz"))
 }
 
 func makeKey(private, public string) error {
