@@ -3,6 +3,7 @@ package tlog_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +55,62 @@ func (g *fakeGuard) Advance(_ context.Context, from tlog.Mark, to checkpoint.Sig
 	g.mark = tlog.Mark{Size: to.Size, Root: to.Root}
 	g.moves++
 	return nil
+}
+
+// creepingGuard is moved by other processes, to one mark after the other, whenever it is to be moved.
+type creepingGuard struct {
+	fakeGuard
+	others []tlog.Mark
+	asked  int
+}
+
+func (g *creepingGuard) Advance(ctx context.Context, from tlog.Mark, to checkpoint.Signed, proof [][]byte) error {
+	g.asked++
+	if len(g.others) > 0 {
+		g.mark, g.others = g.others[0], g.others[1:]
+		return tlog.ErrGuardMoved
+	}
+	return g.fakeGuard.Advance(ctx, from, to, proof)
+}
+
+// TestCreepingGuard: however often others move the guard to heads before ours, ours is held in the end. A
+// guard that says so and does not move is not asked for ever.
+func TestCreepingGuard(t *testing.T) {
+	const n = 12
+	store, cfg := memstore.New(), logtest.Config(t)
+	create(t, store, cfg)
+	log := logtest.Open(t, store, cfg)
+	marks := make([]tlog.Mark, n+1)
+	for i := range marks {
+		if i > 0 {
+			logtest.Fill(t, log, i-1, i)
+		}
+		root, err := log.Root(t.Context(), int64(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks[i] = tlog.Mark{Size: int64(i), Root: root}
+	}
+	for name, c := range map[string]struct {
+		others []tlog.Mark
+		held   bool
+	}{
+		"one by one":     {marks[2 : n-1], true},
+		"to ours":        {marks[2:], true},
+		"does not move":  {slices.Repeat(marks[1:2], 100), false},
+		"back and forth": {slices.Repeat([]tlog.Mark{marks[1], marks[2]}, 100), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			guard := &creepingGuard{others: slices.Clone(c.others)}
+			guard.mark = marks[1]
+			with := cfg
+			with.Guard = guard
+			_, err := tlog.Open(t.Context(), store, with)
+			if (err == nil) != c.held || c.held && guard.mark != marks[n] || guard.asked > n+3 {
+				t.Errorf("%v; the guard is at size %d after %d questions", err, guard.mark.Size, guard.asked)
+			}
+		})
+	}
 }
 
 func size(t testing.TB, log tlog.Log) int64 {

@@ -138,7 +138,7 @@ func (e *Engine) hold(ctx context.Context, v *view, g *growth) error {
 		return nil
 	}
 	want := Mark{Size: v.edge.size, Root: v.edge.root}
-	for range 3 {
+	for stuck := 0; stuck < 3; {
 		if e.mark == want {
 			return nil
 		}
@@ -162,11 +162,17 @@ func (e *Engine) hold(ctx context.Context, v *view, g *growth) error {
 		if !errors.Is(err, ErrGuardMoved) {
 			return fmt.Errorf("move the guard from size %d to %d: %w", e.mark.Size, want.Size, err)
 		}
-		if e.mark, err = e.cfg.Guard.Last(ctx, v.signed.Origin); err != nil {
+		moved, err := e.cfg.Guard.Last(ctx, v.signed.Origin)
+		if err != nil {
 			return fmt.Errorf("ask the guard: %w", err)
 		}
+		// Another process that publishes its own heads, all before this one, is no reason to give up.
+		if moved.Size <= e.mark.Size {
+			stuck++
+		}
+		e.mark = moved
 	}
-	return fmt.Errorf("the guard moved while it was asked to hold size %d", want.Size)
+	return fmt.Errorf("the guard refuses size %d although it is at size %d", want.Size, e.mark.Size)
 }
 
 // proofFrom returns the consistency proof from the guard's head to a view.

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Standby returns a streaming standby of the server, which serves reads. application names it for
@@ -45,11 +48,24 @@ func (s *Server) standby(application string) (*Server, error) {
 // Promote makes a standby a server of its own.
 func (s *Server) Promote(t testing.TB) {
 	t.Helper()
-	c := s.Connect(t, "postgres")
-	var done bool
-	if err := c.QueryRow(t.Context(), "SELECT pg_promote()").Scan(&done); err != nil || !done {
-		t.Fatalf("promote: %v, %v", done, err)
+	// The server recovers until it is promoted, and cancels what is in its way: this query too.
+	standby, err := true, error(nil)
+	for deadline := time.Now().Add(time.Minute); standby && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		err = s.ask(t.Context(), "SELECT pg_is_in_recovery() AND pg_promote(false)", &standby)
 	}
+	if standby {
+		t.Fatalf("promote: still a standby after a minute: %v", err)
+	}
+}
+
+// ask runs a query that returns one value, on a connection of its own.
+func (s *Server) ask(ctx context.Context, query string, to any) error {
+	c, err := pgx.Connect(ctx, s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	return c.QueryRow(ctx, query).Scan(to)
 }
 
 // SetSync makes every COMMIT wait for standbys (synchronous_standby_names), "" for none.
