@@ -87,7 +87,7 @@ func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error 
 }
 
 func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte, error) {
-	issuers, err := stack.Issuers(cfg.CA)
+	issuers, err := stack.Issuers(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -57,11 +57,7 @@ func CheckFiles(cfg *config.Config) error {
 
 // issuers checks whose tokens are taken, and the keys that are not fetched.
 func (c *fileCheck) issuers(a *config.CA) {
-	raw, err := readIssuers(a)
-	known := &oidc.Config{}
-	if err == nil && raw != nil {
-		known, err = oidc.ParseConfig(string(a.Issuers), raw)
-	}
+	_, file, err := readIssuersFile(a)
 	if err != nil {
 		c.add("ca.issuers", err)
 		return
@@ -71,7 +67,7 @@ func (c *fileCheck) issuers(a *config.CA) {
 		if _, _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
 			c.add(key+".keys", err)
 		}
-		named := slices.ContainsFunc(known.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
+		named := slices.ContainsFunc(file.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
 		switch {
 		case k.Development && named:
 			c.add(key+".development", fmt.Errorf("%s is in %s too, where the development issuer does not belong: remove it there", k.Issuer, a.Issuers))
@@ -83,7 +79,7 @@ func (c *fileCheck) issuers(a *config.CA) {
 
 // rules checks the rules on who may sign, where the issuers can be read.
 func (c *fileCheck) rules(a *config.CA) {
-	known, err := knownIssuers(c.cfg)
+	known, err := Issuers(c.cfg)
 	if err != nil {
 		return // issuers says so
 	}

@@ -109,7 +109,7 @@ func (r *reloader) reload(ctx context.Context, why string) {
 		err = CheckFiles(next)
 	}
 	if err == nil {
-		err = r.server.live.adopt(next)
+		err = r.server.live.adopt(ctx, next)
 	}
 	if err != nil {
 		r.success.Set(0)
@@ -132,7 +132,7 @@ func (r *reloader) reload(ctx context.Context, why string) {
 }
 
 // adopt takes over what a running server can of next. It changes nothing where something is wrong.
-func (l *live) adopt(next *config.Config) error {
+func (l *live) adopt(ctx context.Context, next *config.Config) error {
 	var apply []func()
 	var errs []error
 	prepare := func(f func(), err error) {
@@ -147,7 +147,7 @@ func (l *live) adopt(next *config.Config) error {
 		}
 	}
 	if l.issuers != nil && next.CA != nil {
-		prepare(l.issuers.read(next.CA))
+		prepare(l.issuers.read(ctx, next))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
