@@ -1,17 +1,42 @@
 package stack
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/keys"
 )
+
+// TestMendsAfterReload: what is to be replaced is what was taken over last.
+func TestMendsAfterReload(t *testing.T) {
+	dir := t.TempDir()
+	authority := peertest.New(t, "peers")
+	id := &identity{}
+	for _, name := range []string{"first", "second"} {
+		authority.Issue(t, dir, name, "ca", func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(-time.Minute) }) // renewed before its authority
+		authority.Write(t, filepath.Join(dir, name+".pem"))
+		if err := id.load(config.File(filepath.Join(dir, name+".crt")), config.KeyFile(filepath.Join(dir, name+".key")), config.File(filepath.Join(dir, name+".pem"))); err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range append(id.tlsItems(), mends{filepath.Join(dir, "sigbox.yaml")}.peerItems("ca", id)...) {
+			want := name + ".crt"
+			if i.What == "ca peers authority" {
+				want = name + ".pem"
+			}
+			if !strings.Contains(i.Mend[0], filepath.Join(dir, want)) {
+				t.Errorf("%s, %s: %q does not name %s", name, i.What, i.Mend, want)
+			}
+		}
+	}
+}
 
 // TestReloadLooks: what a reload has dealt with is what it has read, taken over or refused, and not what
 // has changed since.
