@@ -83,7 +83,7 @@ func (s *trio) trustRootAppears(t *testing.T, file string) {
 		_, body := readyz(t, url)
 		return err == nil && status == http.StatusOK && body.Notes["trust statements"] == "" && trusts(t, text)
 	})
-	if m := get(t, url+"/metrics"); !strings.Contains(m, `sigbox_tuf_expires_timestamp_seconds{role="root"}`) || !strings.Contains(m, "\nsigbox_tuf_statements_waiting 0\n") {
+	if m := get(t, url+"/metrics"); !strings.Contains(m, `sigbox_expires_timestamp_seconds{what="tuf root"}`) || !strings.Contains(m, "\nsigbox_tuf_statements_waiting 0\n") {
 		t.Error("metrics of tuf lack expiry and statements")
 	}
 }

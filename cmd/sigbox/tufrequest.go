@@ -2,9 +2,7 @@ package main
 
 import (
 	"crypto"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 )
 
@@ -191,7 +190,7 @@ func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release)
 			role.to.Threshold = len(role.files)/2 + 1
 		}
 		for _, file := range role.files {
-			pub, err := readPublicKey(file)
+			pub, err := keys.LoadPublic(file)
 			if err != nil {
 				return err
 			}
@@ -202,24 +201,4 @@ func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release)
 	next.Timestamp = tuf.Signers{Keys: []crypto.PublicKey{t.Keys.Timestamp.Public()}, Threshold: 1}
 	w.Root = next
 	return nil
-}
-
-// readPublicKey reads a PEM file of one public key.
-func readPublicKey(path string) (crypto.PublicKey, error) {
-	raw, err := stack.ReadBounded(path, 64<<10)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		if block != nil && block.Type == "PRIVATE KEY" {
-			return nil, fmt.Errorf("%s is a private key, which must not leave its owner: name the file beside it that ends in .pub", path)
-		}
-		return nil, fmt.Errorf("%s: want one PEM block of type PUBLIC KEY, as sigbox tuf key writes into FILE.pub", path)
-	}
-	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return pub, nil
 }

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 )
@@ -72,7 +71,7 @@ func readGroup(role string, files []string, threshold int) (g signerGroup, err e
 	}
 	g.Threshold = threshold
 	for _, file := range files {
-		pub, err := stack.ReadPublicKey(file)
+		pub, err := keys.LoadPublic(file)
 		if err != nil {
 			return g, fmt.Errorf("--tuf-%s-key: %w", role, err)
 		}

@@ -121,10 +121,10 @@ func (s *Server) openCT(ctx context.Context) (*watchedCT, crypto.PublicKey, erro
 		if c == nil {
 			return watched, s.ctKey, nil
 		}
-		key, err := ReadPublicKey(string(c.Key)) // CheckFiles has compared them
+		key, err := keys.LoadPublic(string(c.Key)) // CheckFiles has compared them
 		return watched, key, err
 	}
-	key, err := ReadPublicKey(string(c.Key))
+	key, err := keys.LoadPublic(string(c.Key))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -36,7 +36,6 @@ func (s *Server) addTUF(ctx context.Context) error {
 		return err
 	}
 	s.runs = append(s.runs, func(ctx context.Context) error { return runRepository(ctx, repo) }, g.run)
-	s.registry.MustRegister(expiries{repo})
 	d := s.door(c.Listen)
 	tufweb.New(tufPrefix, repo.Published).Register(d.mux)
 	d.services = append(d.services, endpoint{"TUF mirror", string(c.PublicURL) + tufPrefix + "/root.json"})
