@@ -173,7 +173,10 @@ func TestCeremony(t *testing.T) {
 		t.Errorf("sign: %s", out)
 	}
 	s.pass("bob", "", "first.json")
-	if out := s.ok("", "tuf", "publish", "first.json"); !strings.Contains(out, "root version 1, targets version 1") {
+	s.refused("not published", "", "tuf", "publish", "first.json")
+	s.refused("not published", "", "tuf", "publish", s.swapped(), "--approve", s.id("", "first.json"))
+	if out := s.ok("", "tuf", "publish", "first.json", "--approve", s.id("", "first.json")[:16]); !strings.Contains(out, "root version 1, targets version 1") ||
+		!strings.Contains(out, "root: 2 of 3 keys must sign") {
 		t.Errorf("publish: %s", out)
 	}
 	if out := s.ok("", "tuf", "publish", "first.json"); !strings.Contains(out, "published already") {
@@ -189,6 +192,19 @@ func TestCeremony(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.dir, "mirror")); err == nil {
 		t.Error("a command has written the mirror, which is serve's")
 	}
+}
+
+// swapped is a first request that whoever carried the file made, and signed with keys of their own.
+func (s *ceremonySite) swapped() (file string) {
+	s.t.Helper()
+	s.signers["mallory"] = s.t.TempDir()
+	s.ok("mallory", "tuf", "key", "--out", "my.key")
+	args := append([]string{"tuf", "init", "--statements", "statements", "--out", "swapped.json"}, s.keyFlags("root", "mallory")...)
+	s.ok("", append(args, s.keyFlags("targets", "mallory")...)...)
+	s.pass("", "mallory", "swapped.json")
+	s.sign("mallory", "swapped.json")
+	s.pass("mallory", "", "swapped.json")
+	return "swapped.json"
 }
 
 func (s *ceremonySite) id(who, file string) string {

@@ -145,8 +145,7 @@ func (b *builder) makeSet(ctx context.Context, repo *stack.TUFRepo) error {
 	if err != nil {
 		return err
 	}
-	r, err := b.newRequest(repo, tuf.Signers{Keys: []crypto.PublicKey{root.Public()}, Threshold: 1},
-		tuf.Signers{Keys: []crypto.PublicKey{targets.Public()}, Threshold: 1}, tuf.Production())
+	r, err := b.newRequest(repo, oneSigner(root), oneSigner(targets), tuf.Production())
 	if err != nil {
 		return err
 	}
@@ -181,16 +180,13 @@ func (b *builder) newRequest(repo *stack.TUFRepo, root, targets tuf.Signers, lif
 	if len(rec.Issuers) == 0 {
 		rec = rec.WithIssuer(b.issuer, now.Add(-time.Hour))
 	}
-	online := func(key crypto.Signer) tuf.Signers {
-		return tuf.Signers{Keys: []crypto.PublicKey{key.Public()}, Threshold: 1}
-	}
 	return ceremony.New(ceremony.Options{
 		Instance: repo.Inbox.Instance, Record: rec, Statements: envelopes, Lifetimes: lifetimes, Now: now,
-		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: online(repo.Keys.Snapshot), Timestamp: online(repo.Keys.Timestamp)},
+		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: oneSigner(repo.Keys.Snapshot), Timestamp: oneSigner(repo.Keys.Timestamp)},
 	})
 }
 
-// askForSet writes the request, and publishes it once it is signed.
+// askForSet writes the request, and publishes it once it is signed by those who were named.
 func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 	raw, err := os.ReadFile(b.path(requestFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,6 +198,11 @@ func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 	r, err := ceremony.Parse(raw)
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.path(requestFile), err)
+	}
+	if err := b.checkSigners(r, repo.Keys); errors.Is(err, fs.ErrNotExist) {
+		return b.waitForSigners()
+	} else if err != nil {
+		return err
 	}
 	if !r.Complete() {
 		return b.waitForSignatures(r)

@@ -1,0 +1,129 @@
+package setup
+
+import (
+	"crypto"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/ceremony"
+	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/tuftest"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const instanceID = "00112233445566778899aabbccddeeff"
+
+// firstRequest is the file of a request for a first set with these signers.
+func firstRequest(t *testing.T, statements [][]byte, signers tuf.RootSigners) []byte {
+	t.Helper()
+	rec, taken, err := record.New(instanceID, "log.example").Collect(statements, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ceremony.New(ceremony.Options{Instance: instanceID, Record: rec, Statements: taken, Root: &signers, Lifetimes: tuf.Production(), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// offlineBuilder is a run of init --production that was told these signers.
+func offlineBuilder(t *testing.T, root, targets tuf.Signers) *builder {
+	t.Helper()
+	b := &builder{dir: t.TempDir(), plan: Plan{Choices: Choices{Production: true}}, clock: clock.NewManual(now), out: io.Discard}
+	group := func(s tuf.Signers) (g signerGroup) {
+		g.Threshold = s.Threshold
+		for _, k := range s.Keys {
+			text, err := keys.PublicPEM(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Keys = append(g.Keys, string(text))
+		}
+		return g
+	}
+	text, err := json.Marshal(signerGroups{group(root), group(targets)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(b.path("requests"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b.path(signersFile), text)
+	return b
+}
+
+func put(t *testing.T, path string, raw []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAskForSet: each row is a request for a first set that somebody brought back. init goes on only with
+// one of the signers that it was told; it waits for their signatures then.
+func TestAskForSet(t *testing.T) {
+	key := func() crypto.PublicKey { return tuftest.Key(t).Public() }
+	repo := &stack.TUFRepo{Keys: tuf.Keys{Snapshot: tuftest.Key(t), Timestamp: tuftest.Key(t)}}
+	good := tuf.RootSigners{
+		Root: tuf.Signers{Keys: []crypto.PublicKey{key(), key(), key()}, Threshold: 2}, Targets: tuf.Signers{Keys: []crypto.PublicKey{key(), key()}, Threshold: 1},
+		Snapshot: oneSigner(repo.Keys.Snapshot), Timestamp: oneSigner(repo.Keys.Timestamp),
+	}
+	statements := tuftest.NewInstance(t, instanceID, "https://log.example", now).Statements(t, now)
+	for _, row := range []struct {
+		name   string
+		change func(s *tuf.RootSigners)
+		forget bool
+		want   string
+	}{
+		{"as init wrote it", func(*tuf.RootSigners) {}, false, "waiting for signatures"},
+		{"keys in another order", func(s *tuf.RootSigners) {
+			s.Root.Keys = []crypto.PublicKey{good.Root.Keys[2], good.Root.Keys[0], good.Root.Keys[1]}
+		}, false, "waiting for signatures"},
+		{"another root key", func(s *tuf.RootSigners) {
+			s.Root.Keys = []crypto.PublicKey{good.Root.Keys[0], good.Root.Keys[1], key()}
+		}, false, "other signers of root"},
+		{"a root key less", func(s *tuf.RootSigners) { s.Root.Keys = good.Root.Keys[:2] }, false, "other signers of root"},
+		{"a lower threshold", func(s *tuf.RootSigners) { s.Root.Threshold = 1 }, false, "other signers of root"},
+		{"another targets key", func(s *tuf.RootSigners) { s.Targets.Keys = []crypto.PublicKey{good.Targets.Keys[0], key()} }, false, "other signers of targets"},
+		{"a second snapshot key", func(s *tuf.RootSigners) { s.Snapshot.Keys = append(good.Snapshot.Keys[:1:1], key()) }, false, "other signers of snapshot"},
+		{"a second timestamp key", func(s *tuf.RootSigners) { s.Timestamp.Keys = append(good.Timestamp.Keys[:1:1], key()) }, false, "other signers of timestamp"},
+		{"signers that init was not told", func(*tuf.RootSigners) {}, true, "waiting for the public keys"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b, signers := offlineBuilder(t, good.Root, good.Targets), good
+			row.change(&signers)
+			put(t, b.path(requestFile), firstRequest(t, statements, signers))
+			if row.forget {
+				if err := os.Remove(b.path(signersFile)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := b.askForSet(t.Context(), repo)
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("%v, want %q", err, row.want)
+			}
+			if errors.Is(err, ErrWaiting) != strings.HasPrefix(row.want, "waiting") {
+				t.Errorf("%v is a wait", err)
+			}
+		})
+	}
+}
