@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc"
@@ -64,8 +65,8 @@ func (b *builder) makeTrust(ctx context.Context) error {
 	})
 }
 
-// makeStatements writes what ca and tlog say about their keys, for those that have not said anything yet:
-// serve says it anew where something changes.
+// makeStatements writes what ca and tlog say about their keys, until there is a set: serve says it anew
+// where something changes.
 func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error {
 	if done, err := b.there(firstRoot); err != nil || done {
 		return err
@@ -74,12 +75,44 @@ func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error 
 	if err != nil {
 		return err
 	}
+	return b.keepStatements(list)
+}
+
+// keepStatements writes statements, over those that say something else. Once the request is made from
+// them they stay as they are, since people have begun to sign them.
+func (b *builder) keepStatements(list [][]byte) error {
+	asked, err := b.there(requestFile)
+	if err != nil {
+		return err
+	}
 	for _, raw := range list {
 		s, err := statement.Open(raw)
 		if err != nil {
 			return err
 		}
-		if err := b.make(statementsDir+"/"+stack.StatementFile(s), open, func() ([]byte, error) { return raw, nil }); err != nil {
+		name := statementsDir + "/" + stack.StatementFile(s)
+		if said, err := stack.Said(b.path(name), s); err != nil {
+			return err
+		} else if said {
+			continue
+		}
+		if asked {
+			if _, err := fmt.Fprintf(b.out, "%s is not what this instance says any more, and %s was made from it: to have what it says now signed, remove %s and run init again\n",
+				name, requestFile, requestFile); err != nil {
+				return fmt.Errorf("standard output: %w", err)
+			}
+			continue
+		}
+		verb := "made"
+		if is, err := b.there(name); err != nil {
+			return err
+		} else if is {
+			verb = "replaced"
+		}
+		if err := instance.WriteFile(b.path(name), raw, open); err != nil {
+			return err
+		}
+		if err := b.say("%s %s", verb, name); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/ceremony"
 	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
 	"github.com/sigbox/sigbox/tuf/tuftest"
 )
 
@@ -123,6 +124,60 @@ func TestAskForSet(t *testing.T) {
 			}
 			if errors.Is(err, ErrWaiting) != strings.HasPrefix(row.want, "waiting") {
 				t.Errorf("%v is a wait", err)
+			}
+		})
+	}
+}
+
+// TestKeepStatements: what is said anew is written, until people sign it; the same words at another time
+// are left alone.
+func TestKeepStatements(t *testing.T) {
+	in := tuftest.NewInstance(t, instanceID, "https://log.example", now)
+	says := func(url string, at time.Time) []byte {
+		s := in.Says(statement.CT, at)
+		s.URL = url
+		return in.State(t, s)
+	}
+	first, later, other := says("https://log.example", now), says("https://log.example", now.Add(time.Hour)), says("https://other.example", now)
+	s, err := statement.Open(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := statementsDir + "/" + stack.StatementFile(s)
+	for _, row := range []struct {
+		name       string
+		there, say []byte
+		asked      bool
+		want       []byte
+		out        string
+	}{
+		{"nothing there", nil, first, false, first, "made " + name},
+		{"the same, later", first, later, false, first, ""},
+		{"something else", first, other, false, other, "replaced " + name},
+		{"no statement", []byte("{"), first, false, first, "replaced " + name},
+		{"the same, asked for", first, later, true, first, ""},
+		{"something else, asked for", first, other, true, first, "remove requests/tuf.json"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var out strings.Builder
+			b := &builder{dir: t.TempDir(), out: &out}
+			if err := os.MkdirAll(b.path(statementsDir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if row.there != nil {
+				put(t, b.path(name), row.there)
+			}
+			if row.asked {
+				put(t, b.path(requestFile), []byte("{}"))
+			}
+			if err := b.keepStatements([][]byte{row.say}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(b.path(name)); err != nil || string(got) != string(row.want) {
+				t.Errorf("%v, the file says\n%s", err, got)
+			}
+			if !strings.Contains(out.String(), row.out) || row.out == "" && out.Len() > 0 {
+				t.Errorf("it printed %q, want %q", out.String(), row.out)
 			}
 		})
 	}
