@@ -16,7 +16,8 @@ import (
 	"github.com/sigbox/sigbox/tuf/ceremony"
 )
 
-// Signers are those who sign root and targets: their public keys, as files, and how many must sign.
+// Signers are those who sign root and targets: their public keys, as files, and how many must sign; 0 is
+// more than half.
 type Signers struct {
 	RootKeys, TargetsKeys           []string
 	RootThreshold, TargetsThreshold int
@@ -68,6 +69,9 @@ func (b *builder) keepSigners() error {
 }
 
 func readGroup(role string, files []string, threshold int) (g signerGroup, err error) {
+	if threshold == 0 {
+		threshold = len(files)/2 + 1
+	}
 	if threshold < 1 || threshold > len(files) {
 		return g, fmt.Errorf("--tuf-%s-threshold %d: %d keys are named, so want 1 to %d", role, threshold, len(files), len(files))
 	}

@@ -272,10 +272,11 @@ it there, and gives you the file that ends in .pub:
   sigbox tuf key --out root-1.key
   sigbox tuf key --out targets-1.key
 
-Then, here, name them all, with how many of them must sign:
+Then, here, name them all. More than half of them must sign, unless --tuf-root-threshold or
+--tuf-targets-threshold says how many:
 
-  sigbox init --dir %s --tuf-root-key root-1.key.pub --tuf-root-threshold 1 \
-    --tuf-targets-key targets-1.key.pub --tuf-targets-threshold 1
+  sigbox init --dir %s --tuf-root-key root-1.key.pub --tuf-root-key root-2.key.pub --tuf-root-key root-3.key.pub \
+    --tuf-targets-key targets-1.key.pub --tuf-targets-key targets-2.key.pub --tuf-targets-key targets-3.key.pub
 `, b.relative("."))}
 }
 

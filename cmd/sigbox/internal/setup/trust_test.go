@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +181,23 @@ func TestKeepStatements(t *testing.T) {
 				t.Errorf("it printed %q, want %q", out.String(), row.out)
 			}
 		})
+	}
+}
+
+// TestThresholds: how many must sign where so many keys are named and so many asked for; 0 is nothing said.
+func TestThresholds(t *testing.T) {
+	text, err := keys.PublicPEM(tuftest.Key(t).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "a.pub")
+	put(t, file, text)
+	for _, row := range []struct{ keys, say, want int }{
+		{1, 0, 1}, {2, 0, 2}, {3, 0, 2}, {4, 0, 3}, {5, 0, 3}, {3, 1, 1}, {3, 3, 3}, {3, 4, 0}, {3, -1, 0},
+	} {
+		g, err := readGroup("root", slices.Repeat([]string{file}, row.keys), row.say)
+		if g.Threshold != row.want || (err != nil) != (row.want == 0) {
+			t.Errorf("%d of %d keys: %d, %v, want %d", row.say, row.keys, g.Threshold, err, row.want)
+		}
 	}
 }
