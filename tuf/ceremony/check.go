@@ -212,7 +212,11 @@ func (r *Request) checkRecord() error {
 // CheckTime refuses a request that is over, or that was made in the future.
 func (r *Request) CheckTime(now time.Time) error {
 	if now.After(r.GoodUntil) {
-		return fmt.Errorf("%w: it was good until %s: ask for a new one with sigbox tuf request", ErrExpired, stamp(r.GoodUntil))
+		how := " with sigbox tuf request"
+		if r.Base == nil { // sigbox init or sigbox tuf init made it
+			how = ", made as this first one was"
+		}
+		return fmt.Errorf("%w: it was good until %s: ask for a new one%s", ErrExpired, stamp(r.GoodUntil), how)
 	}
 	if r.Made.After(now.Add(slack)) {
 		return fmt.Errorf("%w: it was made at %s, and the clock of this machine says %s: one of the two clocks is wrong", ErrExpired, stamp(r.Made), stamp(now))

@@ -237,6 +237,10 @@ func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 	} else if err != nil {
 		return err
 	}
+	if now := b.clock.Now(); now.After(r.GoodUntil) {
+		return fmt.Errorf("%s was good until %s, and was not published: remove it and run init again, which asks for new signatures",
+			b.path(requestFile), r.GoodUntil.Format(time.RFC3339))
+	}
 	if !r.Complete() {
 		return b.waitForSignatures(r)
 	}

@@ -93,25 +93,29 @@ func TestAskForSet(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		change func(s *tuf.RootSigners)
+		late   time.Duration
 		forget bool
 		want   string
 	}{
-		{"as init wrote it", func(*tuf.RootSigners) {}, false, "waiting for signatures"},
+		{"as init wrote it", func(*tuf.RootSigners) {}, 0, false, "waiting for signatures"},
 		{"keys in another order", func(s *tuf.RootSigners) {
 			s.Root.Keys = []crypto.PublicKey{good.Root.Keys[2], good.Root.Keys[0], good.Root.Keys[1]}
-		}, false, "waiting for signatures"},
+		}, 0, false, "waiting for signatures"},
 		{"another root key", func(s *tuf.RootSigners) {
 			s.Root.Keys = []crypto.PublicKey{good.Root.Keys[0], good.Root.Keys[1], key()}
-		}, false, "other signers of root"},
-		{"a root key less", func(s *tuf.RootSigners) { s.Root.Keys = good.Root.Keys[:2] }, false, "other signers of root"},
-		{"a lower threshold", func(s *tuf.RootSigners) { s.Root.Threshold = 1 }, false, "other signers of root"},
-		{"another targets key", func(s *tuf.RootSigners) { s.Targets.Keys = []crypto.PublicKey{good.Targets.Keys[0], key()} }, false, "other signers of targets"},
-		{"a second snapshot key", func(s *tuf.RootSigners) { s.Snapshot.Keys = append(good.Snapshot.Keys[:1:1], key()) }, false, "other signers of snapshot"},
-		{"a second timestamp key", func(s *tuf.RootSigners) { s.Timestamp.Keys = append(good.Timestamp.Keys[:1:1], key()) }, false, "other signers of timestamp"},
-		{"signers that init was not told", func(*tuf.RootSigners) {}, true, "waiting for the public keys"},
+		}, 0, false, "other signers of root"},
+		{"a root key less", func(s *tuf.RootSigners) { s.Root.Keys = good.Root.Keys[:2] }, 0, false, "other signers of root"},
+		{"a lower threshold", func(s *tuf.RootSigners) { s.Root.Threshold = 1 }, 0, false, "other signers of root"},
+		{"another targets key", func(s *tuf.RootSigners) { s.Targets.Keys = []crypto.PublicKey{good.Targets.Keys[0], key()} }, 0, false, "other signers of targets"},
+		{"a second snapshot key", func(s *tuf.RootSigners) { s.Snapshot.Keys = append(good.Snapshot.Keys[:1:1], key()) }, 0, false, "other signers of snapshot"},
+		{"a second timestamp key", func(s *tuf.RootSigners) { s.Timestamp.Keys = append(good.Timestamp.Keys[:1:1], key()) }, 0, false, "other signers of timestamp"},
+		{"on its last day", func(*tuf.RootSigners) {}, 30 * 24 * time.Hour, false, "waiting for signatures"},
+		{"too late", func(*tuf.RootSigners) {}, 30*24*time.Hour + time.Second, false, "requests/tuf.json was good until 2026-03-31T12:00:00Z, and was not published: remove it and run init again"},
+		{"signers that init was not told", func(*tuf.RootSigners) {}, 0, true, "waiting for the public keys"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b, signers := offlineBuilder(t, good.Root, good.Targets), good
+			b.clock = clock.NewManual(now.Add(row.late))
 			row.change(&signers)
 			put(t, b.path(requestFile), firstRequest(t, statements, signers))
 			if row.forget {
