@@ -156,13 +156,13 @@ func (f *initFlags) options() (o setup.Options, err error) {
 	c.Production = f.production
 	if c.URLs.CA == "" && f.url != "" {
 		c.URLs = setup.Services{CA: f.url, TLog: f.url, TUF: f.url}
-		if !f.production {
+		if f.dev { // without it the kind is that of the directory
 			c.URLs.Issuer = f.url
 		}
 	}
 	if f.listen != "" {
 		c.Listen = setup.Services{CA: f.listen, TLog: f.listen, TUF: f.listen}
-		if !f.production {
+		if f.dev {
 			c.Listen.Issuer = f.listen
 		}
 	}
