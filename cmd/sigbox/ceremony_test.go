@@ -297,7 +297,6 @@ func (s *ceremonySite) repository(do func(*stack.TUFRepo)) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cfg.TUF.Mirror = ""
 	repo, err := stack.OpenTUF(s.t.Context(), cfg, clock.System{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)

@@ -94,9 +94,6 @@ func withTUF(ctx context.Context, file string, do func(*stack.TUFRepo) error) er
 	if err != nil {
 		return err
 	}
-	if cfg.TUF != nil {
-		cfg.TUF.Mirror = "" // which serve writes, and one process at a time
-	}
 	t, err := stack.OpenTUF(ctx, cfg, clock.System{}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/mirrordir"
 	tufweb "github.com/sigbox/sigbox/tuf/web"
 )
 
@@ -16,7 +17,11 @@ const firstSet = 2 * time.Second
 // addTUF adds the repository. It has the keys of snapshot and timestamp and no others.
 func (s *Server) addTUF(ctx context.Context) error {
 	c := s.cfg.TUF
-	t, err := OpenTUF(ctx, s.cfg, s.clock, s.log)
+	var mirror tuf.Mirror
+	if c.Mirror != "" {
+		mirror = mirrordir.New(string(c.Mirror))
+	}
+	t, err := openTUF(ctx, s.cfg, s.clock, s.log, mirror)
 	if err != nil {
 		return err
 	}
