@@ -299,9 +299,10 @@ func (r *Request) Publish(ctx context.Context, repo *tuf.Repository, instance st
 	if err != nil {
 		return false, err
 	}
-	if err := r.CheckTime(now); err != nil {
-		if changed, again := repo.Install(ctx, tuf.Signed{Root: s.Root, Targets: s.Targets, FollowsRoot: []byte{0}}); again == nil && !changed {
-			return false, nil // it was published in time
+	if late := r.CheckTime(now); late != nil {
+		cur, err := repo.Current(ctx)
+		if err == nil && !s.Current(cur) { // or it was published in time
+			err = late
 		}
 		return false, err
 	}
