@@ -71,14 +71,16 @@ func Subject(p Purpose, organization string) pkix.Name {
 	return pkix.Name{Organization: []string{organization}, CommonName: name}
 }
 
-// Curves are the names of the curves that a root may have.
-var Curves = map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384()}
-
-// NewRoot makes a root for ten years with a new key on one of [Curves]. The key belongs on a machine that
-// is on no network.
+// NewRoot makes a root for ten years with a new key on a curve, "p256" or "p384". The key belongs on a
+// machine that is on no network.
 func NewRoot(c clock.Clock, organization, curve string) (key crypto.Signer, root *x509.Certificate, err error) {
-	of, ok := Curves[curve]
-	if !ok {
+	var of elliptic.Curve
+	switch curve {
+	case "p256":
+		of = elliptic.P256()
+	case "p384":
+		of = elliptic.P384()
+	default:
 		return nil, nil, fmt.Errorf("%q is no curve for a root: want p256 or p384", curve)
 	}
 	if key, err = ecdsa.GenerateKey(of, rand.Reader); err != nil {

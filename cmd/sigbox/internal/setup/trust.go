@@ -200,21 +200,15 @@ func (b *builder) newRequest(repo *stack.TUFRepo, root, targets tuf.Signers, lif
 		return nil, err
 	}
 	now := b.clock.Now()
-	rec := record.New(repo.Inbox.Instance, repo.Inbox.Operator)
-	for _, raw := range envelopes {
-		s, err := statement.Open(raw)
-		if err != nil {
-			return nil, err
-		}
-		if rec, _, err = rec.Take(s, record.File, now); err != nil {
-			return nil, err
-		}
+	rec, taken, err := record.New(repo.Inbox.Instance, repo.Inbox.Operator).Collect(envelopes, now)
+	if err != nil {
+		return nil, err
 	}
 	if len(rec.Issuers) == 0 {
 		rec = rec.WithIssuer(b.issuer, now.Add(-time.Hour))
 	}
 	return ceremony.New(ceremony.Options{
-		Instance: repo.Inbox.Instance, Record: rec, Statements: envelopes, Lifetimes: lifetimes, Now: now,
+		Instance: repo.Inbox.Instance, Record: rec, Statements: taken, Lifetimes: lifetimes, Now: now,
 		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: oneSigner(repo.Keys.Snapshot), Timestamp: oneSigner(repo.Keys.Timestamp)},
 	})
 }
