@@ -17,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/statement"
 )
 
 // approvalType is the type of the DSSE payload that an approval signs.
@@ -124,7 +125,7 @@ func (a Approval) payload(request [32]byte) []byte {
 		KeyID   string   `json:"key_id"`
 		Roles   []string `json:"roles"`
 		At      string   `json:"at"`
-	}{request[:], a.KeyID, a.Roles, stamp(a.At)})
+	}{request[:], a.KeyID, a.Roles, statement.Stamp(a.At)})
 	if err != nil { // texts
 		panic(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
@@ -24,7 +25,7 @@ import (
 func (r *Request) Words() (string, error) {
 	var b strings.Builder
 	id := r.ID()
-	fmt.Fprintf(&b, "request  %x\ninstance %s\nmade     %s, good until %s\n", id, plain(r.Instance), stamp(r.Made), stamp(r.GoodUntil))
+	fmt.Fprintf(&b, "request  %x\ninstance %s\nmade     %s, good until %s\n", id, plain(r.Instance), statement.Stamp(r.Made), statement.Stamp(r.GoodUntil))
 	if r.Base == nil {
 		b.WriteString("follows  nothing: this is the first set\n")
 	} else {
@@ -80,10 +81,10 @@ func compare(b *strings.Builder, prev, next []line) {
 func (r *Request) rootWords(b *strings.Builder) {
 	p := r.parsed
 	if p.root == nil {
-		fmt.Fprintf(b, "\nroot stays at version %d, expires %s\n", p.baseRoot.Signed.Version, stamp(p.baseRoot.Signed.Expires))
+		fmt.Fprintf(b, "\nroot stays at version %d, expires %s\n", p.baseRoot.Signed.Version, statement.Stamp(p.baseRoot.Signed.Expires))
 		return
 	}
-	fmt.Fprintf(b, "\nroot version %d, expires %s: who signs what\n", p.root.Signed.Version, stamp(p.root.Signed.Expires))
+	fmt.Fprintf(b, "\nroot version %d, expires %s: who signs what\n", p.root.Signed.Version, statement.Stamp(p.root.Signed.Expires))
 	compare(b, signerLines(p.baseRoot), signerLines(p.root))
 }
 
@@ -104,10 +105,10 @@ func signerLines(m *metadata.Metadata[metadata.RootType]) (list []line) {
 func (r *Request) targetsWords(b *strings.Builder) error {
 	p := r.parsed
 	if p.targets == nil {
-		fmt.Fprintf(b, "\ntargets stay at version %d, expire %s\n", p.baseTargets.Signed.Version, stamp(p.baseTargets.Signed.Expires))
+		fmt.Fprintf(b, "\ntargets stay at version %d, expire %s\n", p.baseTargets.Signed.Version, statement.Stamp(p.baseTargets.Signed.Expires))
 		return nil
 	}
-	fmt.Fprintf(b, "\ntargets version %d, expire %s: what clients will trust\n", p.targets.Signed.Version, stamp(p.targets.Signed.Expires))
+	fmt.Fprintf(b, "\ntargets version %d, expire %s: what clients will trust\n", p.targets.Signed.Version, statement.Stamp(p.targets.Signed.Expires))
 	next, err := record.Parse(r.Record)
 	if err != nil {
 		return err

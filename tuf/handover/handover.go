@@ -9,12 +9,13 @@ import (
 	"google.golang.org/grpc/peer"
 
 	trustpb "github.com/sigbox/sigbox/proto/sigbox/trust/v1"
+	"github.com/sigbox/sigbox/tuf/statement"
 )
 
 // Bounds of one answer.
 const (
 	maxStatements = 64
-	maxStatement  = 64 << 10 // bytes, as statement.MaxSize
+	maxStatement  = statement.MaxSize // bytes
 	maxMessage    = maxStatements * (maxStatement + 16)
 )
 

@@ -94,7 +94,7 @@ func (b Inbox) Pending(ctx context.Context, cur Record, now time.Time, without .
 	for _, m := range messages {
 		s, err := statement.Open(m.Envelope)
 		if err != nil {
-			return Record{}, nil, fmt.Errorf("the inbox is damaged: statement brought by %s at %s: %w", m.Sender, stamp(m.At), err)
+			return Record{}, nil, fmt.Errorf("the inbox is damaged: statement brought by %s at %s: %w", m.Sender, statement.Stamp(m.At), err)
 		}
 		if slices.Contains(without, s.KeyID()) {
 			continue

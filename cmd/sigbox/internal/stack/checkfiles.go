@@ -194,17 +194,12 @@ func (c *fileCheck) tlog(t *config.TLog) {
 		}
 		for _, chain := range chains {
 			for _, cert := range chain {
-				if k != nil && samePublicKey(k.Public(), cert.PublicKey) {
+				if k != nil && keys.Equal(k.Public(), cert.PublicKey) {
 					c.add(l.Section+".key", fmt.Errorf("is the key of %q in %s too: every role needs one of its own", cert.Subject, l.Roots))
 				}
 			}
 		}
 	}
-}
-
-func samePublicKey(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }
 
 // chain checks a key with the chain of its certificate.
@@ -218,7 +213,7 @@ func (c *fileCheck) chain(key, role string, file config.KeyFile, chainKey string
 		c.add(chainKey, err)
 		return
 	}
-	if k != nil && !samePublicKey(k.Public(), certs[0].PublicKey) {
+	if k != nil && !keys.Equal(k.Public(), certs[0].PublicKey) {
 		c.add(key, fmt.Errorf("%s is not the key of %q, the first certificate in %s", file, certs[0].Subject, chain))
 	}
 }

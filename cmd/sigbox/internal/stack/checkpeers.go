@@ -143,7 +143,7 @@ func (c *fileCheck) ctKey(ct *config.CTClient) {
 	if err != nil || slices.ContainsFunc(c.problems, func(p config.Problem) bool { return p.Key == "tlog.ct.key" }) {
 		return // said already
 	}
-	if k, err := keys.Load(path); err == nil && !samePublicKey(pub, k.Public()) {
+	if k, err := keys.Load(path); err == nil && !keys.Equal(pub, k.Public()) {
 		c.add("ca.ct.key", fmt.Errorf("%s is not the key of the log: tlog.ct.key is another one", ct.Key))
 	}
 }
