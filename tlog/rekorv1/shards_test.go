@@ -345,8 +345,8 @@ func TestShardsBadInput(t *testing.T) {
 		entriesPath + "/0000000000000007" + uuid:                        200,
 		entriesPath + "/0000000000000009" + uuid:                        200,
 		entriesPath + "/0000000000000008" + uuid:                        404,
-		entriesPath + "/8000000000000007" + uuid:                        404,
-		entriesPath + "/ffffffffffffffff" + uuid:                        404,
+		entriesPath + "/8000000000000007" + uuid:                        400,
+		entriesPath + "/ffffffffffffffff" + uuid:                        400,
 		entriesPath + "/0000000000000009" + olds[0].id[16:]:             404, // it is in the other one
 		"/api/v1/log/publicKey?treeID=8":                                400,
 		"/api/v1/log/publicKey?treeID=7":                                200,
