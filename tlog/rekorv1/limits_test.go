@@ -125,7 +125,7 @@ func TestOddReads(t *testing.T) {
 	for target, want := range map[string]int{
 		entriesPath + "/" + strings.ToUpper(id):                               200, // hex is hex (B-147)
 		entriesPath + "/" + id[16:20] + "%00" + id[23:]:                       404,
-		entriesPath + "/" + strings.Repeat("0", 80):                           404,
+		entriesPath + "/" + strings.Repeat("0", 80):                           400,
 		fmt.Sprintf("/api/v1/log/proof?lastSize=1&treeID=000%d", treeID):      200, // B-155
 		fmt.Sprintf("/api/v1/log/proof?lastSize=1&treeID=%d%020d", treeID, 0): 400,
 		"/api/v1/log/proof?lastSize=9223372036854775807":                      400,

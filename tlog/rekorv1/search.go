@@ -113,8 +113,14 @@ func (q *indexQuery) keys(formats map[string]func([]byte) (string, error)) ([][]
 	return keys, nil
 }
 
+// maxEmail bounds what net/mail is given to read; upstream has no bound, and no mailbox is so long.
+const maxEmail = 4096
+
 func (q *indexQuery) validate() error {
 	if q.Email != "" {
+		if len(q.Email) > maxEmail {
+			return schema(codeType, "email in body should be at most %d bytes long", maxEmail)
+		}
 		if _, err := mail.ParseAddress(q.Email); err != nil {
 			return schema(codeType, "email in body must be of type email: %.64q", q.Email)
 		}
