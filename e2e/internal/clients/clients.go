@@ -40,7 +40,14 @@ var (
 	Cosign3  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v3/cmd/cosign", Module: "github.com/sigstore/cosign/v3", Version: "v3.1.3"}
 	Cosign2  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v2/cmd/cosign", Module: "github.com/sigstore/cosign/v2", Version: "v2.6.5"}
 	RekorCLI = Client{Name: "rekor-cli", Package: "github.com/sigstore/rekor/cmd/rekor-cli", Module: "github.com/sigstore/rekor", Version: "v1.5.4"}
-	All      = []Client{Cosign3, Cosign2, RekorCLI}
+	All      = []Client{Cosign3, Cosign2, RekorCLI, Gitsign, Tester, Kyverno}
+)
+
+// Gates are what decides, from a signature, whether something may go on: into a branch, or into a cluster.
+var (
+	Gitsign = Client{Name: "gitsign", Package: "github.com/sigstore/gitsign", Module: "github.com/sigstore/gitsign", Version: "v0.14.0", Graph: true}
+	Tester  = Client{Name: "tester", Package: "github.com/sigstore/policy-controller/cmd/tester", Module: "github.com/sigstore/policy-controller", Version: "v0.13.1", Graph: true}
+	Kyverno = Client{Name: "kyverno", Package: "github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno", Module: "github.com/kyverno/kyverno", Version: "v1.19.1", Graph: true}
 )
 
 // Path returns where the client's binary is, or will be.
