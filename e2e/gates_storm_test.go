@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
+	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
 
 // stormVar is how many verifications of each gate there are. `make proof` sets it to 1000.
@@ -112,7 +113,7 @@ sigbox trust init --mirror "$MIRROR" --root k/root.json
 	for _, v := range list {
 		t.Run(v.downRow(), func(t *testing.T) {
 			defer cellOf(t, v.client, v.downRow(), 1, v.down)()
-			out, err := r.verify(t, v, true)
+			out, err := r.verify(t, v, true, true)
 			if admitted := err == nil; admitted != (v.down == stillAdmits) {
 				t.Fatalf("admitted: %v, want %q: if this program can now do what it could not, its page says too little\n%v\n%s", admitted, v.down, err, out)
 			}
@@ -136,7 +137,7 @@ func (r *rig) storm(t *testing.T, v verdict) {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			if out, err := r.verify(t, v, n == 0); err != nil {
+			if out, err := r.verify(t, v, n == 0, !v.mirror); err != nil {
 				t.Errorf("verification %d: %v\n%s", n, err, out)
 			}
 		})
@@ -164,8 +165,9 @@ func (r *rig) storm(t *testing.T, v verdict) {
 	}
 }
 
-// verify runs the gate once. Only the first of many is noted for the results.
-func (r *rig) verify(t *testing.T, v verdict, noted bool) (string, error) {
+// verify runs the gate once. Only the first of many is noted for the results, and whether it had nothing but
+// files and the registry.
+func (r *rig) verify(t *testing.T, v verdict, noted, offline bool) (string, error) {
 	program, err := v.of.Path()
 	if err != nil {
 		return "", err
@@ -190,6 +192,9 @@ func (r *rig) verify(t *testing.T, v verdict, noted bool) (string, error) {
 	cmd := exec.CommandContext(ctx, program, v.args...)
 	cmd.Dir = r.work
 	cmd.Env = append(r.base(), "HOME="+home)
+	if offline {
+		cmd.Env = append(cmd.Env, ran.OfflineVar+"=1")
+	}
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		err = errors.Join(err, ctx.Err())
