@@ -17,8 +17,8 @@ import (
 	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
 
-// stormVar is how many verifications of each gate there are. `make proof` sets it to 1000.
-const stormVar = "SIGBOX_E2E_STORM"
+// gateStormVar is how many verifications of each gate there are. `make proof` sets it to 1000.
+const gateStormVar = "SIGBOX_E2E_STORM"
 
 // verdict is one gate as the storm runs it.
 type verdict struct {
@@ -72,20 +72,20 @@ func (v verdict) size(t *testing.T) (total, atOnce int) {
 	if v.of == clients.Kyverno { // some 250 MB and a second of processor time each
 		total, atOnce = 6, 6
 	}
-	if n := os.Getenv(stormVar); n != "" {
+	if n := os.Getenv(gateStormVar); n != "" {
 		var err error
 		if total, err = strconv.Atoi(n); err != nil || total < 1 {
-			t.Fatalf("%s=%q: want a number of verifications", stormVar, n)
+			t.Fatalf("%s=%q: want a number of verifications", gateStormVar, n)
 		}
 		atOnce *= 4
 	}
 	return total, atOnce
 }
 
-// TestStorm: verifications at the same time, each a process of its own. With inlined keys nobody asks the
+// TestGateStorm: verifications at the same time, each a process of its own. With inlined keys nobody asks the
 // log or the mirror anything; over the mirror the requests of each process are counted, and none is to the
 // log. Then the mirror goes down.
-func TestStorm(t *testing.T) {
+func TestGateStorm(t *testing.T) {
 	r := start(t)
 	_, image := push(t, world.registry)
 	env := r.env(t, "TOKEN="+r.token(t, "dev@example.com"), "IMAGE="+image, "REPO="+repository(image))
@@ -104,7 +104,7 @@ sigbox trust init --mirror "$MIRROR" --root k/root.json
 	for _, v := range list {
 		t.Run(v.stormRow(), func(t *testing.T) { r.storm(t, v) })
 	}
-	if os.Getenv(stormVar) == "" {
+	if os.Getenv(gateStormVar) == "" {
 		fmt.Println("== NOT RUN here: 1,000 verifications of each gate (make proof)")
 	}
 	if err := r.Stop(); err != nil {
