@@ -32,7 +32,7 @@ type Audit struct {
 // it found to be good, or an ErrCorrupt that names the first row which is not. The log may be in
 // use; what is appended meanwhile is not looked at.
 func Fsck(ctx context.Context, store Store, a Audit) (checkpoint.Signed, error) {
-	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0)}
+	f := &fsck{Audit: a, store: store, tree: hasher.NewEmptyRange(0), want: &keyRows{}}
 	signed, err := f.run(ctx)
 	if err != nil {
 		return checkpoint.Signed{}, fmt.Errorf("fsck: %w", err)
@@ -46,11 +46,14 @@ type fsck struct {
 	head   Head
 	tree   *compact.Range // of the leaves that are checked
 	timeMS int64          // of the last of them
-	tails  [8][]tile.Hash
+	tails  [8][]tile.Hash // of the levels above the leaves' tiles
+	work   sync.WaitGroup // of what reads ahead or behind
+
+	seen *seen // nil if the store notices by itself that an identity comes twice
 
 	// Search keys are compared range by range.
-	from int64    // where the range of leaves begins whose keys are not compared yet
-	want []keyRow // their keys
+	want     *keyRows   // of the range that is being read
+	compared chan error // what came of the range before it; nil if there is none
 }
 
 func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
@@ -70,6 +73,9 @@ func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
 	if signed.Size != f.head.Size || signed.Root != f.head.Root {
 		return signed, fmt.Errorf("%w: the head row is not that of its checkpoint", ErrCorrupt)
 	}
+	if _, ok := f.store.(Auditor); ok {
+		f.seen = newSeen(f.head.Size)
+	}
 	if err := f.leaves(ctx); err != nil {
 		return signed, err
 	}
@@ -80,8 +86,7 @@ func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
 // together in order.
 func (f *fsck) leaves(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
-	var readers sync.WaitGroup
-	defer readers.Wait()
+	defer f.work.Wait()
 	defer stop()
 	ahead := 2 * runtime.GOMAXPROCS(0)
 	next := int64(0)
@@ -89,7 +94,7 @@ func (f *fsck) leaves(ctx context.Context) error {
 	for len(queue) > 0 || next < f.head.Size {
 		for ; len(queue) < ahead && next < f.head.Size; next += tile.Width {
 			c, from, to := make(chan *bundle, 1), next, min(next+tile.Width, f.head.Size)
-			readers.Go(func() { c <- f.read(ctx, from, to) })
+			f.work.Go(func() { c <- f.read(ctx, from, to) })
 			queue = append(queue, c)
 		}
 		b := <-queue[0]
@@ -114,13 +119,43 @@ func (f *fsck) add(ctx context.Context, b *bundle) error {
 	if err == nil {
 		err = b.err
 	}
-	damaged := errors.Is(err, ErrCorrupt) // a search key of an earlier leaf may be too
-	if end := f.done(); damaged || err == nil && (end%keyRange == 0 || end == f.head.Size) {
-		if e := f.compareKeys(ctx, end); e != nil {
-			return e
-		}
+	last := errors.Is(err, ErrCorrupt) || err == nil && f.done() == f.head.Size
+	if err != nil && !last {
+		return err
+	}
+	// What is looked at later than the leaf itself may be wrong with an earlier one.
+	var inKeys, twice error
+	if last || f.done()%keyRange == 0 {
+		inKeys = f.endKeys(ctx, last)
+	}
+	if last || inKeys != nil || f.seen.full() {
+		twice = f.lookAgain(ctx, last)
+	}
+	if twice != nil && inKeys == nil && !last {
+		inKeys = f.endKeys(ctx, true)
+	}
+	if e := earlier(twice, inKeys); e != nil {
+		return e
 	}
 	return err
+}
+
+// leafError is what is wrong with a leaf.
+type leafError struct {
+	index int64
+	error
+}
+
+func (e leafError) Unwrap() error { return e.error }
+
+// earlier returns the error of the earlier leaf, or one that is not of a leaf.
+func earlier(a, b error) error {
+	var of, than leafError
+	switch {
+	case a == nil, errors.As(a, &of) && b != nil && (!errors.As(b, &than) || than.index < of.index):
+		return b
+	}
+	return a
 }
 
 func (f *fsck) grow(ctx context.Context, b *bundle) error {
@@ -129,18 +164,16 @@ func (f *fsck) grow(ctx context.Context, b *bundle) error {
 			return fmt.Errorf("%w: leaf %d has time %d, the one before it %d, the head %d", ErrCorrupt, f.done(), l.timeMS, f.timeMS, f.head.TimeMS)
 		}
 		f.timeMS = l.timeMS
-		index := f.done()
-		for _, k := range l.keys {
-			f.want = append(f.want, keyRow{index, k})
-		}
+		f.want.add(l.keys)
+		f.seen.add(Leaf{Index: f.done(), TimeMS: l.timeMS, Identity: l.identity})
 		if err := f.tree.Append(l.hash[:], nil); err != nil {
 			return err
 		}
-		if err := f.push(ctx, 0, index, l.hash); err != nil {
-			return err
-		}
 	}
-	return nil
+	if b.tile != nil || len(b.leaves) < tile.Width {
+		return b.tile
+	}
+	return f.push(ctx, 1, f.done()/tile.Width-1, b.root)
 }
 
 func (a Audit) checkIdentity(l Leaf) error {
@@ -164,6 +197,15 @@ func (f *fsck) push(ctx context.Context, level int, i int64, h tile.Hash) error 
 		return nil
 	}
 	n, root := i/tile.Width, tile.Fold(f.tails[level])
+	if err := f.compareTile(ctx, level, n, f.tails[level], root); err != nil {
+		return err
+	}
+	f.tails[level] = f.tails[level][:0]
+	return f.push(ctx, level+1, n, root)
+}
+
+// compareTile compares a full tile with the stored one.
+func (f *fsck) compareTile(ctx context.Context, level int, n int64, hashes []tile.Hash, root tile.Hash) error {
 	row, err := f.store.Tile(ctx, level, n)
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%w: tile level %d n %d is missing", ErrCorrupt, level, n)
@@ -171,11 +213,10 @@ func (f *fsck) push(ctx context.Context, level int, i int64, h tile.Hash) error 
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(row.Hashes, tile.Join(f.tails[level])) || row.Root != root {
+	if !bytes.Equal(row.Hashes, tile.Join(hashes)) || row.Root != root {
 		return fmt.Errorf("%w: tile level %d n %d is not the one of its leaves", ErrCorrupt, level, n)
 	}
-	f.tails[level] = f.tails[level][:0]
-	return f.push(ctx, level+1, n, root)
+	return nil
 }
 
 // finish checks the root and looks for rows that nothing accounts for.

@@ -6,7 +6,7 @@ import "context"
 const (
 	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
 	SearchAnySQL, SearchAllSQL, SearchTheseSQL, KeysSQL      = searchAnySQL, searchAllSQL, searchTheseSQL, keysSQL
-	LeavesAtSQL                                              = leavesAtSQL
+	LeavesAtSQL, UnfoundSQL                                  = leavesAtSQL, unfoundSQL
 )
 
 // KeyHash is the part of a slot that comes from the key.

@@ -34,6 +34,7 @@ func TestRegions(t *testing.T) {
 		t.Fatalf("%d filters, %v", n, err)
 	}
 	t.Run("damaged", func(t *testing.T) { testDamagedRegions(t, server, database, cfg) })
+	t.Run("first bad row", func(t *testing.T) { testFirstBadRow(t, server, database, cfg) })
 	t.Run("duplicates", func(t *testing.T) { testDuplicatesOfAllRegions(t, server, database, cfg) })
 }
 
@@ -135,6 +136,35 @@ func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cf
 			switch {
 			case c.append == "" && err != nil, c.append != "" && (!errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.append)):
 				t.Errorf("append: %v", err)
+			}
+		})
+	}
+}
+
+// testFirstBadRow: what is looked at a region at a time, or at the end, is not named after what is
+// noticed earlier and lies behind it.
+func testFirstBadRow(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
+	const twice = "UPDATE tlog.tlog_leaf SET identity = (SELECT identity FROM tlog.tlog_leaf WHERE idx = 3) WHERE idx = 70003; "
+	for name, c := range map[string]struct{ sql, want string }{
+		"an entry twice, then a damaged leaf":                      {twice + "UPDATE tlog.tlog_leaf SET data = '' WHERE idx = 131080", "leaf 70003 is not found by its identity"},
+		"an entry twice, then a missing search key":                {twice + "DELETE FROM tlog.tlog_key WHERE idx = 70004", "leaf 70003 is not found by its identity"},
+		"a missing search key, then an entry twice":                {twice + "DELETE FROM tlog.tlog_key WHERE idx = 70002", "a search key of leaf 70002 is missing"},
+		"a missing search key, then a bad leaf of the next region": {"DELETE FROM tlog.tlog_key WHERE idx = 65000; UPDATE tlog.tlog_leaf SET data = '' WHERE idx = 65900", "a search key of leaf 65000 is missing"},
+		"a search key twice, then one that is missing":             {"INSERT INTO tlog.tlog_key SELECT * FROM tlog.tlog_key WHERE idx = 70001; DELETE FROM tlog.tlog_key WHERE idx = 70002", "leaf 70001 is found under a search key that it does not have, or twice"},
+		"the search key of another entry":                          {"UPDATE tlog.tlog_key SET key = 'f', slot = (1::bigint << 40) + (('x' || left(encode(sha256('f'), 'hex'), 6))::bit(24)::bigint << 16) + (idx & 65535) WHERE idx = 70002", "a search key of leaf 70002 is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := backup(t, server, database)
+			admin := server.Connect(t, copied)
+			for _, q := range strings.Split("SET session_replication_role = replica; "+c.sql, ";") {
+				exec(t, admin, q)
+			}
+			_, err := tlog.Fsck(t.Context(), openStore(t, openDB(t, server.URL(copied)), "test"), tlog.Audit{
+				Verifier: cfg.Signer.Verifier(),
+				Keys:     func(l tlog.Leaf) ([][]byte, error) { return logtest.Entry(l.Data).Keys(), nil },
+			})
+			if !errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
 	}

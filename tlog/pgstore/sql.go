@@ -25,6 +25,11 @@ const (
 		`SELECT identity, region FROM unnest($4::bytea[]) AS each (identity), generate_series($5::integer, (SELECT (size >> 16)::integer FROM tlog.tlog_head WHERE log_id = $1)) AS region` +
 		`) AS wanted, LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id + 0 = $1 AND (idx >> 16)::integer = wanted.region ` +
 		`AND substr(identity, 1, 23) = substr(wanted.identity, 1, 23) AND identity = wanted.identity LIMIT 1) hit`
+	// The same look for leaves ($2 to $4), each in its own region. It returns those that it does not find.
+	unfoundSQL = `SELECT leaf.idx FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS leaf (idx, time_ms, identity) LEFT JOIN ` +
+		`LATERAL (SELECT idx, time_ms FROM tlog.tlog_leaf WHERE log_id + 0 = $1 AND (idx >> 16)::integer = (leaf.idx >> 16)::integer ` +
+		`AND substr(identity, 1, 23) = substr(leaf.identity, 1, 23) AND identity = leaf.identity LIMIT 1) hit ON true ` +
+		`WHERE hit.idx IS DISTINCT FROM leaf.idx OR hit.time_ms IS DISTINCT FROM leaf.time_ms`
 	identitiesSQL = `SELECT identity FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 	filterSQL     = `SELECT bits, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
 	// The rows of a key in a region are a range of the index, from the newest back: see the table
@@ -43,8 +48,11 @@ const (
 		`AND k.log_id = $1 AND k.key = other.key AND k.idx = tlog_key.idx LIMIT 1) hit) = cardinality($2::bytea[])`
 	leavesAtSQL = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data FROM unnest($2::bigint[]) AS wanted (idx), ` +
 		`LATERAL (SELECT idx, time_ms, identity, leaf_hash, data FROM tlog.tlog_leaf WHERE log_id = $1 AND idx = wanted.idx LIMIT 1) l ORDER BY l.idx`
-	keysSQL    = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
-	attestsSQL = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
+	// Reading keys lasts as long as what is done with them. All of a region's are found through the index
+	// (a bitmap of them), and then read in the order in which they lie in the table.
+	keysSettingsSQL = `SELECT set_config('statement_timeout', '0', true), set_config('enable_indexscan', 'off', true)`
+	keysSQL         = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
+	attestsSQL      = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 
 	// A name or an origin that is taken returns no row.
 	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`

@@ -21,6 +21,7 @@ type Store struct {
 	hook atomic.Pointer[tlog.Hook]
 
 	filters filters
+	audited audited
 }
 
 // Open returns the store of the log with that name, which may not have been created yet. db was
@@ -240,7 +241,7 @@ func (s *Store) Keys(ctx context.Context, from, to int64, each func(tlog.Key) er
 		return err
 	}
 	return fault("read search keys", pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // it lasts as long as each does
+		if _, err := tx.Exec(ctx, keysSettingsSQL); err != nil {
 			return err
 		}
 		r.q = tx
