@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -47,25 +49,57 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 	return found, err
 }
 
+// queriesAtOnce is how many queries of one search run at the same time, once it is clear that it looks for
+// something rare: most of their time goes into waiting for pages of the index that nobody read lately.
+const queriesAtOnce = 4
+
 // backwards runs a query of regions, each time for more of them, and returns what it finds, the newest
 // first.
 func (r reader) backwards(ctx context.Context, query string, keys [][]byte, size int64, limit int, more ...any) (found []int64, err error) {
-	hashes := keyHashes(keys)
+	hashes, queries := keyHashes(keys), int64(queriesAtOnce)
+	if query == searchAllSQL { // which may take long for each region: one at a time
+		queries = 1
+	}
+	look := func(ctx context.Context, first, last int64, limit int) ([]int64, error) {
+		return collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, first, last, size, limit}, more...)...)
+	}
 	for last, n := (size-1)>>regionBits, int64(1); last >= 0 && len(found) < limit; {
 		first := max(0, last-n+1)
-		some, err := collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, first, last, size, limit - len(found)}, more...)...)
+		some, err := together(ctx, r, queries, first, last, func(ctx context.Context, first, last int64) ([]int64, error) {
+			return look(ctx, first, last, limit-len(found))
+		})
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, some...)
+		found = append(found, some[:min(len(some), limit-len(found))]...)
 		last = first - 1
-		n = min(4*n, regionsAtOnce)
-		if len(found) > 0 { // a common key needs only so many more entries
-			entries := (size - first<<regionBits) * int64(limit-len(found)) / int64(len(found))
-			n = min(n, entries>>regionBits+1)
+		if len(found) == 0 {
+			n = min(16*n, queries*regionsAtOnce)
+			continue
 		}
+		// A common key needs only so many more entries.
+		entries := (size - first<<regionBits) * int64(limit-len(found)) / int64(len(found))
+		n = min(4*n, regionsAtOnce, entries>>regionBits+1)
 	}
 	return found, nil
+}
+
+// together has regions looked through by several queries at once, if they are many, and returns what
+// those of later regions find before what those of earlier ones do.
+func together(ctx context.Context, r reader, queries, first, last int64, look func(ctx context.Context, first, last int64) ([]int64, error)) ([]int64, error) {
+	const few = 8 // regions are not worth a query more
+	parts := min(queries, (last-first)/few+1)
+	if r.pool == nil || parts < 2 {
+		return look(ctx, first, last)
+	}
+	found, errs := make([][]int64, parts), make([]error, parts)
+	var wg sync.WaitGroup
+	for i := range parts {
+		from, to := last+1-(i+1)*(last-first+1)/parts, last-i*(last-first+1)/parts
+		wg.Go(func() { found[i], errs[i] = look(ctx, from, to) })
+	}
+	wg.Wait()
+	return slices.Concat(found...), errors.Join(errs...)
 }
 
 func keyHashes(keys [][]byte) []int64 {
