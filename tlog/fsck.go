@@ -88,7 +88,7 @@ func (f *fsck) leaves(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer f.work.Wait()
 	defer stop()
-	ahead := 2 * runtime.GOMAXPROCS(0)
+	ahead := 3 * runtime.GOMAXPROCS(0) // some of them wait for the database
 	next := int64(0)
 	queue := make([]chan *bundle, 0, ahead)
 	for len(queue) > 0 || next < f.head.Size {
