@@ -5,20 +5,25 @@ import (
 	"testing"
 )
 
-// kyvernoSigned are images of every kind that rows want: TWO and THREE in the legacy format, BUNDLE in new
-// bundles, BOM and OTHER are there for attestations that do not do. IMAGE has nothing.
-const kyvernoSigned = legacy + `
+// kyvernoFiles are the files for three signers, of whom only one signs, and images: IMAGE has nothing, BOM and
+// OTHER are for attestations that do not do.
+const kyvernoFiles = `
 files kyverno k
 files kyverno eve --identity eve@example.com
 files kyverno issuer --issuer https://accounts.example.com
-BUNDLE=$(image bundle) BOM=$(image bom) OTHER=$(image other)
-new sign --yes $LOG "$BUNDLE"
-new attest --yes $LOG --type slsaprovenance1 --predicate "$DATA/slsaprovenance1.json" "$BUNDLE"
+BOM=$(image bom) OTHER=$(image other)
 sed 's#com/builder#com/other#' "$DATA/slsaprovenance1.json" > other.json
 `
 
+// kyvernoBundle signs BUNDLE in new bundles.
+const kyvernoBundle = `
+BUNDLE=$(image bundle)
+new sign --yes $LOG "$BUNDLE"
+new attest --yes $LOG --type slsaprovenance1 --predicate "$DATA/slsaprovenance1.json" "$BUNDLE"
+`
+
 var kyvernoGates = []scenario{
-	{client: "Kyverno", what: "ClusterPolicy with inlined keys: signature and SLSA provenance of cosign 2, and of cosign 3 in the legacy format", v1only: true, image: true, script: kyvernoSigned + `
+	{client: "Kyverno", what: "ClusterPolicy with inlined keys: signature and SLSA provenance of cosign 2, and of cosign 3 in the legacy format", v1only: true, image: true, script: legacy + kyvernoFiles + `
 before=$(tool requests "$URL")
 for image in "$TWO" "$THREE"; do
 	pod "$image"
@@ -28,7 +33,7 @@ done
 [ "$before" = "$(tool requests "$URL")" ]
 [ ! -e "$HOME/.sigstore" ]
 `},
-	{client: "Kyverno", what: "must fail, ClusterPolicy with inlined keys: unsigned, wrong identity, wrong issuer, another type of attestation, another builder", v1only: true, image: true, script: kyvernoSigned + `
+	{client: "Kyverno", what: "must fail, ClusterPolicy with inlined keys: unsigned, wrong identity, wrong issuer, another type of attestation, another builder", v1only: true, image: true, script: legacy + kyvernoFiles + `
 cosign2 attest --yes --type cyclonedx --predicate "$DATA/cyclonedx.json" "$BOM"
 cosign2 attest --yes --type slsaprovenance1 --predicate other.json "$OTHER"
 pod "$IMAGE"
@@ -46,18 +51,20 @@ refuses 'attestions not found for predicate type https://slsa.dev/provenance/v1'
 pod "$OTHER"
 refuses 'attestation checks failed' apply k/clusterpolicy-provenance.yaml
 `},
-	{client: "Kyverno", what: "ImageValidatingPolicy over the mirror: signature and SLSA provenance, legacy format and new bundles", image: true, script: kyvernoSigned + `
+	{client: "Kyverno", what: "ImageValidatingPolicy over the mirror: signature and SLSA provenance, legacy format and new bundles", image: true, script: legacy + kyvernoBundle + kyvernoFiles + `
 for image in "$TWO" "$THREE" "$BUNDLE"; do
 	pod "$image"
 	admits 2 k/imagevalidatingpolicy.yaml k/imagevalidatingpolicy-provenance.yaml
 done
-`, v2: kyvernoSigned + `
+`, v2: kyvernoBundle + kyvernoFiles + `
 pod "$BUNDLE"
 admits 2 k/imagevalidatingpolicy.yaml k/imagevalidatingpolicy-provenance.yaml
 `, v2cell: "new bundles"},
-	{client: "Kyverno", what: "must fail, ImageValidatingPolicy: unsigned, wrong identity, wrong issuer, another type of attestation, another builder", v1only: true, image: true, script: kyvernoSigned + `
+	{client: "Kyverno", what: "must fail, ImageValidatingPolicy, legacy format: unsigned, wrong identity, wrong issuer, another type of attestation", v1only: true, image: true, script: kyvernoFiles + `
+files policy-controller pc
+TWO=$(image two)
+pasted pc/sign-cosign2.sh "$TWO" "$DATA/slsaprovenance1.json"
 cosign2 attest --yes --type cyclonedx --predicate "$DATA/cyclonedx.json" "$BOM"
-new attest --yes --type slsaprovenance1 --predicate other.json "$OTHER"
 pod "$IMAGE"
 refuses 'no signatures found' apply k/imagevalidatingpolicy.yaml
 refuses 'no matching attestations' apply k/imagevalidatingpolicy-provenance.yaml
@@ -67,17 +74,24 @@ for policy in imagevalidatingpolicy imagevalidatingpolicy-provenance; do
 	refuses 'none of the expected identities matched what was in the certificate, got subjects [dev@example.com]' apply eve/$policy.yaml
 	refuses 'none of the expected identities matched what was in the certificate, got subjects [dev@example.com]' apply issuer/$policy.yaml
 done
+pod "$BOM"
+refuses 'required predicate type https://slsa.dev/provenance/v1 not found, found [https://cyclonedx.org/bom]' apply k/imagevalidatingpolicy-provenance.yaml
+`},
+	{client: "Kyverno", what: "must fail, ImageValidatingPolicy, new bundles: wrong identity, wrong issuer, another builder", v1only: true, image: true, script: kyvernoBundle + kyvernoFiles + `
+new attest --yes --type slsaprovenance1 --predicate other.json "$OTHER"
 pod "$BUNDLE"
+admits 2 k/imagevalidatingpolicy.yaml k/imagevalidatingpolicy-provenance.yaml
 for policy in imagevalidatingpolicy imagevalidatingpolicy-provenance; do
 	refuses 'expected SAN value' apply eve/$policy.yaml
 	refuses 'expected issuer value' apply issuer/$policy.yaml
 done
-pod "$BOM"
-refuses 'required predicate type https://slsa.dev/provenance/v1 not found, found [https://cyclonedx.org/bom]' apply k/imagevalidatingpolicy-provenance.yaml
 pod "$OTHER"
 refuses 'the image was built by another builder' apply k/imagevalidatingpolicy-provenance.yaml
 `},
-	{client: "Kyverno", what: "policies without keys, as tutorials have them, over a cache of sigbox trust init: ClusterPolicy of types Cosign and SigstoreBundle", v1only: true, image: true, script: kyvernoSigned + `
+	{client: "Kyverno", what: "policies without keys, as tutorials have them, over a cache of sigbox trust init: ClusterPolicy of types Cosign and SigstoreBundle", v1only: true, image: true, script: kyvernoBundle + kyvernoFiles + `
+files policy-controller pc
+TWO=$(image two)
+pasted pc/sign-cosign2.sh "$TWO"
 sigbox trust init --mirror "$MIRROR" --root k/root.json
 pod "$TWO"
 admits 2 k/plain/cosign.yaml
