@@ -47,8 +47,9 @@ refuses 'none of the expected identities matched' pasted ../eve/verify.sh
 files gitsign ../issuer --issuer https://accounts.example.com
 refuses 'none of the expected identities matched' pasted ../issuer/verify.sh
 changed=$(git cat-file commit HEAD | sed 's/Say hello/Say goodbye/' | git hash-object -t commit -w --stdin)
-refuses 'invalid message digest' $verify "$changed"
-refuses 'invalid message digest' git verify-commit "$changed"
+git branch changed "$changed"
+refuses 'invalid message digest' $verify changed
+refuses 'invalid message digest' git verify-commit changed
 git -c commit.gpgsign=false commit -q --allow-empty -m unsigned
 refuses 'signature' $verify HEAD
 if git verify-commit HEAD; then exit 1; fi

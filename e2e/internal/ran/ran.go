@@ -148,6 +148,9 @@ var named = []string{
 	"TOKEN", "OTHER_TOKEN", "IMAGE", "TAG", "REPO", "FILES", "KEPT", "OTHER_TRUST", "OTHER_URL", "TRUST", "WORK", "DATA", "HOME", "URL", "MIRROR", "REKOR",
 }
 
+// detached is the file in which git hands a signature to who verifies it.
+var detached = regexp.MustCompile(`^/.*/\.git_vtag_tmp\w+$`)
+
 var jwt = regexp.MustCompile(`^eyJ[\w-]+\.[\w-]+\.[\w-]+$`)
 
 // line is the command as a shell takes it, with variables for what differs from run to run.
@@ -172,6 +175,7 @@ func line(client string, args, env []string) string {
 		if jwt.MatchString(a) {
 			a = "\x00TOKEN\x00"
 		}
+		a = detached.ReplaceAllString(a, "\x00SIGNATURE\x00")
 		for _, v := range longest {
 			a = strings.ReplaceAll(a, v, "\x00"+values[v]+"\x00")
 		}
