@@ -22,7 +22,7 @@ func TestGatesLeaveNothing(t *testing.T) {
 		t.Skip("this is the inside")
 	}
 	defer cell(t, "gates", gatesLeaveRow, 1)()
-	inside(t, "table", "^TestGates$/^(gitsign:_commit|policy-controller:_(signature|SLSA)|Kyverno:_(ClusterPolicy|Image|policies))")
+	inside(t, "table", "^TestGates$/^(gitsign:_commit|policy-controller:_(signature|SLSA)|Kyverno:_(ClusterPolicy|Image))")
 }
 
 // atGates begins the scripts of gates. The image and those that `image NAME` makes are in one repository.
