@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/e2e/internal/instance"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
 	"github.com/sigbox/sigbox/e2e/internal/outside"
+	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
 
 var update = flag.Bool("update", false, "write the table of clients into ../README.md")
@@ -31,9 +32,17 @@ var world struct {
 	registry string // HOST:PORT of docker-registry; "" inside the namespace
 	table    matrix.Table
 	recorder *outside.Recorder // inside the namespace only
+	results  *results          // nil: not wanted
 }
 
 func TestMain(m *testing.M) {
+	if ran.Called() {
+		code, err := ran.Main(os.Args[1:])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}
 	if os.Getenv("SIGBOX_E2E_TOOL") != "" {
 		if err := tool(context.Background(), os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -73,6 +82,9 @@ func run(m *testing.M) (int, error) {
 	} else {
 		defer stop()
 	}
+	if os.Getenv(resultsVar) != "" && os.Getenv(insideVar) == "" {
+		world.results = &results{}
+	}
 	announce()
 	code := m.Run()
 	if world.recorder != nil {
@@ -87,6 +99,11 @@ func run(m *testing.M) (int, error) {
 	}
 	table := world.table.Markdown()
 	fmt.Printf("\n%s\ne2e took %s\n", table, time.Since(started).Round(time.Second))
+	if code == 0 && world.results != nil {
+		if err := world.results.rows.Write(os.Getenv(resultsVar), world.table.Complete()); err != nil {
+			return 1, err
+		}
+	}
 	switch {
 	case code != 0:
 	case !world.table.Complete():

@@ -33,6 +33,7 @@ type rig struct {
 	home               string
 	cert               string                      // of the instance's own TLS; "" without
 	again              func(context.Context) error // restarts what serves
+	kept               int                         // how many of the noted commands are in the results
 }
 
 // start runs a new instance and exports its trust. Both end with the test.
@@ -145,7 +146,7 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e = append(e, name+"="+path)
+		e = append(e, name+"="+r.wrapped(t, name, path))
 	}
 	return append(e, more...)
 }

@@ -50,7 +50,7 @@ type next.`,
 		RunE:          showHelp,
 	}
 	root.AddCommand(
-		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), migrateCommand(),
+		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), clientsCommand(), migrateCommand(),
 		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), expiryCommand(),
 		tokenCommand(), benchCommand(), versionCommand(),
 	)

@@ -57,17 +57,7 @@ func Export(ctx context.Context, o ExportOptions) (Exported, error) {
 	if err != nil {
 		return Exported{}, fmt.Errorf("export trust to %s: %w", o.Dir, err)
 	}
-	f := newFetcher(ctx)
-	if o.TLS != nil {
-		f.client.Transport = &http.Transport{TLSClientConfig: o.TLS}
-	}
-	start := o.Root
-	if start == nil {
-		if start, err = f.firstRoot(mirror); err != nil {
-			return Exported{}, err
-		}
-	}
-	m, err := f.update(mirror, start)
+	m, err := fetch(ctx, mirror, o.Root, o.TLS)
 	if err != nil {
 		return Exported{}, err
 	}
@@ -90,12 +80,51 @@ func Export(ctx context.Context, o ExportOptions) (Exported, error) {
 	}, nil
 }
 
+// Fetched is the trust material of an instance, verified.
+type Fetched struct {
+	Mirror  string
+	Root    []byte            // root.json, the newest
+	Targets map[string][]byte // by plain name
+	// Repository is the files of the repository that a client needs which starts from Root, by path: its
+	// metadata and targets/DIGEST.NAME.
+	Repository map[string][]byte
+	FirstUse   bool // root.json was taken from the instance itself
+}
+
+// Fetch fetches the current trust material without writing anything; Dir and Tar are not looked at.
+func Fetch(ctx context.Context, o ExportOptions) (Fetched, error) {
+	mirror, err := MirrorURL(o.URL)
+	if err != nil {
+		return Fetched{}, err
+	}
+	m, err := fetch(ctx, mirror, o.Root, o.TLS)
+	if err != nil {
+		return Fetched{}, err
+	}
+	return Fetched{Mirror: mirror, Root: m.root, Targets: m.targets, Repository: m.repository, FirstUse: o.Root == nil}, nil
+}
+
+// fetch runs an update from the root start, or, if that is nil, from the one that the instance serves.
+func fetch(ctx context.Context, mirror string, start []byte, secure *tls.Config) (_ *material, err error) {
+	f := newFetcher(ctx)
+	if secure != nil {
+		f.client.Transport = &http.Transport{TLSClientConfig: secure}
+	}
+	if start == nil {
+		if start, err = f.firstRoot(mirror); err != nil {
+			return nil, err
+		}
+	}
+	return f.update(mirror, start)
+}
+
 // material is what one verified update brought.
 type material struct {
 	mirror      string
 	root        []byte // the newest
 	rootVersion int64
 	targets     map[string][]byte
+	repository  map[string][]byte // what was downloaded, by path below the mirror, and the newest root
 }
 
 // update runs a TUF client from the root start and fetches all targets.
@@ -104,7 +133,7 @@ func (f *fetcher) update(mirror string, start []byte) (*material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TUF repository %s: %w", mirror, err)
 	}
-	rec := &rootRecorder{fetcher: f, newest: start}
+	rec := &recorder{fetcher: f, mirror: mirror, newest: start, files: map[string][]byte{}}
 	cfg.DisableLocalCache, cfg.Fetcher = true, rec
 	cfg.TargetsMaxLength = tuf.MaxTargetSize * 4
 	up, err := updater.New(cfg)
@@ -115,7 +144,8 @@ func (f *fetcher) update(mirror string, start []byte) (*material, error) {
 		return nil, explain(mirror, err)
 	}
 	trusted := up.GetTrustedMetadataSet()
-	m := &material{mirror: mirror, root: rec.newest, rootVersion: trusted.Root.Signed.Version, targets: map[string][]byte{}}
+	m := &material{mirror: mirror, root: rec.newest, rootVersion: trusted.Root.Signed.Version, targets: map[string][]byte{}, repository: rec.files}
+	rec.files[fmt.Sprintf("%d.root.json", m.rootVersion)] = rec.newest
 	infos := up.GetTopLevelTargets()
 	if len(infos) > tuf.MaxTargets {
 		return nil, fmt.Errorf("TUF repository %s names %d targets, want at most %d", mirror, len(infos), tuf.MaxTargets)

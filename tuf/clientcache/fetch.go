@@ -86,16 +86,21 @@ func (f *fetcher) firstRoot(mirror string) ([]byte, error) {
 	return nil, fmt.Errorf("fetch %s/root.json: %w: is the instance running, and the URL right?", mirror, err)
 }
 
-// rootRecorder remembers the bytes of the newest root: the TUF client keeps them to itself.
-type rootRecorder struct {
+// recorder remembers what was downloaded: the TUF client keeps the bytes to itself.
+type recorder struct {
 	*fetcher
-	newest []byte
+	mirror string
+	newest []byte // root
+	files  map[string][]byte
 }
 
-func (r *rootRecorder) DownloadFile(url string, maxLength int64, timeout time.Duration) ([]byte, error) {
+func (r *recorder) DownloadFile(url string, maxLength int64, timeout time.Duration) ([]byte, error) {
 	data, err := r.fetcher.DownloadFile(url, maxLength, timeout)
-	if err == nil && strings.HasSuffix(url, ".root.json") {
-		r.newest = data // a root that does not verify ends the update with an error
+	if err == nil {
+		r.files[strings.TrimPrefix(url, r.mirror+"/")] = data // what does not verify ends the update with an error
+		if strings.HasSuffix(url, ".root.json") {
+			r.newest = data
+		}
 	}
 	return data, err
 }

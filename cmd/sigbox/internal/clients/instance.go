@@ -1,0 +1,251 @@
+package clients
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"strings"
+
+	pbcommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	pb "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/sigbox/sigbox/tuf/trustroot"
+)
+
+// Trust is the trust material of an instance: what a TUF client has verified, or what this process serves.
+type Trust struct {
+	Mirror     string            // base URL of the TUF repository
+	Root       []byte            // root.json to start from
+	Targets    map[string][]byte // by plain name
+	Repository map[string][]byte // the repository's current files by path: metadata and targets/DIGEST.NAME
+}
+
+// RootSHA256 is the digest of root.json, in hex.
+func (t Trust) RootSHA256() string {
+	sum := sha256.Sum256(t.Root)
+	return hex.EncodeToString(sum[:])
+}
+
+// Choices are what only the reader knows. Zero values stand for examples.
+type Choices struct {
+	Image    string // repository, for example "registry.example.com/app"
+	Identity string // who signs, as certificates name it
+	Issuer   string // who says so; default: the instance's issuer
+	Dir      string // where the files of `trust export` are; default "sigbox-trust"
+}
+
+// Instance is what templates see as ".". URLs have no slash at the end.
+type Instance struct {
+	Mirror string // base URL of the TUF repository
+	Fulcio string
+	Rekor  string // v1
+	Issuer string // where people sign in
+	TSA    string // URL that requests are posted to; "" without one
+
+	RekorV2 string // "" without one
+
+	Image, Identity, IdentityIssuer string
+
+	RootSHA256 string // of root.json, in hex
+
+	// The newest of each kind as PEM, as the plain trust files have them.
+	FulcioPEM, RekorPEM, CTPEM, TSAPEM string
+
+	// Everything that trusted_root.json lists, older ones too.
+	CAs, TSAs     []Authority
+	Logs, CTLogs  []Log
+	MirrorArchive string // tar.gz of the repository, paths below "repository/"
+
+	root    string
+	targets map[string][]byte
+	dir     string
+}
+
+// Authority is a certificate authority or a timestamp authority.
+type Authority struct {
+	Organization, CommonName string
+	URI                      string
+	PEM                      string // the chain as trusted_root.json orders it
+}
+
+// Log is a transparency log.
+type Log struct {
+	URL string
+	PEM string
+	V2  bool
+}
+
+// FromTrust makes an Instance. It refuses addresses that hold characters which some client's file would
+// take for more than text.
+func FromTrust(t Trust, c Choices) (*Instance, error) {
+	i := &Instance{Mirror: t.Mirror, Image: c.Image, Identity: c.Identity, IdentityIssuer: c.Issuer, dir: c.Dir, root: string(t.Root)}
+	i.targets = maps.Clone(t.Targets)
+	i.RootSHA256 = t.RootSHA256()
+	for name, to := range map[string]*string{
+		trustroot.FulcioName: &i.FulcioPEM, trustroot.RekorName: &i.RekorPEM, trustroot.CTName: &i.CTPEM, trustroot.TSAName: &i.TSAPEM,
+	} {
+		*to = string(t.Targets[name])
+	}
+	if i.FulcioPEM == "" || i.RekorPEM == "" || i.CTPEM == "" {
+		return nil, errors.New("the trust root lacks the CA's chain, or the key of Rekor or of the CT log: is it of a sigbox instance?")
+	}
+	if err := i.readServices(t.Targets); err != nil {
+		return nil, err
+	}
+	if err := i.readRoot(t.Targets[trustroot.TrustedRootName]); err != nil {
+		return nil, err
+	}
+	for name, u := range map[string]string{"TUF mirror": i.Mirror, "CA": i.Fulcio, "Rekor": i.Rekor, "Rekor v2": i.RekorV2, "issuer": i.Issuer, "TSA": i.TSA} {
+		if err := plain(name, u); err != nil {
+			return nil, err
+		}
+	}
+	i.defaults()
+	var err error
+	i.MirrorArchive, err = archive(t.Repository)
+	return i, err
+}
+
+func (i *Instance) defaults() {
+	for _, d := range []struct {
+		to   *string
+		text string
+	}{
+		{&i.Image, "registry.example.com/app"}, {&i.Identity, "dev@example.com"}, {&i.IdentityIssuer, i.Issuer}, {&i.dir, "sigbox-trust"},
+	} {
+		if *d.to == "" {
+			*d.to = d.text
+		}
+	}
+}
+
+// plain refuses a URL that a shell, a pipeline's expressions or a template would read more into.
+func plain(name, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		strings.Trim(raw, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-~:[]%") != "" {
+		return fmt.Errorf("the instance says that its %s is at %q, which clients' files cannot hold safely: want http(s)://HOST/PATH of letters, digits and . _ - ~ %%", name, raw)
+	}
+	return nil
+}
+
+func (i *Instance) readServices(targets map[string][]byte) error {
+	read := func(name string) (*pb.SigningConfig, error) {
+		sc := &pb.SigningConfig{}
+		if err := protojson.Unmarshal(targets[name], sc); err != nil {
+			return nil, fmt.Errorf("target %s: %w", name, err)
+		}
+		return sc, nil
+	}
+	sc, err := read(trustroot.SigningConfigName)
+	if err != nil {
+		return err
+	}
+	first := func(list []*pb.Service) string {
+		if len(list) == 0 {
+			return ""
+		}
+		return list[0].GetUrl()
+	}
+	i.Fulcio, i.Rekor, i.Issuer, i.TSA = first(sc.GetCaUrls()), first(sc.GetRekorTlogUrls()), first(sc.GetOidcUrls()), first(sc.GetTsaUrls())
+	if i.Fulcio == "" || i.Rekor == "" {
+		return fmt.Errorf("target %s names no CA or no log", trustroot.SigningConfigName)
+	}
+	if targets[trustroot.SigningConfigV2Name] != nil {
+		v2, err := read(trustroot.SigningConfigV2Name)
+		if err != nil {
+			return err
+		}
+		i.RekorV2 = first(v2.GetRekorTlogUrls())
+	}
+	return nil
+}
+
+func (i *Instance) readRoot(raw []byte) error {
+	tr := &pb.TrustedRoot{}
+	if err := protojson.Unmarshal(raw, tr); err != nil {
+		return fmt.Errorf("target %s: %w", trustroot.TrustedRootName, err)
+	}
+	for _, a := range tr.GetCertificateAuthorities() {
+		i.CAs = append(i.CAs, authority(a))
+	}
+	for _, a := range tr.GetTimestampAuthorities() {
+		i.TSAs = append(i.TSAs, authority(a))
+	}
+	second, _ := pem.Decode(i.targets[trustroot.RekorV2Name])
+	for _, l := range tr.GetTlogs() {
+		der := l.GetPublicKey().GetRawBytes()
+		i.Logs = append(i.Logs, Log{URL: l.GetBaseUrl(), PEM: pemOf("PUBLIC KEY", der), V2: second != nil && bytes.Equal(second.Bytes, der)})
+	}
+	for _, l := range tr.GetCtlogs() {
+		i.CTLogs = append(i.CTLogs, Log{URL: l.GetBaseUrl(), PEM: pemOf("PUBLIC KEY", l.GetPublicKey().GetRawBytes())})
+	}
+	return nil
+}
+
+func authority(a *pb.CertificateAuthority) Authority {
+	out := Authority{URI: a.GetUri(), Organization: a.GetSubject().GetOrganization(), CommonName: a.GetSubject().GetCommonName()}
+	out.PEM = chainPEM(a.GetCertChain())
+	if out.Organization == "" || out.CommonName == "" {
+		if certs := a.GetCertChain().GetCertificates(); len(certs) > 0 {
+			if c, err := x509.ParseCertificate(certs[len(certs)-1].GetRawBytes()); err == nil {
+				out.CommonName = c.Subject.CommonName
+				if len(c.Subject.Organization) > 0 {
+					out.Organization = c.Subject.Organization[0]
+				}
+			}
+		}
+	}
+	return out
+}
+
+func chainPEM(chain *pbcommon.X509CertificateChain) string {
+	var b strings.Builder
+	for _, c := range chain.GetCertificates() {
+		b.WriteString(pemOf("CERTIFICATE", c.GetRawBytes()))
+	}
+	return b.String()
+}
+
+func pemOf(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// File is the path of a file of `trust export`.
+func (i *Instance) File(name string) string { return path.Join(i.dir, name) }
+
+// Root is root.json.
+func (i *Instance) Root() string { return i.root }
+
+// Target is a target by its plain name, for example trusted_root.json.
+func (i *Instance) Target(name string) (string, error) {
+	raw, ok := i.targets[name]
+	if !ok {
+		return "", fmt.Errorf("the instance publishes no %s", name)
+	}
+	return string(raw), nil
+}
+
+// needed returns a file of `trust export` by its name.
+func (i *Instance) needed(name string) ([]byte, error) {
+	if name == "root.json" {
+		return []byte(i.root), nil
+	}
+	env := trustroot.Environment{Dir: i.dir, Mirror: i.Mirror, FulcioURL: i.Fulcio, RekorURL: i.Rekor, IssuerURL: i.Issuer, TSA: i.TSAPEM != ""}
+	if f := env.Files()[name]; f != nil {
+		return f, nil
+	}
+	text, err := i.Target(name)
+	return []byte(text), err
+}

@@ -1,0 +1,156 @@
+package clients
+
+import (
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+//go:embed consumers
+var consumers embed.FS
+
+// Client is one consumer: a program, or a service that runs one.
+type Client struct {
+	Name  string // what is typed, for example "cosign-3"
+	Title string
+	Group string // heading in lists
+	About string
+	Needs []string // files of `trust export` that its own files refer to
+
+	// Gaps are the reasons of the cells of the matrix that do not say a plain yes, by column.
+	Gaps   map[string]Gap
+	Cannot []string
+
+	files []file
+}
+
+// Gap is why a cell of the matrix says no, or not simply yes.
+type Gap struct {
+	Partly bool
+	Why    string
+}
+
+type file struct {
+	path string
+	text *template.Template
+}
+
+// Columns of the matrix that need a yes or a reason.
+var Columns = []string{"sign", "verify", "attest", "offline", "v1", "v2"}
+
+// Groups are the headings, in order.
+var Groups = []string{"command line", "library", "admission", "pipeline", "registry and build"}
+
+// All returns every consumer, by group and then by name.
+func All() ([]*Client, error) { return load(consumers) }
+
+// Find returns the client of a name.
+func Find(all []*Client, name string) (*Client, error) {
+	for _, c := range all {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return nil, fmt.Errorf("no client is called %q: want one of %s", name, strings.Join(names, ", "))
+}
+
+func load(dir fs.FS) (list []*Client, err error) {
+	names, err := fs.Glob(dir, "consumers/*.txt")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		raw, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		c, err := parse(strings.TrimSuffix(path.Base(name), ".txt"), string(raw))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b *Client) int {
+		return cmp.Or(slices.Index(Groups, a.Group)-slices.Index(Groups, b.Group), strings.Compare(a.Name, b.Name))
+	})
+	return list, nil
+}
+
+// parse reads the file of a consumer. Keys are title, group, about, needs, cannot (as often as wanted),
+// "no COLUMN" and "partly COLUMN".
+func parse(name, text string) (*Client, error) {
+	c := &Client{Name: name, Gaps: map[string]Gap{}}
+	head, rest := cut(text)
+	for line := range strings.Lines(head) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, value, _ := strings.Cut(line, ":")
+		if err := c.set(key, strings.TrimSpace(value)); err != nil {
+			return nil, err
+		}
+	}
+	if c.Title == "" || c.About == "" || !slices.Contains(Groups, c.Group) {
+		return nil, fmt.Errorf("it wants title, about and a group of %s", strings.Join(Groups, ", "))
+	}
+	for rest != "" {
+		header, after, _ := strings.Cut(rest, "\n")
+		body, next := cut(after)
+		p := strings.TrimSuffix(strings.TrimPrefix(header, "-- "), " --")
+		if !fs.ValidPath(p) || p == "." || slices.ContainsFunc(c.files, func(f file) bool { return f.path == p }) {
+			return nil, fmt.Errorf("%q is not the path of a file, or is there twice", p)
+		}
+		t, err := compile(p, body)
+		if err != nil {
+			return nil, err
+		}
+		c.files, rest = append(c.files, file{p, t}), next
+	}
+	if len(c.files) == 0 {
+		return nil, errors.New("it has no files")
+	}
+	return c, nil
+}
+
+// cut returns what comes before the next line "-- PATH --", and the rest from that line on.
+func cut(text string) (before, rest string) {
+	at := 0
+	for line := range strings.Lines(text) {
+		if l := strings.TrimSuffix(line, "\n"); strings.HasPrefix(l, "-- ") && strings.HasSuffix(l, " --") {
+			return text[:at], text[at:]
+		}
+		at += len(line)
+	}
+	return text, ""
+}
+
+func (c *Client) set(key, value string) error {
+	kind, column, _ := strings.Cut(key, " ")
+	once := map[string]*string{"title": &c.Title, "group": &c.Group, "about": &c.About}
+	switch to := once[key]; {
+	case value == "":
+		return fmt.Errorf("%q has no value", key)
+	case to != nil && *to == "":
+		*to = value
+	case key == "needs" && c.Needs == nil:
+		c.Needs = strings.Fields(value)
+	case key == "cannot":
+		c.Cannot = append(c.Cannot, value)
+	case (kind == "no" || kind == "partly") && slices.Contains(Columns, column) && c.Gaps[column].Why == "":
+		c.Gaps[column] = Gap{Partly: kind == "partly", Why: value}
+	default:
+		return fmt.Errorf("%q is no key, or is there twice", key)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/sigbox/sigbox/internal/runs"
+)
+
+// NotRun is what stands where a version would, while there is no result file.
+const NotRun = "written, not run"
+
+// Rendered is a consumer's files for one instance.
+type Rendered struct {
+	*Client
+	Evidence string // the version that was run and when, or NotRun
+	Files    []File
+}
+
+// File is one file, by its path with slashes.
+type File struct {
+	Path string
+	Text string
+}
+
+// Render writes a consumer's files for an instance. A file that comes out blank is left out.
+func (c *Client) Render(i *Instance) (Rendered, error) {
+	r := Rendered{Client: c}
+	var err error
+	if r.Evidence, err = c.Evidence(runs.Embedded()); err != nil {
+		return r, err
+	}
+	for _, f := range c.files {
+		var b strings.Builder
+		if err := f.text.Execute(&b, i); err != nil {
+			return r, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		if text := strings.Trim(b.String(), "\n"); strings.TrimSpace(text) != "" {
+			r.Files = append(r.Files, File{f.path, text + "\n"})
+		}
+	}
+	return r, nil
+}
+
+// Evidence says which version of the client was run and when, from its result file in results.
+func (c *Client) Evidence(results fs.FS) (string, error) {
+	f, err := runs.Read(results, c.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return NotRun, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	version, date := f.Last()
+	return fmt.Sprintf("%s, run on %s", version, date), nil
+}
+
+// Print returns everything as text for a terminal.
+func (r Rendered) Print() string {
+	var b strings.Builder
+	r.head(&b)
+	for _, f := range r.Files {
+		fmt.Fprintf(&b, "\n---- %s\n%s", f.Path, f.Text)
+	}
+	r.tail(&b)
+	return b.String()
+}
+
+func (r Rendered) head(b *strings.Builder) {
+	fmt.Fprintf(b, "%s (%s)\n%s\n", r.Title, r.Evidence, r.About)
+}
+
+func (r Rendered) tail(b *strings.Builder) {
+	if len(r.Cannot) > 0 {
+		fmt.Fprintf(b, "\nWhat it cannot do:\n")
+	}
+	for _, line := range r.Cannot {
+		fmt.Fprintf(b, "- %s\n", line)
+	}
+}
+
+// Write writes the files, and those of `trust export` that they refer to, below dir, and returns what was
+// written. Files that are there are replaced.
+func (r Rendered) Write(i *Instance, dir string) (names []string, err error) {
+	put := func(name string, content []byte) error {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if path.Ext(name) == ".sh" && strings.HasPrefix(string(content), "#!") {
+			mode = 0o755
+		}
+		names = append(names, name)
+		if err := os.WriteFile(to, content, mode); err != nil {
+			return err
+		}
+		return os.Chmod(to, mode)
+	}
+	for _, name := range r.Needs {
+		content, err := i.needed(name)
+		if err != nil {
+			return names, err
+		}
+		if err := put(name, content); err != nil {
+			return names, err
+		}
+	}
+	for _, f := range r.Files {
+		if err := put(f.Path, []byte(f.Text)); err != nil {
+			return names, err
+		}
+	}
+	return names, nil
+}
+
+// Written says what Write wrote to dir.
+func (r Rendered) Written(dir string, names []string) string {
+	var b strings.Builder
+	r.head(&b)
+	fmt.Fprintf(&b, "\nwrote to %s:\n", dir)
+	for _, name := range names {
+		fmt.Fprintf(&b, "  %s\n", name)
+	}
+	r.tail(&b)
+	return b.String()
+}

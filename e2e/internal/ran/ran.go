@@ -1,0 +1,207 @@
+// Package ran writes down what clients are made to do: where results are wanted, a script gets a wrapper in
+// place of each client, which runs the released program as it is and notes the command, its exit status
+// and the SHA-256 of what it printed.
+//
+// The wrapper is the test binary itself, called through a file of two lines ([Wrap]); what it passes on is the
+// caller's environment and streams. Commands are noted with variables in place of what differs from run to run.
+package ran
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sigbox/sigbox/internal/runs"
+)
+
+// Variables of the wrapper; the client does not see them.
+const (
+	asVar   = "SIGBOX_E2E_RAN_AS"   // name of the client
+	realVar = "SIGBOX_E2E_RAN_REAL" // its program
+	logVar  = "SIGBOX_E2E_RAN_LOG"  // file to note commands in
+)
+
+// OfflineVar is set for scripts that run where nothing but the machine itself can be reached.
+const OfflineVar = "SIGBOX_E2E_OFFLINE"
+
+// Note is one command of one client.
+type Note struct {
+	Client  string       `json:"client"`
+	Command runs.Command `json:"command"`
+}
+
+// Wrap makes the wrapper of a client in dir and returns its path. self is the test binary, log the file to
+// note commands in.
+func Wrap(dir, self, log, client, program string) (string, error) {
+	path := filepath.Join(dir, client)
+	text := fmt.Sprintf("#!/bin/sh\n%s=%s %s=%s %s=%s exec %s \"$@\"\n", asVar, quote(client), realVar, quote(program), logVar, quote(log), quote(self))
+	return path, os.WriteFile(path, []byte(text), 0o755)
+}
+
+// Called says whether this process is a wrapper.
+func Called() bool { return os.Getenv(asVar) != "" }
+
+// Main runs the client, notes what it did and returns its exit status.
+func Main(args []string) (int, error) {
+	client, program, log := os.Getenv(asVar), os.Getenv(realVar), os.Getenv(logVar)
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SIGBOX_E2E_") })
+	cmd := exec.Command(program, args...)
+	cmd.Env, cmd.Stdin = env, os.Stdin
+	sum := &shared{hash: sha256.New()}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, sum), io.MultiWriter(os.Stderr, sum)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 1, fmt.Errorf("%s: %w", program, err)
+	}
+	note := Note{client, runs.Command{
+		Line: line(client, args, env), Env: sourced(env), Does: does(client, args), Offline: os.Getenv(OfflineVar) != "",
+		Exit: cmd.ProcessState.ExitCode(), Output: hex.EncodeToString(sum.hash.Sum(nil)),
+	}}
+	text, err := json.Marshal(note)
+	if err != nil {
+		return 1, err
+	}
+	f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 1, err
+	}
+	_, err = f.Write(append(text, '\n'))
+	return note.Command.Exit, errors.Join(err, f.Close())
+}
+
+type shared struct {
+	mu   sync.Mutex
+	hash hash.Hash
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hash.Write(b)
+}
+
+// Read returns the notes after the first skip ones; none where nothing was run.
+func Read(log string, skip int) (notes []Note, err error) {
+	f, err := os.Open(log)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for i := 0; lines.Scan(); i++ {
+		if i < skip {
+			continue
+		}
+		var n Note
+		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
+			return nil, fmt.Errorf("%s: %w", log, err)
+		}
+		notes = append(notes, n)
+	}
+	return notes, lines.Err()
+}
+
+// programs are the names that people type.
+var programs = map[string]string{"cosign-2": "cosign", "cosign-3": "cosign"}
+
+// abilities say by the first word of a command what it shows of a client.
+var abilities = map[string]string{
+	"sign": runs.Sign, "sign-blob": runs.Sign, "attest": runs.Attest, "attest-blob": runs.Attest,
+	"verify": runs.Verify, "verify-blob": runs.Verify, "verify-attestation": runs.Verify, "verify-blob-attestation": runs.Verify,
+}
+
+// does says what a command shows. What is no subcommand of that name is for the client's own rule.
+func does(client string, args []string) string {
+	if rule := rules[client]; rule != nil {
+		return rule(args)
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return abilities[a] != "" }); i >= 0 {
+		return abilities[args[i]]
+	}
+	return ""
+}
+
+// rules are those of clients whose commands are called otherwise.
+var rules = map[string]func(args []string) string{}
+
+// named are the variables of scripts whose values are put back, the first of equal values.
+var named = []string{
+	"TOKEN", "OTHER_TOKEN", "IMAGE", "TAG", "REPO", "OTHER_TRUST", "OTHER_URL", "TRUST", "WORK", "DATA", "HOME", "URL", "MIRROR", "REKOR",
+}
+
+var jwt = regexp.MustCompile(`^eyJ[\w-]+\.[\w-]+\.[\w-]+$`)
+
+// line is the command as a shell takes it, with variables for what differs from run to run.
+func line(client string, args, env []string) string {
+	words := []string{client}
+	if p := programs[client]; p != "" {
+		words[0] = p
+	}
+	values := map[string]string{}
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		if i := slices.Index(named, name); i >= 0 && len(value) > 5 && (values[value] == "" || i < slices.Index(named, values[value])) {
+			values[value] = name
+		}
+	}
+	var longest []string
+	for v := range values {
+		longest = append(longest, v)
+	}
+	slices.SortFunc(longest, func(a, b string) int { return len(b) - len(a) })
+	for _, a := range args {
+		if jwt.MatchString(a) {
+			a = "\x00TOKEN\x00"
+		}
+		for _, v := range longest {
+			a = strings.ReplaceAll(a, v, "\x00"+values[v]+"\x00")
+		}
+		words = append(words, word(a))
+	}
+	return strings.Join(words, " ")
+}
+
+var variable = regexp.MustCompile("\x00([A-Z_]+)\x00")
+
+// word quotes an argument in which variables stand between NUL bytes.
+func word(a string) string {
+	if !strings.Contains(a, "\x00") {
+		if a != "" && strings.Trim(a, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%:,=") == "" {
+			return a
+		}
+		return quote(a)
+	}
+	a = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(a)
+	return `"` + variable.ReplaceAllString(a, "$${$1}") + `"`
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// sourced is the environment file of `trust export` that was sourced, by the cache that it names.
+func sourced(env []string) string {
+	for _, v := range env {
+		if cache, ok := strings.CutPrefix(v, "TUF_ROOT="); ok {
+			if name, ok := strings.CutPrefix(filepath.Base(cache), "tuf-"); ok {
+				return "env-" + name + ".sh"
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"os"
+
+	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/matrix"
+	"github.com/sigbox/sigbox/e2e/internal/ran"
+	"github.com/sigbox/sigbox/internal/record"
+	"github.com/sigbox/sigbox/internal/runs"
+)
+
+// resultsVar names the directory that result files are written to, usually ../internal/runs/results. Without
+// it nothing is wrapped and nothing is written.
+const resultsVar = "SIGBOX_RESULTS"
+
+// recorded are the clients whose commands are noted: by the variable of scripts that holds the path, the name
+// that `sigbox clients` has.
+var recorded = map[string]string{"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli"}
+
+// released are the programs of the recorded clients.
+var released = map[string]clients.Client{"cosign-3": clients.Cosign3, "cosign-2": clients.Cosign2, "rekor-cli": clients.RekorCLI}
+
+// results collects rows.
+type results struct {
+	mu   sync.Mutex
+	rows runs.Results
+}
+
+// wrapped returns the path that scripts get for a client: of its program, or of its wrapper.
+func (r *rig) wrapped(t *testing.T, variable, program string) string {
+	t.Helper()
+	if world.results == nil || recorded[variable] == "" {
+		return program
+	}
+	dir := filepath.Join(filepath.Dir(r.work), "ran")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path, err := ran.Wrap(dir, world.self, r.notes(), recorded[variable], program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (r *rig) notes() string { return filepath.Join(filepath.Dir(r.work), "ran.ndjson") }
+
+// keepRun adds what the clients did on this rig since the last call to the results, as a row of the table
+// that has passed.
+func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
+	t.Helper()
+	if world.results == nil {
+		return
+	}
+	notes, err := ran.Read(r.notes(), r.kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.kept += len(notes)
+	byClient := map[string][]runs.Command{}
+	for _, n := range notes {
+		byClient[n.Client] = append(byClient[n.Client], n.Command)
+	}
+	commit, err := record.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world.results.mu.Lock()
+	defer world.results.mu.Unlock()
+	for client, commands := range byClient {
+		world.results.rows.Add(client, runs.Row{
+			What: what, Log: log, Version: released[client].Version, Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
+			Outcome: string(outcome), Commands: commands,
+		})
+	}
+}
