@@ -21,10 +21,18 @@ const resultsVar = "SIGBOX_RESULTS"
 
 // recorded are the clients whose commands are noted: by the variable of scripts that holds the path, the name
 // that `sigbox clients` has.
-var recorded = map[string]string{"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli"}
+var recorded = map[string]string{
+	"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli",
+	"JS": "sigstore-js/node", "JSCLI": "sigstore-js/sigstore",
+	"GOSIGN": "sigstore-go/sigstore-go-signing", "GOVERIFY": "sigstore-go/sigstore-go-verification",
+	"PYTHON": "sigstore-python",
+}
 
-// released are the programs of the recorded clients.
-var released = map[string]clients.Client{"cosign-3": clients.Cosign3, "cosign-2": clients.Cosign2, "rekor-cli": clients.RekorCLI}
+// released are the versions of the recorded clients.
+var released = map[string]string{
+	"cosign-3": clients.Cosign3.Version, "cosign-2": clients.Cosign2.Version, "rekor-cli": clients.RekorCLI.Version,
+	"sigstore-js": clients.SigstoreJS.Version, "sigstore-go": clients.SigstoreGoSign.Version, "sigstore-python": clients.SigstorePython.Version,
+}
 
 // results collects rows.
 type results struct {
@@ -75,7 +83,7 @@ func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
 	defer world.results.mu.Unlock()
 	for client, commands := range byClient {
 		world.results.rows.Add(client, runs.Row{
-			What: what, Log: log, Version: released[client].Version, Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
+			What: what, Log: log, Version: released[client], Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
 			Outcome: string(outcome), Commands: commands,
 		})
 	}

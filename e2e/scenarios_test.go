@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,7 +300,7 @@ refuses 'differ' cmp before.json "$HOME/.rekor/state.json"
 
 // announce gives every scenario its row of the table before any of them runs.
 func announce() {
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, libraries) {
 		row := matrix.Row{Client: s.client, What: s.what, V1: matrix.NotRun, V2: matrix.NotRun}
 		if s.v1only {
 			row.V2 = matrix.None
@@ -345,8 +346,11 @@ func cell(t *testing.T, client, what string, log int) func() {
 	}
 }
 
-func TestScenarios(t *testing.T) {
-	for _, s := range scenarios {
+func TestScenarios(t *testing.T) { runAll(t, scenarios) }
+
+// runAll runs scenarios beside each other, each on every log that it has to do with.
+func runAll(t *testing.T, list []scenario) {
+	for _, s := range list {
 		for log := 1; log <= 2; log++ {
 			if log == 2 && s.v1only {
 				continue

@@ -225,6 +225,9 @@ func pemOf(kind string, der []byte) string {
 // File is the path of a file of `trust export`.
 func (i *Instance) File(name string) string { return path.Join(i.dir, name) }
 
+// TSABase is TSA as programs want it that append /api/v1/timestamp themselves.
+func (i *Instance) TSABase() string { return strings.TrimSuffix(i.TSA, "/api/v1/timestamp") }
+
 // Root is root.json.
 func (i *Instance) Root() string { return i.root }
 
