@@ -3,6 +3,8 @@ package tuf
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -92,6 +94,9 @@ func (p *Published) Target(name string) (File, bool) {
 	f, ok := p.targets[name]
 	return f, ok
 }
+
+// Targets returns the plain names of the current targets, sorted.
+func (p *Published) Targets() []string { return slices.Sorted(maps.Keys(p.targets)) }
 
 // Files returns all files in the order in which they may be written one after another: whatever
 // a file refers to comes before it, and the timestamp is last.

@@ -17,6 +17,7 @@ import (
 	pb "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
@@ -26,6 +27,29 @@ type Trust struct {
 	Root       []byte            // root.json to start from
 	Targets    map[string][]byte // by plain name
 	Repository map[string][]byte // the repository's current files by path: metadata and targets/DIGEST.NAME
+}
+
+// Published is what a repository publishes, at mirror.
+func Published(p *tuf.Published, mirror string) Trust {
+	t := Trust{Mirror: mirror, Targets: map[string][]byte{}, Repository: map[string][]byte{}}
+	v := p.Versions()
+	current := map[string]bool{
+		"timestamp.json": true, fmt.Sprintf("%d.root.json", v.Root): true,
+		fmt.Sprintf("%d.snapshot.json", v.Snapshot): true, fmt.Sprintf("%d.targets.json", v.Targets): true,
+	}
+	for _, name := range p.Targets() {
+		f, _ := p.Target(name)
+		t.Targets[name], current[f.Path] = f.Bytes, true
+	}
+	for _, f := range p.Files() {
+		switch {
+		case f.Path == "root.json":
+			t.Root = f.Bytes
+		case current[f.Path]:
+			t.Repository[f.Path] = f.Bytes
+		}
+	}
+	return t
 }
 
 // RootSHA256 is the digest of root.json, in hex.
