@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
+	"github.com/sigbox/sigbox/e2e/internal/matrix"
+	"github.com/sigbox/sigbox/e2e/internal/outside"
+	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
 
 // libraries puts the programs of the library clients into variables of scripts.
@@ -43,7 +47,7 @@ func (r *rig) libraries(t *testing.T) []string {
 // npx is a stand-in that runs the command of the same package; node_modules is linked where npm would have
 // put it.
 const typed = `
-mkdir bin
+mkdir -p bin
 program() { printf '#!/bin/sh\n%s\nexec timeout -k 5 %s "%s" "$@"\n' "${3:-}" "$LIMIT" "$2" > "bin/$1"; chmod 755 "bin/$1"; }
 program node "$JS"
 program node3 "$JS3"
@@ -174,9 +178,9 @@ sed "s#trust-config.json#trust-config${LOG:+-rekor-v2}.json#" py/sign.sh > sign.
 run ./sign.sh
 run py/verify.sh
 refuses 'Certificate'"'"'s SANs do not match' run eve/verify.sh
-refuses 'Certificate'"'"'s OIDC issuer does not match' run issuer/verify.sh
+refuses 'OIDCIssuer does not match (got' run issuer/verify.sh
 cp other artifact
-refuses 'Signature is invalid for input' run py/verify.sh
+refuses 'ignature is invalid' run py/verify.sh
 echo hello > artifact
 URL=$OTHER_URL files sigstore-python theirs
 sed "s#trust-config.json#trust-config${LOG:+-rekor-v2}.json#" theirs/sign.sh > sign.sh
@@ -188,7 +192,96 @@ refuses 'FAIL' run mine/verify.sh
 `},
 }
 
-// TestLibraries runs the rows of libraries.
-func TestLibraries(t *testing.T) { runAll(t, libraries) }
+// across is one row more: each verifies what each has signed.
+var across = scenario{
+	client: "cosign 3, sigstore-js, -go, -python", what: "each verifies what each has signed: blobs and SLSA provenance",
+	script: typed + `
+files sigstore-js js
+files sigstore-go go
+files sigstore-python py
+v2=${LOG:+-rekor-v2}
+cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle cosign.json artifact
+cosign3 attest-blob --yes --identity-token "$TOKEN" $LOG --type slsaprovenance1 --predicate provenance.json --bundle cosign.att artifact
+node js/sign$v2.mjs artifact
+mv artifact.sigstore.json js.json
+run go/sign$v2.sh
+mv artifact.sigstore.json go.json
+mv statement.sigstore.json go.att
+sed "s#trust-config.json#trust-config$v2.json#" py/sign.sh > sign.sh
+run ./sign.sh
+mv artifact.sigstore.json py.json
+mv artifact.attestation.json py.att
+# sigstore-js cannot log an envelope on Rekor v2: another one's stands for it there.
+[ -n "$v2" ] || node js/attest.mjs statement.json
+[ -n "$v2" ] && cp go.att js.att || mv statement.json.sigstore.json js.att
+for by in cosign js go py; do
+	cp $by.json artifact.sigstore.json
+	cp $by.att statement.sigstore.json
+	cp $by.att artifact.attestation.json
+	cosign3 verify-blob --bundle $by.json ` + me + ` artifact
+	cosign3 verify-blob-attestation --bundle $by.att --type slsaprovenance1 ` + me + ` artifact
+	says verified node js/verify-offline.mjs $by.json artifact
+	says verified node js/verify-offline.mjs $by.att
+	run go/verify.sh
+	if [ $by = cosign ]; then # it writes statements of the old type
+		refuses in-toto.io/Statement/v1 run py/verify.sh
+	else
+		run py/verify.sh
+	fi
+done
+`, v2cell: "yes; sigstore-js signs blobs only",
+}
 
-var _ = fmt.Sprint
+// TestLibraries runs the rows of libraries.
+func TestLibraries(t *testing.T) { runAll(t, append(libraries, across)) }
+
+const libraryGoneRow = "verify with the network gone: trusted_root.json, trust configuration, caches; who cannot without the mirror"
+
+// TestLibrariesNetworkGone: what was signed verifies where there is no network, from files and from caches
+// that were filled before; and programs that ask the mirror each time say so.
+func TestLibrariesNetworkGone(t *testing.T) {
+	t.Parallel()
+	before, err := outside.Gone(context.Background())
+	namespaced(t, err)
+	for log := 1; log <= 2; log++ {
+		t.Run(fmt.Sprintf("v%d", log), func(t *testing.T) {
+			t.Parallel()
+			defer cell(t, librariesClient, libraryGoneRow, log)()
+			r := start(t)
+			env := r.env(t, append(logVars(r, log), "TOKEN="+r.token(t, "dev@example.com"))...)
+			r.script(t, typed+`
+files sigstore-js js
+files sigstore-go go
+files sigstore-python py
+run go/sign${LOG:+-rekor-v2}.sh
+# Caches, filled.
+node js/verify.mjs artifact.sigstore.json artifact
+run go/verify-mirror.sh
+sigstore --instance "$MIRROR" trust-instance py/root.json
+sigstore --instance "$MIRROR" verify identity `+pyMe+` artifact
+`, env)
+			r.script(t, typed+`
+if curl -s --max-time 5 "$URL"; then exit 1; fi
+cp statement.sigstore.json artifact.attestation.json
+says verified node js/verify-offline.mjs artifact.sigstore.json artifact
+says verified node js/verify-offline.mjs statement.sigstore.json
+npx sigstore verify --tuf-mirror-url "$MIRROR" --tuf-force-cache --certificate-identity-uri '^dev@example\.com$' --certificate-issuer "$URL" --blob-file artifact artifact.sigstore.json
+run go/verify.sh
+run py/verify.sh
+sigstore --instance "$MIRROR" verify identity --offline `+pyMe+` artifact
+refuses 'signature verification failed' node js/verify-offline.mjs artifact.sigstore.json other
+refuses 'FAIL' sigstore --instance "$MIRROR" verify identity --offline `+pyMe+` --bundle artifact.sigstore.json other
+# These ask the mirror each time.
+refuses 'ECONNREFUSED' node js/verify.mjs artifact.sigstore.json artifact
+refuses 'connection refused' run go/verify-mirror.sh
+refuses 'Failed to refresh TUF metadata' sigstore --instance "$MIRROR" verify identity `+pyMe+` artifact
+`, append(env, ran.OfflineVar+"=1"), before...)
+			r.keepRun(t, libraryGoneRow, log, matrix.Works)
+		})
+	}
+}
+
+const (
+	librariesClient = "sigstore-js, -go, -python"
+	pyMe            = `--cert-identity dev@example.com --cert-oidc-issuer "$URL"`
+)

@@ -300,7 +300,7 @@ refuses 'differ' cmp before.json "$HOME/.rekor/state.json"
 
 // announce gives every scenario its row of the table before any of them runs.
 func announce() {
-	for _, s := range slices.Concat(scenarios, libraries) {
+	for _, s := range slices.Concat(scenarios, libraries, []scenario{across}) {
 		row := matrix.Row{Client: s.client, What: s.what, V1: matrix.NotRun, V2: matrix.NotRun}
 		if s.v1only {
 			row.V2 = matrix.None
@@ -313,6 +313,7 @@ func announce() {
 		{Client: "cosign 2, 3", What: tourRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: anotherRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: goneRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: librariesClient, What: libraryGoneRow, V1: matrix.NotRun, V2: matrix.NotRun},
 		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "all", What: leavesRow, V1: matrix.NotRun, V2: matrix.NotRun},
