@@ -180,7 +180,7 @@ run py/verify.sh
 refuses 'Certificate'"'"'s SANs do not match' run eve/verify.sh
 refuses 'OIDCIssuer does not match (got' run issuer/verify.sh
 cp other artifact
-refuses 'ignature is invalid' run py/verify.sh
+refuses 'Bundle message digest mismatch' run py/verify.sh
 echo hello > artifact
 URL=$OTHER_URL files sigstore-python theirs
 sed "s#trust-config.json#trust-config${LOG:+-rekor-v2}.json#" theirs/sign.sh > sign.sh
