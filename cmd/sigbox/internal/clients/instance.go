@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	pbcommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	pb "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"gopkg.in/yaml.v3"
 
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/trustroot"
@@ -248,6 +250,37 @@ func pemOf(kind string, der []byte) string {
 
 // File is the path of a file of `trust export`.
 func (i *Instance) File(name string) string { return path.Join(i.dir, name) }
+
+// Authority is the host and port of the mirror, for GCE_METADATA_HOST: clients that look for a token ask there
+// whether they run on Google's cloud, and the instance says no.
+func (i *Instance) Authority() string {
+	u, err := url.Parse(i.Mirror)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// TrustConfig is trusted root and signing configuration in one file, as sigstore-python and Kubewarden read
+// them (ClientTrustConfig).
+func (i *Instance) TrustConfig() (string, error) {
+	out, err := json.MarshalIndent(map[string]any{
+		"mediaType":     "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+		"trustedRoot":   json.RawMessage(i.targets[trustroot.TrustedRootName]),
+		"signingConfig": json.RawMessage(i.targets[trustroot.SigningConfigName]),
+	}, "", "  ")
+	return string(out), err
+}
+
+// Verification is Kubewarden's verification configuration: who must have signed.
+func (i *Instance) Verification() (string, error) {
+	out, err := yaml.Marshal(map[string]any{
+		"apiVersion": "v1",
+		"allOf":      []any{map[string]any{"kind": "genericIssuer", "issuer": i.IdentityIssuer, "subject": map[string]string{"equal": i.Identity}}},
+		"anyOf":      nil,
+	})
+	return string(out), err
+}
 
 // Root is root.json.
 func (i *Instance) Root() string { return i.root }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -21,11 +22,15 @@ var quoting = template.FuncMap{
 	"sh": sh, "yaml": scalar, "json": scalar, "groovy": groovy, "pem": pemBlock,
 	"b64":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"version": ran,
+	"git":     gitValue,
 }
+
+// making are functions that make a value of another, which is then quoted.
+var making = template.FuncMap{"pattern": func(s string) string { return "^" + regexp.QuoteMeta(s) + "$" }}
 
 // compile parses a template and refuses one that prints a value unquoted.
 func compile(name, text string) (*template.Template, error) {
-	t, err := template.New(name).Option("missingkey=error").Funcs(quoting).Parse(text)
+	t, err := template.New(name).Option("missingkey=error").Funcs(quoting).Funcs(making).Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +53,9 @@ func refuseBare(n syntax.Node) error {
 			return nil
 		}
 		last := n.Pipe.Cmds[len(n.Pipe.Cmds)-1]
+		if _, literal := last.Args[0].(*syntax.StringNode); literal && len(n.Pipe.Cmds) == 1 {
+			return nil // the author's own text, such as braces
+		}
 		if f, ok := last.Args[0].(*syntax.IdentifierNode); ok && quoting[f.Ident] != nil {
 			return nil
 		}
@@ -103,6 +111,14 @@ func groovy(s string) (string, error) {
 		return "", errControl
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'", nil
+}
+
+// gitValue is s as a value of a git configuration file.
+func gitValue(s string) (string, error) {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "", errControl
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
 // pemBlock writes PEM anew, indented for a YAML block scalar; the first line has its indentation from the
