@@ -226,20 +226,27 @@ func TestFromTrust(t *testing.T) {
 		return c
 	}
 	for name, tc := range map[string]struct {
-		trust Trust
-		want  string
+		trust   Trust
+		want    string
+		choices Choices
 	}{
-		"whole":              {good, ""},
-		"no CT key":          {with(func(c *Trust) { delete(c.Targets, "ctfe.pub") }), "lacks the CA's chain"},
-		"no signing config":  {with(func(c *Trust) { delete(c.Targets, "signing_config.v0.2.json") }), "target signing_config.v0.2.json"},
-		"no trusted root":    {with(func(c *Trust) { c.Targets["trusted_root.json"] = []byte("[]") }), "target trusted_root.json"},
-		"expression in URL":  {with(func(c *Trust) { c.Mirror = origin + "/${{secrets.X}}" }), "cannot hold safely"},
-		"substitution":       {with(func(c *Trust) { c.Mirror = origin + "/$(id)" }), "cannot hold safely"},
-		"password":           {with(func(c *Trust) { c.Mirror = "https://me:secret@example.com" }), "cannot hold safely"},
-		"no URL":             {with(func(c *Trust) { c.Mirror = "file:///etc" }), "cannot hold safely"},
-		"issuer, a backtick": {with(func(c *Trust) { replace(c, "signing_config.v0.2.json", `"oidcUrls": \[\s*\{\s*"url": "`, "$0`id`") }), "issuer is at"},
+		"whole":              {good, "", Choices{}},
+		"all chosen":         {good, "", Choices{Image: "registry.example.com:5000/a/b", Identity: "o'brien+ci@example.com", Issuer: "https://example.com/a%20b"}},
+		"expression, image":  {good, "image", Choices{Image: "a${{x}}"}},
+		"quote, image":       {good, "image", Choices{Image: "a'b"}},
+		"blank, identity":    {good, "identity", Choices{Identity: "a b"}},
+		"two lines, issuer":  {good, "issuer", Choices{Issuer: "https://a\nb"}},
+		"long identity":      {good, "identity", Choices{Identity: strings.Repeat("a", 301)}},
+		"no CT key":          {with(func(c *Trust) { delete(c.Targets, "ctfe.pub") }), "lacks the CA's chain", Choices{}},
+		"no signing config":  {with(func(c *Trust) { delete(c.Targets, "signing_config.v0.2.json") }), "target signing_config.v0.2.json", Choices{}},
+		"no trusted root":    {with(func(c *Trust) { c.Targets["trusted_root.json"] = []byte("[]") }), "target trusted_root.json", Choices{}},
+		"expression in URL":  {with(func(c *Trust) { c.Mirror = origin + "/${{secrets.X}}" }), "cannot hold safely", Choices{}},
+		"substitution":       {with(func(c *Trust) { c.Mirror = origin + "/$(id)" }), "cannot hold safely", Choices{}},
+		"password":           {with(func(c *Trust) { c.Mirror = "https://me:secret@example.com" }), "cannot hold safely", Choices{}},
+		"no URL":             {with(func(c *Trust) { c.Mirror = "file:///etc" }), "cannot hold safely", Choices{}},
+		"issuer, a backtick": {with(func(c *Trust) { replace(c, "signing_config.v0.2.json", `"oidcUrls": \[\s*\{\s*"url": "`, "$0`id`") }), "issuer is at", Choices{}},
 	} {
-		_, err := FromTrust(tc.trust, Choices{})
+		_, err := FromTrust(tc.trust, tc.choices)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}

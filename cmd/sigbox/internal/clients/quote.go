@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 var quoting = template.FuncMap{
 	"sh": sh, "yaml": scalar, "json": scalar, "groovy": groovy, "pem": pemBlock,
 	"b64":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"lines":   base64Lines,
 	"version": ran,
 	"git":     gitValue,
 }
@@ -73,6 +75,23 @@ func refuseBare(n syntax.Node) error {
 }
 
 var errControl = errors.New("the value holds a control character, which this file cannot")
+
+// base64Lines is base64 in lines, for a here-document whose lines are no scalar's.
+func base64Lines(s string) string {
+	out := base64.StdEncoding.EncodeToString([]byte(s))
+	return strings.Join(slices.Collect(chunks(out, 100)), "\n")
+}
+
+func chunks(s string, n int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for ; len(s) > n; s = s[n:] {
+			if !yield(s[:n]) {
+				return
+			}
+		}
+		yield(s)
+	}
+}
 
 // sh makes one word of s for a shell.
 func sh(s string) (string, error) {

@@ -15,7 +15,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Trust starts from this root.json, which is part of the pipeline, and not from what a server says.
-printf %s {{.Root | b64}} | base64 -d >"$work/root.json"
+base64 -d >"$work/root.json" <<'ROOT'
+{{.Root | lines}}
+ROOT
 unset SIGSTORE_ROOT_FILE SIGSTORE_REKOR_PUBLIC_KEY SIGSTORE_CT_LOG_PUBLIC_KEY_FILE SIGSTORE_TSA_CERTIFICATE_FILE
 unset COSIGN_FULCIO_URL COSIGN_REKOR_URL COSIGN_OIDC_ISSUER COSIGN_TIMESTAMP_SERVER_URL COSIGN_SIGNING_CONFIG COSIGN_TRUSTED_ROOT
 export TUF_ROOT="$work/tuf" TUF_ROOT_JSON="$work/root.json" TUF_MIRROR={{.Mirror | sh}}
