@@ -152,9 +152,11 @@ func TestEvidence(t *testing.T) {
 		return `{"what": "sign", "log": 1, "version": "` + version + `", "date": "` + date + `", "commit": "` + strings.Repeat("a", 40) +
 			`", "outcome": "yes", "commands": [{"line": "x", "exit": 0, "output": "` + strings.Repeat("b", 64) + `"}]}`
 	}
-	c := &Client{Name: "x"}
+	c := &Client{Name: "x", Parts: []Part{{"a.sh", "z", "sign"}, {"b.sh", "z", "other"}, {"c.sh", "nobody", "sign"}}}
+	z := &fstest.MapFile{Data: []byte(`{"client": "z", "rows": [` + row("2026-11-02", "v9") + `]}`)}
 	for name, tc := range map[string]struct{ file, want, fails string }{
 		"no file":         {"", NotRun, ""},
+		"parts":           {"", NotRun + "; a.sh: z v9, 2026-11-02", ""},
 		"newest row":      {`{"client": "x", "rows": [` + row("2026-11-02", "v2") + `,` + row("2026-11-01", "v1") + `]}`, "v2, run on 2026-11-02", ""},
 		"of another":      {`{"client": "y", "rows": [` + row("2026-11-02", "v2") + `]}`, "", `the file is of "y"`},
 		"no rows":         {`{"client": "x", "rows": []}`, "", "0 rows"},
@@ -165,6 +167,9 @@ func TestEvidence(t *testing.T) {
 		"without command": {`{"client": "x", "rows": [` + regexp.MustCompile(`\[.*\]`).ReplaceAllString(row("2026-11-02", "v2"), "[]") + `]}`, "", "no commands"},
 	} {
 		results := fstest.MapFS{}
+		if name == "parts" {
+			results["z.json"] = z
+		}
 		if tc.file != "" {
 			results["x.json"] = &fstest.MapFile{Data: []byte(tc.file)}
 		}
@@ -204,6 +209,7 @@ func TestParse(t *testing.T) {
 		"some other word":    {head + "-- a.sh raw --\n", "want PATH"},
 		"verbatim":           {head + "-- a.sh verbatim --\n{{.Mirror}}\n", ""},
 		"a literal":          {head + "-- a.sh --\n{{\"{{\"}}\n", ""},
+		"half a part":        {head + "part: a | b\n-- a --\n", "want PATH"},
 		"a number":           {head + "-- a.sh --\n{{1}}\n", "does not say how it is quoted"},
 		"a variable is made": {head + "-- a --\n{{$x := .Mirror}}{{$x | yaml}}\n", ""},
 	} {

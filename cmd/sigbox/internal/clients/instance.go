@@ -281,6 +281,9 @@ func pemOf(kind string, der []byte) string {
 // File is the path of a file of `trust export`.
 func (i *Instance) File(name string) string { return path.Join(i.dir, name) }
 
+// TSABase is TSA as programs want it that append /api/v1/timestamp themselves.
+func (i *Instance) TSABase() string { return strings.TrimSuffix(i.TSA, "/api/v1/timestamp") }
+
 // Authority is the host and port of the mirror, for GCE_METADATA_HOST: clients that look for a token ask there
 // whether they run on Google's cloud, and the instance says no.
 func (i *Instance) Authority() string {

@@ -113,7 +113,7 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		g := &v.Groups[len(v.Groups)-1]
-		g.Clients = append(g.Clients, shown{Rendered{Client: client, Evidence: evidence}, evidence != NotRun})
+		g.Clients = append(g.Clients, shown{Rendered{Client: client, Evidence: evidence}, !strings.HasPrefix(evidence, NotRun)})
 	}
 	p.write(w, r, v)
 }
@@ -128,7 +128,7 @@ func (p *Page) client(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := p.view(c)
-	v.Client, v.Issuer = &shown{rendered, rendered.Evidence != NotRun}, i.Issuer
+	v.Client, v.Issuer = &shown{rendered, !strings.HasPrefix(rendered.Evidence, NotRun)}, i.Issuer
 	p.write(w, r, v)
 }
 

@@ -22,6 +22,7 @@ type Client struct {
 	Group string // heading in lists
 	About string
 	Needs []string // files of `trust export` that its own files refer to
+	Parts []Part   // files that were run, of a consumer that was not as a whole
 
 	// Gaps are the reasons of the cells of the matrix that do not say a plain yes, by column.
 	Gaps   map[string]Gap
@@ -35,6 +36,9 @@ type Gap struct {
 	Partly bool
 	Why    string
 }
+
+// Part is a file that a client has run in a row of its results.
+type Part struct{ Path, Client, Row string }
 
 type file struct {
 	path string
@@ -115,8 +119,9 @@ func (c *Client) section(dir fs.FS, header, body string) (file, error) {
 	return file{p, t}, err
 }
 
-// parse reads the file of a consumer, and what it takes from dir. Keys are title, group, about, needs, cannot (as often as wanted),
-// "no COLUMN" and "partly COLUMN".
+// parse reads the file of a consumer, and what it takes from dir. Keys are title, group, about, needs, "no COLUMN" and
+// "partly COLUMN", and, as often as wanted, cannot and part ("PATH | CLIENT | ROW": a file that another client
+// has run).
 func parse(dir fs.FS, name, text string) (*Client, error) {
 	c := &Client{Name: name, Gaps: map[string]Gap{}}
 	head, rest := cut(text)
@@ -170,6 +175,12 @@ func (c *Client) set(key, value string) error {
 		*to = value
 	case key == "needs" && c.Needs == nil:
 		c.Needs = strings.Fields(value)
+	case key == "part":
+		words := strings.SplitN(value, " | ", 3)
+		if len(words) != 3 {
+			return fmt.Errorf("part %q: want PATH | CLIENT | ROW", value)
+		}
+		c.Parts = append(c.Parts, Part{words[0], words[1], words[2]})
 	case key == "cannot":
 		c.Cannot = append(c.Cannot, value)
 	case (kind == "no" || kind == "partly") && slices.Contains(Columns, column) && c.Gaps[column].Why == "":

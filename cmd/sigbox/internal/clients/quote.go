@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -22,17 +23,16 @@ import (
 var quoting = template.FuncMap{
 	"sh": sh, "yaml": scalar, "json": scalar, "groovy": groovy, "pem": pemBlock,
 	"b64":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-	"lines":   base64Lines,
-	"version": ran,
-	"git":     gitValue,
+	"version": ran, "object": object,
+	"lines": base64Lines, "git": gitValue,
 }
 
-// making are functions that make a value of another, which is then quoted.
-var making = template.FuncMap{"pattern": func(s string) string { return "^" + regexp.QuoteMeta(s) + "$" }}
+// text are functions whose result is still to be quoted.
+var text = template.FuncMap{"exactly": exactly}
 
 // compile parses a template and refuses one that prints a value unquoted.
-func compile(name, text string) (*template.Template, error) {
-	t, err := template.New(name).Option("missingkey=error").Funcs(quoting).Funcs(making).Parse(text)
+func compile(name, body string) (*template.Template, error) {
+	t, err := template.New(name).Option("missingkey=error").Funcs(quoting).Funcs(text).Parse(body)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +123,18 @@ func scalar(s string) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// object writes a JSON object anew, as a value inside JSON.
+func object(s string) (string, error) {
+	var b bytes.Buffer
+	if s = strings.TrimSpace(s); !strings.HasPrefix(s, "{") || json.Indent(&b, []byte(s), "  ", "  ") != nil {
+		return "", errors.New("a value that should be a JSON object is something else")
+	}
+	return b.String(), nil
+}
+
+// exactly is a regular expression that matches s and nothing else.
+func exactly(s string) string { return "^" + regexp.QuoteMeta(s) + "$" }
 
 // groovy is s in single quotes, where Groovy expands nothing.
 func groovy(s string) (string, error) {

@@ -69,13 +69,30 @@ func (i *Instance) command(name string) (string, error) {
 func (c *Client) Evidence(results fs.FS) (string, error) {
 	f, err := runs.Read(results, c.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return NotRun, nil
+		return c.partsRun(results)
 	}
 	if err != nil {
 		return "", err
 	}
 	version, date := f.Last()
 	return fmt.Sprintf("%s, run on %s", version, date), nil
+}
+
+// partsRun says which files were run of a consumer that was not.
+func (c *Client) partsRun(results fs.FS) (string, error) {
+	text := NotRun
+	for _, p := range c.Parts {
+		f, err := runs.Read(results, p.Client)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		for _, r := range f.Rows {
+			if r.What == p.Row {
+				text += fmt.Sprintf("; %s: %s %s, %s", p.Path, p.Client, r.Version, r.Date)
+			}
+		}
+	}
+	return text, nil
 }
 
 // Print returns everything as text for a terminal.
