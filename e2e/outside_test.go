@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/instance"
+	"github.com/sigbox/sigbox/e2e/internal/matrix"
 	"github.com/sigbox/sigbox/e2e/internal/outside"
+	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
 
 const (
@@ -63,7 +65,8 @@ root="--trusted-root $TRUST/trusted_root.json"
 "$COSIGN3" verify $root --local-image --offline --new-bundle-format=false `+me+` saved
 echo tampered > blob
 refuses 'failed to verify signature' "$COSIGN3" verify-blob $root --bundle blob.bundle `+me+` blob
-`, env, before...)
+`, append(env, ran.OfflineVar+"=1"), before...)
+			r.keepRun(t, goneRow, log, matrix.Works)
 		})
 	}
 }

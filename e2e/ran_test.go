@@ -1,12 +1,11 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"os"
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
@@ -63,7 +62,7 @@ func (r *rig) notes() string { return filepath.Join(filepath.Dir(r.work), "ran.n
 // that has passed.
 func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
 	t.Helper()
-	if world.results == nil {
+	if world.results == nil || t.Failed() {
 		return
 	}
 	notes, err := ran.Read(r.notes(), r.kept)

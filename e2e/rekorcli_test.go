@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/sigbox/sigbox/e2e/internal/matrix"
 )
 
 // mostResident is what an instance may need with an entry of every kind in its log, in bytes: see
@@ -31,6 +33,7 @@ func TestRekorCLIKinds(t *testing.T) {
 	if n := resident(t, r.Pid()); n > mostResident {
 		t.Errorf("%d MiB resident", n>>20)
 	}
+	r.keepRun(t, kindsRow, 1, matrix.Works)
 }
 
 const kindsScript = `

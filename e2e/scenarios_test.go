@@ -319,6 +319,11 @@ func announce() {
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "all", What: leavesRow, V1: matrix.NotRun, V2: matrix.NotRun},
 		{Client: "rekor-cli", What: kindsRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "cosign 3", What: filesRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "cosign 2", What: filesRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "rekor-cli", What: filesRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "pipelines", What: scriptRow, V1: matrix.NotRun, V2: matrix.None},
+		{Client: "all", What: pageRow, V1: matrix.NotRun, V2: matrix.None},
 	} {
 		world.table.Announce(row)
 	}

@@ -103,7 +103,7 @@ func listClients(out io.Writer, all []*clients.Client) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "  %-18s %-26s %s\n", c.Name, evidence, c.Title)
+		fmt.Fprintf(out, "  %-18s %-50s %s\n", c.Name, c.Title, evidence)
 	}
 	_, err := fmt.Fprintf(out, "\nsigbox clients NAME prints the files of one, for the instance at --url.\n")
 	return err

@@ -205,6 +205,9 @@ func line(typed string, args, env []string) string {
 	return strings.Join(words, " ")
 }
 
+// needless are braces that nothing needs.
+var needless = regexp.MustCompile(`\$\{([A-Z_]+)\}([^A-Za-z0-9_]|$)`)
+
 var variable = regexp.MustCompile("\x00([A-Z_]+)\x00")
 
 // word quotes an argument in which variables stand between NUL bytes.
@@ -216,7 +219,8 @@ func word(a string) string {
 		return quote(a)
 	}
 	a = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(a)
-	return `"` + variable.ReplaceAllString(a, "$${$1}") + `"`
+	a = variable.ReplaceAllString(a, "$${$1}")
+	return `"` + needless.ReplaceAllString(a, "$$$1$2") + `"`
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ func check(t *testing.T, f File) error {
 			return fmt.Errorf("git: %w: %s", err, out)
 		}
 		return nil
+	case "base64":
+		_, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(f.Text, "\n"))
+		return err
 	case "read by the tests of e2e":
 		return nil
 	}
@@ -64,6 +68,8 @@ func kind(p string) string {
 		return "sh"
 	case ".go":
 		return "go"
+	case ".b64":
+		return "base64"
 	case ".mjs", ".py", ".java", ".kts":
 		return "read by the tests of e2e"
 	}
@@ -146,7 +152,7 @@ func closing(text string) int {
 func TestCheckSees(t *testing.T) {
 	for name, text := range map[string]string{
 		"a.yaml": "a: 1\na: 2\n", "b.yaml": "a: \"x\n", "a.json": `{"a": 1,}`, "a.sh": "if true; then\n", "Jenkinsfile": "pipeline { agent any\n",
-		"x/Jenkinsfile": "a = 'it's'\n", "a.go": "package a\nfunc {", "gitconfig": "[a\n", "a.xyz": "x",
+		"x/Jenkinsfile": "a = 'it's'\n", "a.go": "package a\nfunc {", "gitconfig": "[a\n", "a.b64": "ab=\n", "a.xyz": "x",
 	} {
 		if err := check(t, File{name, text}); err == nil {
 			t.Errorf("%s is taken", name)

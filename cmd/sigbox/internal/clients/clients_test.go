@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/tuf/tuftest"
 )
 
@@ -48,7 +49,8 @@ func all(t *testing.T) []*Client {
 
 // wanted are the consumers that issue 5 names, and none is forgotten.
 var wanted = []string{
-	"cosign-2", "cosign-3", "rekor-cli",
+	"cosign-2", "cosign-3", "rekor-cli", "github-actions", "gitlab-ci", "jenkins", "tekton", "tekton-chains", "flux", "kubewarden", "ratify",
+	"containers-image",
 }
 
 func TestEveryConsumerIsThere(t *testing.T) {
@@ -91,7 +93,7 @@ func TestFiles(t *testing.T) {
 				t.Errorf("%s needs %s: %v", c.Name, name, err)
 			}
 		}
-		for _, m := range regexp.MustCompile(`sigbox-trust/([\w.-]+)`).FindAllStringSubmatch(everything.String(), -1) {
+		for _, m := range regexp.MustCompile(`sigbox-trust/([\w./-]*\w)`).FindAllStringSubmatch(everything.String(), -1) {
 			own := slices.ContainsFunc(r.Files, func(f File) bool { return f.Path == m[1] })
 			if !own && !slices.Contains(c.Needs, m[1]) {
 				t.Errorf("%s: its files refer to %s, which is not among what it needs", c.Name, m[1])
@@ -111,7 +113,12 @@ func claims(text string) []string {
 // TestNoVersionWithoutARun: a template says no version by itself, and the one that a result file would give
 // is not to be had without it.
 func TestNoVersionWithoutARun(t *testing.T) {
-	names, err := fs.Glob(consumers, "consumers/*")
+	names, err := fs.Glob(consumers, "consumers/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := fs.Glob(consumers, "consumers/shared/*")
+	names = append(names, shared...)
 	if err != nil || len(names) == 0 {
 		t.Fatal(names, err)
 	}
@@ -131,7 +138,7 @@ func TestNoVersionWithoutARun(t *testing.T) {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
-	c, err := parse("nobody", "title: x\ngroup: library\nabout: x\n-- a.sh --\n# {{version \"nobody\"}}\n")
+	c, err := parse(consumers, "nobody", "title: x\ngroup: library\nabout: x\n-- a.sh --\n# {{version \"nobody\"}}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +152,11 @@ func TestEvidence(t *testing.T) {
 		return `{"what": "sign", "log": 1, "version": "` + version + `", "date": "` + date + `", "commit": "` + strings.Repeat("a", 40) +
 			`", "outcome": "yes", "commands": [{"line": "x", "exit": 0, "output": "` + strings.Repeat("b", 64) + `"}]}`
 	}
-	c := &Client{Name: "x"}
+	c := &Client{Name: "x", Parts: []Part{{"a.sh", "z", "sign"}, {"b.sh", "z", "other"}, {"c.sh", "nobody", "sign"}}}
+	z := &fstest.MapFile{Data: []byte(`{"client": "z", "rows": [` + row("2026-11-02", "v9") + `]}`)}
 	for name, tc := range map[string]struct{ file, want, fails string }{
 		"no file":         {"", NotRun, ""},
+		"parts":           {"", NotRun + "; a.sh: z v9, 2026-11-02", ""},
 		"newest row":      {`{"client": "x", "rows": [` + row("2026-11-02", "v2") + `,` + row("2026-11-01", "v1") + `]}`, "v2, run on 2026-11-02", ""},
 		"of another":      {`{"client": "y", "rows": [` + row("2026-11-02", "v2") + `]}`, "", `the file is of "y"`},
 		"no rows":         {`{"client": "x", "rows": []}`, "", "0 rows"},
@@ -158,6 +167,9 @@ func TestEvidence(t *testing.T) {
 		"without command": {`{"client": "x", "rows": [` + regexp.MustCompile(`\[.*\]`).ReplaceAllString(row("2026-11-02", "v2"), "[]") + `]}`, "", "no commands"},
 	} {
 		results := fstest.MapFS{}
+		if name == "parts" {
+			results["z.json"] = z
+		}
 		if tc.file != "" {
 			results["x.json"] = &fstest.MapFile{Data: []byte(tc.file)}
 		}
@@ -190,9 +202,18 @@ func TestParse(t *testing.T) {
 		"bare in an else":    {head + "-- a --\n{{if .TSA}}{{else}}{{.Mirror}}{{end}}\n", "does not say how it is quoted"},
 		"bare in a with":     {head + "-- a --\n{{with .TSA}}{{.}}{{end}}\n", "does not say how it is quoted"},
 		"another template":   {head + "-- a --\n{{define \"b\"}}{{.Mirror}}{{end}}{{template \"b\" .}}\n", "call no other"},
+		"from another file":  {head + "-- a.sh from sign.sh --\n", ""},
+		"from no file":       {head + "-- a.sh from missing.sh --\n", "file does not exist"},
+		"from upwards":       {head + "-- a.sh from ../cosign-3.txt --\n", "want PATH"},
+		"text twice":         {head + "-- a.sh from sign.sh --\nx\n", "has a text of its own"},
+		"some other word":    {head + "-- a.sh raw --\n", "want PATH"},
+		"verbatim":           {head + "-- a.sh verbatim --\n{{.Mirror}}\n", ""},
+		"a literal":          {head + "-- a.sh --\n{{\"{{\"}}\n", ""},
+		"half a part":        {head + "part: a | b\n-- a --\n", "want PATH"},
+		"a number":           {head + "-- a.sh --\n{{1}}\n", "does not say how it is quoted"},
 		"a variable is made": {head + "-- a --\n{{$x := .Mirror}}{{$x | yaml}}\n", ""},
 	} {
-		_, err := parse("x", tc.text)
+		_, err := parse(consumers, "x", tc.text)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -211,20 +232,27 @@ func TestFromTrust(t *testing.T) {
 		return c
 	}
 	for name, tc := range map[string]struct {
-		trust Trust
-		want  string
+		trust   Trust
+		want    string
+		choices Choices
 	}{
-		"whole":              {good, ""},
-		"no CT key":          {with(func(c *Trust) { delete(c.Targets, "ctfe.pub") }), "lacks the CA's chain"},
-		"no signing config":  {with(func(c *Trust) { delete(c.Targets, "signing_config.v0.2.json") }), "target signing_config.v0.2.json"},
-		"no trusted root":    {with(func(c *Trust) { c.Targets["trusted_root.json"] = []byte("[]") }), "target trusted_root.json"},
-		"expression in URL":  {with(func(c *Trust) { c.Mirror = origin + "/${{secrets.X}}" }), "cannot hold safely"},
-		"substitution":       {with(func(c *Trust) { c.Mirror = origin + "/$(id)" }), "cannot hold safely"},
-		"password":           {with(func(c *Trust) { c.Mirror = "https://me:secret@example.com" }), "cannot hold safely"},
-		"no URL":             {with(func(c *Trust) { c.Mirror = "file:///etc" }), "cannot hold safely"},
-		"issuer, a backtick": {with(func(c *Trust) { replace(c, "signing_config.v0.2.json", `"oidcUrls": \[\s*\{\s*"url": "`, "$0`id`") }), "issuer is at"},
+		"whole":              {good, "", Choices{}},
+		"all chosen":         {good, "", Choices{Image: "registry.example.com:5000/a/b", Identity: "o'brien+ci@example.com", Issuer: "https://example.com/a%20b"}},
+		"expression, image":  {good, "image", Choices{Image: "a${{x}}"}},
+		"quote, image":       {good, "image", Choices{Image: "a'b"}},
+		"blank, identity":    {good, "identity", Choices{Identity: "a b"}},
+		"two lines, issuer":  {good, "issuer", Choices{Issuer: "https://a\nb"}},
+		"long identity":      {good, "identity", Choices{Identity: strings.Repeat("a", 301)}},
+		"no CT key":          {with(func(c *Trust) { delete(c.Targets, "ctfe.pub") }), "lacks the CA's chain", Choices{}},
+		"no signing config":  {with(func(c *Trust) { delete(c.Targets, "signing_config.v0.2.json") }), "target signing_config.v0.2.json", Choices{}},
+		"no trusted root":    {with(func(c *Trust) { c.Targets["trusted_root.json"] = []byte("[]") }), "target trusted_root.json", Choices{}},
+		"expression in URL":  {with(func(c *Trust) { c.Mirror = origin + "/${{secrets.X}}" }), "cannot hold safely", Choices{}},
+		"substitution":       {with(func(c *Trust) { c.Mirror = origin + "/$(id)" }), "cannot hold safely", Choices{}},
+		"password":           {with(func(c *Trust) { c.Mirror = "https://me:secret@example.com" }), "cannot hold safely", Choices{}},
+		"no URL":             {with(func(c *Trust) { c.Mirror = "file:///etc" }), "cannot hold safely", Choices{}},
+		"issuer, a backtick": {with(func(c *Trust) { replace(c, "signing_config.v0.2.json", `"oidcUrls": \[\s*\{\s*"url": "`, "$0`id`") }), "issuer is at", Choices{}},
 	} {
-		_, err := FromTrust(tc.trust, Choices{})
+		_, err := FromTrust(tc.trust, tc.choices)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -276,5 +304,29 @@ func TestWrite(t *testing.T) {
 	missing := &Rendered{Client: &Client{Needs: []string{"missing.json"}}}
 	if _, err := missing.Write(i, dir); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestIssuers: what operators are to add is what the authority reads, and certificates say what the pipelines
+// verify.
+func TestIssuers(t *testing.T) {
+	i, seen := instance(t, Choices{}), 0
+	for _, c := range all(t) {
+		r, err := c.Render(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range r.Files {
+			if f.Path != "issuers.yaml" {
+				continue
+			}
+			seen++
+			if _, err := oidc.ParseConfig(f.Path, []byte(f.Text)); err != nil {
+				t.Errorf("%s: %v", c.Name, err)
+			}
+		}
+	}
+	if seen < 4 {
+		t.Errorf("only %d files were seen", seen)
 	}
 }

@@ -17,6 +17,9 @@
 //	. {{.File "env-cosign3.sh" | sh}}
 //	cosign sign --yes {{.Image | sh}}
 //
+// "-- PATH verbatim --" is text that is no template, and "-- PATH from NAME --" the template
+// consumers/shared/NAME. Braces for others are written {{"{{"}}.
+//
 // Every value that is printed ends in a function that says how it is quoted, or the template is refused
 // when it is read (quote.go): sh for a word of a shell, yaml or json for a scalar, groovy for Jenkins,
 // b64 for base64, "pem 4" for PEM in a YAML block of four spaces. Nothing else goes between quotes.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	pbcommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	pb "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"gopkg.in/yaml.v3"
 
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/trustroot"
@@ -66,6 +68,30 @@ type Choices struct {
 	Dir      string // where the files of `trust export` are; default "sigbox-trust"
 }
 
+// ChoiceError says what is wrong with a choice.
+type ChoiceError struct{ What, Value string }
+
+func (e *ChoiceError) Error() string {
+	return fmt.Sprintf("%s %.80q is not one that all files can hold: want at most %d letters, digits and . _ ~ : / @ + - = , ' %% # * ? ( ) [ ], and no blanks", e.What, e.Value, maxChoice)
+}
+
+// maxChoice bounds a choice.
+const maxChoice = 300
+
+// check refuses what a pipeline would read an expression into, and what no registry and no certificate has.
+// Everything is quoted besides.
+func (c Choices) check() error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~:/@+-=,"
+	for _, o := range []struct{ what, value, chars string }{
+		{"image", c.Image, letters}, {"identity", c.Identity, letters + "'%#*?()[]"}, {"issuer", c.Issuer, letters + "%"},
+	} {
+		if len(o.value) > maxChoice || strings.Trim(o.value, o.chars) != "" {
+			return &ChoiceError{o.what, o.value}
+		}
+	}
+	return nil
+}
+
 // Instance is what templates see as ".". URLs have no slash at the end.
 type Instance struct {
 	Mirror string // base URL of the TUF repository
@@ -84,13 +110,14 @@ type Instance struct {
 	FulcioPEM, RekorPEM, CTPEM, TSAPEM string
 
 	// Everything that trusted_root.json lists, older ones too.
-	CAs, TSAs     []Authority
-	Logs, CTLogs  []Log
-	MirrorArchive string // tar.gz of the repository, paths below "repository/"
+	CAs, TSAs    []Authority
+	Logs, CTLogs []Log
 
-	root    string
-	targets map[string][]byte
-	dir     string
+	root       string
+	targets    map[string][]byte
+	repository map[string][]byte
+	dir        string
+	chosen     [][2]string // flags of the command line and their values
 }
 
 // Authority is a certificate authority or a timestamp authority.
@@ -110,8 +137,11 @@ type Log struct {
 // FromTrust makes an Instance. It refuses addresses that hold characters which some client's file would
 // take for more than text.
 func FromTrust(t Trust, c Choices) (*Instance, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	i := &Instance{Mirror: t.Mirror, Image: c.Image, Identity: c.Identity, IdentityIssuer: c.Issuer, dir: c.Dir, root: string(t.Root)}
-	i.targets = maps.Clone(t.Targets)
+	i.targets, i.repository = maps.Clone(t.Targets), t.Repository
 	i.RootSHA256 = t.RootSHA256()
 	for name, to := range map[string]*string{
 		trustroot.FulcioName: &i.FulcioPEM, trustroot.RekorName: &i.RekorPEM, trustroot.CTName: &i.CTPEM, trustroot.TSAName: &i.TSAPEM,
@@ -133,20 +163,22 @@ func FromTrust(t Trust, c Choices) (*Instance, error) {
 		}
 	}
 	i.defaults()
-	var err error
-	i.MirrorArchive, err = archive(t.Repository)
-	return i, err
+	return i, nil
 }
 
 func (i *Instance) defaults() {
 	for _, d := range []struct {
-		to   *string
-		text string
+		to         *string
+		text, flag string
 	}{
-		{&i.Image, "registry.example.com/app"}, {&i.Identity, "dev@example.com"}, {&i.IdentityIssuer, i.Issuer}, {&i.dir, "sigbox-trust"},
+		{&i.Image, "registry.example.com/app", "--image"}, {&i.Identity, "dev@example.com", "--identity"},
+		{&i.IdentityIssuer, i.Issuer, "--issuer"}, {&i.dir, "sigbox-trust", ""},
 	} {
-		if *d.to == "" {
+		switch {
+		case *d.to == "":
 			*d.to = d.text
+		case d.flag != "":
+			i.chosen = append(i.chosen, [2]string{d.flag, *d.to})
 		}
 	}
 }
@@ -251,6 +283,40 @@ func (i *Instance) File(name string) string { return path.Join(i.dir, name) }
 
 // TSABase is TSA as programs want it that append /api/v1/timestamp themselves.
 func (i *Instance) TSABase() string { return strings.TrimSuffix(i.TSA, "/api/v1/timestamp") }
+
+// Authority is the host and port of the mirror, for GCE_METADATA_HOST: clients that look for a token ask there
+// whether they run on Google's cloud, and the instance says no.
+func (i *Instance) Authority() string {
+	u, err := url.Parse(i.Mirror)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// TrustConfig is trusted root and signing configuration in one file, as sigstore-python and Kubewarden read
+// them (ClientTrustConfig).
+func (i *Instance) TrustConfig() (string, error) {
+	out, err := json.MarshalIndent(map[string]any{
+		"mediaType":     "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+		"trustedRoot":   json.RawMessage(i.targets[trustroot.TrustedRootName]),
+		"signingConfig": json.RawMessage(i.targets[trustroot.SigningConfigName]),
+	}, "", "  ")
+	return string(out), err
+}
+
+// MirrorArchive is the repository as policy-controller's TrustRoot holds it, as tar.gz.
+func (i *Instance) MirrorArchive() (string, error) { return archive(i.repository) }
+
+// Verification is Kubewarden's verification configuration: who must have signed.
+func (i *Instance) Verification() (string, error) {
+	out, err := yaml.Marshal(map[string]any{
+		"apiVersion": "v1",
+		"allOf":      []any{map[string]any{"kind": "genericIssuer", "issuer": i.IdentityIssuer, "subject": map[string]string{"equal": i.Identity}}},
+		"anyOf":      nil,
+	})
+	return string(out), err
+}
 
 // Root is root.json.
 func (i *Instance) Root() string { return i.root }

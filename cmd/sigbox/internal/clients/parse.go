@@ -22,6 +22,7 @@ type Client struct {
 	Group string // heading in lists
 	About string
 	Needs []string // files of `trust export` that its own files refer to
+	Parts []Part   // files that were run, of a consumer that was not as a whole
 
 	// Gaps are the reasons of the cells of the matrix that do not say a plain yes, by column.
 	Gaps   map[string]Gap
@@ -35,6 +36,9 @@ type Gap struct {
 	Partly bool
 	Why    string
 }
+
+// Part is a file that a client has run in a row of its results.
+type Part struct{ Path, Client, Row string }
 
 type file struct {
 	path string
@@ -74,7 +78,7 @@ func load(dir fs.FS) (list []*Client, err error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := parse(strings.TrimSuffix(path.Base(name), ".txt"), string(raw))
+		c, err := parse(dir, strings.TrimSuffix(path.Base(name), ".txt"), string(raw))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -86,9 +90,39 @@ func load(dir fs.FS) (list []*Client, err error) {
 	return list, nil
 }
 
-// parse reads the file of a consumer. Keys are title, group, about, needs, cannot (as often as wanted),
-// "no COLUMN" and "partly COLUMN".
-func parse(name, text string) (*Client, error) {
+// section reads one file: "PATH", "PATH verbatim" for text that is no template, or "PATH from NAME" for
+// the template consumers/shared/NAME, which several consumers have.
+func (c *Client) section(dir fs.FS, header, body string) (file, error) {
+	words := strings.Fields(header)
+	if len(words) == 0 || !fs.ValidPath(words[0]) || words[0] == "." || slices.ContainsFunc(c.files, func(f file) bool { return f.path == words[0] }) {
+		return file{}, fmt.Errorf("%q is not the path of a file, or is there twice", header)
+	}
+	p := words[0]
+	switch {
+	case len(words) == 1:
+	case len(words) == 2 && words[1] == "verbatim":
+		t, err := template.New(p).Delims("\x00\x01", "\x01\x00").Parse(body)
+		return file{p, t}, err
+	case len(words) == 3 && words[1] == "from" && fs.ValidPath(words[2]):
+		raw, err := fs.ReadFile(dir, path.Join("consumers/shared", words[2]))
+		if err != nil {
+			return file{}, err
+		}
+		if strings.TrimSpace(body) != "" {
+			return file{}, fmt.Errorf("%s has a text of its own and is said to be from %s", p, words[2])
+		}
+		body = string(raw)
+	default:
+		return file{}, fmt.Errorf("%q: want PATH, PATH verbatim or PATH from NAME", header)
+	}
+	t, err := compile(p, body)
+	return file{p, t}, err
+}
+
+// parse reads the file of a consumer, and what it takes from dir. Keys are title, group, about, needs, "no COLUMN" and
+// "partly COLUMN", and, as often as wanted, cannot and part ("PATH | CLIENT | ROW": a file that another client
+// has run).
+func parse(dir fs.FS, name, text string) (*Client, error) {
 	c := &Client{Name: name, Gaps: map[string]Gap{}}
 	head, rest := cut(text)
 	for line := range strings.Lines(head) {
@@ -107,15 +141,11 @@ func parse(name, text string) (*Client, error) {
 	for rest != "" {
 		header, after, _ := strings.Cut(rest, "\n")
 		body, next := cut(after)
-		p := strings.TrimSuffix(strings.TrimPrefix(header, "-- "), " --")
-		if !fs.ValidPath(p) || p == "." || slices.ContainsFunc(c.files, func(f file) bool { return f.path == p }) {
-			return nil, fmt.Errorf("%q is not the path of a file, or is there twice", p)
-		}
-		t, err := compile(p, body)
+		f, err := c.section(dir, strings.TrimSuffix(strings.TrimPrefix(header, "-- "), " --"), body)
 		if err != nil {
 			return nil, err
 		}
-		c.files, rest = append(c.files, file{p, t}), next
+		c.files, rest = append(c.files, f), next
 	}
 	if len(c.files) == 0 {
 		return nil, errors.New("it has no files")
@@ -145,6 +175,12 @@ func (c *Client) set(key, value string) error {
 		*to = value
 	case key == "needs" && c.Needs == nil:
 		c.Needs = strings.Fields(value)
+	case key == "part":
+		words := strings.SplitN(value, " | ", 3)
+		if len(words) != 3 {
+			return fmt.Errorf("part %q: want PATH | CLIENT | ROW", value)
+		}
+		c.Parts = append(c.Parts, Part{words[0], words[1], words[2]})
 	case key == "cannot":
 		c.Cannot = append(c.Cannot, value)
 	case (kind == "no" || kind == "partly") && slices.Contains(Columns, column) && c.Gaps[column].Why == "":

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ var quoting = template.FuncMap{
 	"sh": sh, "yaml": scalar, "json": scalar, "groovy": groovy, "pem": pemBlock,
 	"b64":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"version": ran, "object": object,
+	"lines": base64Lines, "git": gitValue,
 }
 
 // text are functions whose result is still to be quoted.
@@ -53,6 +55,9 @@ func refuseBare(n syntax.Node) error {
 			return nil
 		}
 		last := n.Pipe.Cmds[len(n.Pipe.Cmds)-1]
+		if _, literal := last.Args[0].(*syntax.StringNode); literal && len(n.Pipe.Cmds) == 1 {
+			return nil // the author's own text, such as braces
+		}
 		if f, ok := last.Args[0].(*syntax.IdentifierNode); ok && quoting[f.Ident] != nil {
 			return nil
 		}
@@ -70,6 +75,23 @@ func refuseBare(n syntax.Node) error {
 }
 
 var errControl = errors.New("the value holds a control character, which this file cannot")
+
+// base64Lines is base64 in lines, for a here-document whose lines are no scalar's.
+func base64Lines(s string) string {
+	out := base64.StdEncoding.EncodeToString([]byte(s))
+	return strings.Join(slices.Collect(chunks(out, 100)), "\n")
+}
+
+func chunks(s string, n int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for ; len(s) > n; s = s[n:] {
+			if !yield(s[:n]) {
+				return
+			}
+		}
+		yield(s)
+	}
+}
 
 // sh makes one word of s for a shell.
 func sh(s string) (string, error) {
@@ -120,6 +142,14 @@ func groovy(s string) (string, error) {
 		return "", errControl
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'", nil
+}
+
+// gitValue is s as a value of a git configuration file.
+func gitValue(s string) (string, error) {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "", errControl
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
 // pemBlock writes PEM anew, indented for a YAML block scalar; the first line has its indentation from the

@@ -20,6 +20,7 @@ type Rendered struct {
 	*Client
 	Evidence string // the version that was run and when, or NotRun
 	Files    []File
+	Command  string // that writes them
 }
 
 // File is one file, by its path with slashes.
@@ -44,14 +45,31 @@ func (c *Client) Render(i *Instance) (Rendered, error) {
 			r.Files = append(r.Files, File{f.path, text + "\n"})
 		}
 	}
-	return r, nil
+	r.Command, err = i.command(c.Name)
+	return r, err
+}
+
+// command is the command line that writes the files of a client with the same choices.
+func (i *Instance) command(name string) (string, error) {
+	words := []string{"sigbox", "clients", name, "--url", strings.TrimSuffix(i.Mirror, "/tuf"), "--out", i.dir}
+	for _, c := range i.chosen {
+		words = append(words, c[0], c[1])
+	}
+	for n, w := range words {
+		quoted, err := sh(w)
+		if err != nil {
+			return "", fmt.Errorf("%q: %w", w, err)
+		}
+		words[n] = quoted
+	}
+	return strings.Join(words, " "), nil
 }
 
 // Evidence says which version of the client was run and when, from its result file in results.
 func (c *Client) Evidence(results fs.FS) (string, error) {
 	f, err := runs.Read(results, c.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return NotRun, nil
+		return c.partsRun(results)
 	}
 	if err != nil {
 		return "", err
@@ -60,10 +78,28 @@ func (c *Client) Evidence(results fs.FS) (string, error) {
 	return fmt.Sprintf("%s, run on %s", version, date), nil
 }
 
+// partsRun says which files were run of a consumer that was not.
+func (c *Client) partsRun(results fs.FS) (string, error) {
+	text := NotRun
+	for _, p := range c.Parts {
+		f, err := runs.Read(results, p.Client)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		for _, r := range f.Rows {
+			if r.What == p.Row {
+				text += fmt.Sprintf("; %s: %s %s, %s", p.Path, p.Client, r.Version, r.Date)
+			}
+		}
+	}
+	return text, nil
+}
+
 // Print returns everything as text for a terminal.
 func (r Rendered) Print() string {
 	var b strings.Builder
 	r.head(&b)
+	fmt.Fprintf(&b, "\nWritten to files by: %s\n", r.Command)
 	for _, f := range r.Files {
 		fmt.Fprintf(&b, "\n---- %s\n%s", f.Path, f.Text)
 	}

@@ -3,18 +3,34 @@ package stack
 import (
 	_ "embed"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/clients"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tuf"
 )
 
 //go:embed index.html
 var indexHTML string
 
 var indexPage = template.Must(template.New("index").Parse(indexHTML))
+
+// clientsPath is where the files and settings of clients are shown.
+const clientsPath = "/clients"
+
+// addClients adds the page of clients, for what repo publishes at url.
+func addClients(mux *http.ServeMux, url string, repo *tuf.Repository, log *slog.Logger) error {
+	page, err := clients.NewPage(url+tufPrefix, repo.Published, log)
+	if err != nil {
+		return err
+	}
+	page.Register(mux)
+	return nil
+}
 
 // addOperations adds what people and probes look at.
 func (s *Stack) addOperations() {
@@ -63,6 +79,7 @@ func (s *Stack) Services() []service {
 		{"CT log", u + "/ct/v1/add-pre-chain", u + "/ct/v1/get-sth"},
 		{"Timestamps", u + tsaPath, u + tsaPath + "/certchain"},
 		{"TUF mirror", u + tufPrefix, u + tufPrefix + "/root.json"},
+		{"Clients", u + clientsPath, u + clientsPath},
 		{"Dev issuer", u, u + "/.well-known/openid-configuration"},
 		{"Health", u + "/readyz", u + "/readyz"},
 		{"Metrics", u + "/metrics", u + "/metrics"},

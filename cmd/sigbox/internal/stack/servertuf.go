@@ -39,7 +39,11 @@ func (s *Server) addTUF(ctx context.Context) error {
 	s.registry.MustRegister(expiries{repo})
 	d := s.door(c.Listen)
 	tufweb.New(tufPrefix, repo.Published).Register(d.mux)
-	d.services = append(d.services, endpoint{"TUF mirror", string(c.PublicURL) + tufPrefix + "/root.json"})
+	if err := addClients(d.mux, string(c.PublicURL), repo, s.log); err != nil {
+		return err
+	}
+	d.services = append(d.services,
+		endpoint{"TUF mirror", string(c.PublicURL) + tufPrefix + "/root.json"}, endpoint{"Clients", string(c.PublicURL) + clientsPath})
 	s.health.add("tuf", "degraded", func(context.Context) error { return repositoryHealth(repo, s.clock.Now()) })
 	s.health.notes = append(s.health.notes, func(context.Context) (string, string) { return "trust statements", g.note() })
 	return nil

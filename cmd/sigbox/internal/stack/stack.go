@@ -201,7 +201,7 @@ func (s *Stack) openTrust(ctx context.Context) error {
 		s.opts.Log.InfoContext(ctx, "trust root published", "url", s.opts.URL)
 	}
 	tufweb.New(tufPrefix, s.repo.Published).Register(s.mux)
-	return nil
+	return addClients(s.mux, s.opts.URL, s.repo, s.opts.Log)
 }
 
 func (s *Stack) addIssuerAndCA(context.Context) error {
