@@ -31,7 +31,7 @@ func (r *rig) libraries(t *testing.T) []string {
 	}{
 		"JS": {clients.SigstoreJS, "node"}, "JSCLI": {clients.SigstoreJS, "sigstore"}, "JSMODULES": {clients.SigstoreJS, "node_modules"},
 		"JS3": {clients.SigstoreJS3, "node"}, "JS3CLI": {clients.SigstoreJS3, "sigstore"}, "JS3MODULES": {clients.SigstoreJS3, "node_modules"},
-		"PYTHON": {clients.SigstorePython, "sigstore"},
+		"PYTHON": {clients.SigstorePython, "sigstore"}, "JAVA": {clients.SigstoreJava, "java"},
 	} {
 		path, err := c.of.Path(c.command)
 		put(variable, path, err)
@@ -234,6 +234,44 @@ done
 
 // TestLibraries runs the rows of libraries.
 func TestLibraries(t *testing.T) { runAll(t, append(libraries, across)) }
+
+const javaRow = "sign, verify; by trusted_root.json with the network gone, by mirror and root; refused: another identity, issuer, file"
+
+// TestSigstoreJava: it wants TLS, since it asks the CA over gRPC, so it has an instance of its own.
+func TestSigstoreJava(t *testing.T) {
+	t.Parallel()
+	before, err := outside.Gone(t.Context())
+	namespaced(t, err)
+	for log := 1; log <= 2; log++ {
+		t.Run(fmt.Sprintf("v%d", log), func(t *testing.T) {
+			t.Parallel()
+			defer cell(t, "sigstore-java", javaRow, log)()
+			cert, key := selfSigned(t)
+			r := start(t, "--tls-cert", cert, "--tls-key", key)
+			env := r.env(t, append(logVars(r, log), "TOKEN="+r.token(t, "dev@example.com"), "CERT="+cert)...)
+			const java = typed + `
+trusting() { "$JAVA" -Djavax.net.ssl.trustStore="$WORK/ca.p12" -Djavax.net.ssl.trustStorePassword=changeit "$@"; }
+`
+			r.script(t, java+`
+keytool -importcert -noprompt -alias sigbox -file "$CERT" -keystore ca.p12 -storepass changeit
+files sigstore-java java
+files sigstore-java eve --identity eve@example.com
+files sigstore-java issuer --issuer https://accounts.example.com
+[ -z "$LOG" ] || export REKOR_V2=1
+trusting java/Sign.java artifact
+says verified trusting java/Verify.java --mirror artifact.sigstore.json artifact
+cosign3 verify-blob --bundle artifact.sigstore.json `+me+` artifact
+`, env)
+			r.script(t, java+`
+says verified trusting java/Verify.java artifact.sigstore.json artifact
+refuses 'No provided certificate identities matched' trusting eve/Verify.java artifact.sigstore.json artifact
+refuses 'No provided certificate identities matched' trusting issuer/Verify.java artifact.sigstore.json artifact
+refuses 'artifact digest does not match' trusting java/Verify.java artifact.sigstore.json other
+`, append(env, ran.OfflineVar+"=1"), before...)
+			r.keepRun(t, javaRow, log, matrix.Works)
+		})
+	}
+}
 
 const libraryGoneRow = "verify with the network gone: trusted_root.json, trust configuration, caches; who cannot without the mirror"
 

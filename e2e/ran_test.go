@@ -24,13 +24,14 @@ var recorded = map[string]string{
 	"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli",
 	"JS": "sigstore-js/node", "JSCLI": "sigstore-js/sigstore",
 	"GOSIGN": "sigstore-go/sigstore-go-signing", "GOVERIFY": "sigstore-go/sigstore-go-verification",
-	"PYTHON": "sigstore-python",
+	"PYTHON": "sigstore-python", "JAVA": "sigstore-java/java",
 }
 
 // released are the versions of the recorded clients.
 var released = map[string]string{
 	"cosign-3": clients.Cosign3.Version, "cosign-2": clients.Cosign2.Version, "rekor-cli": clients.RekorCLI.Version,
 	"sigstore-js": clients.SigstoreJS.Version, "sigstore-go": clients.SigstoreGoSign.Version, "sigstore-python": clients.SigstorePython.Version,
+	"sigstore-java": clients.SigstoreJava.Version,
 }
 
 // results collects rows.

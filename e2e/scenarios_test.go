@@ -314,6 +314,7 @@ func announce() {
 		{Client: "cosign 2, 3", What: anotherRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: goneRow, V1: matrix.NotRun, V2: matrix.NotRun},
 		{Client: librariesClient, What: libraryGoneRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: "sigstore-java", What: javaRow, V1: matrix.NotRun, V2: matrix.NotRun},
 		{Client: "cosign 2, 3", What: stormRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},

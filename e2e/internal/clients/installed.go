@@ -33,14 +33,15 @@ type Installed struct {
 	install func(ctx context.Context, dir string) error
 }
 
-// Clients from npm and PyPI. Of sigstore-js there are two: version 5 runs on the Node that its lock file
+// Clients from npm, PyPI and Maven Central. Of sigstore-js there are two: version 5 runs on the Node that its lock file
 // names, since Debian's is too old for it; version 3 is the last one for Debian 12's Node 18, which runs it.
 // sigstore-python runs on Debian 12's Python 3.11.
 var (
 	SigstoreJS     = Installed{Name: "sigstore-js-5", Version: "5.0.1", install: npm}
 	SigstoreJS3    = Installed{Name: "sigstore-js-3", Version: "3.1.0", install: npm}
 	SigstorePython = Installed{Name: "sigstore-python", Version: "4.5.1", install: pip}
-	AllInstalled   = []Installed{SigstoreJS, SigstoreJS3, SigstorePython}
+	SigstoreJava   = Installed{Name: "sigstore-java", Version: "2.0.0", install: maven}
+	AllInstalled   = []Installed{SigstoreJS, SigstoreJS3, SigstorePython, SigstoreJava}
 )
 
 // Dir is the directory that the client is installed in, or will be: one for each content of its lock files.
@@ -127,6 +128,28 @@ func pip(ctx context.Context, dir string) error {
 		return err
 	}
 	return errors.Join(shim(dir, "sigstore", "env PYTHONPATH="+here+"/modules "+Python+" -m sigstore"), os.RemoveAll(filepath.Join(dir, "pip")))
+}
+
+// maven puts the jars that pom.xml leads to into lib, and wants exactly those of sums.txt.
+func maven(ctx context.Context, dir string) error {
+	if err := command(ctx, dir, "mvn", "-B", "-q", "dependency:copy-dependencies", "-DoutputDirectory=lib"); err != nil {
+		return err
+	}
+	sums, err := os.ReadFile(filepath.Join(dir, "sums.txt"))
+	if err != nil {
+		return err
+	}
+	jars, err := os.ReadDir(filepath.Join(dir, "lib"))
+	if err != nil {
+		return err
+	}
+	if want := bytes.Count(sums, []byte("\n")); len(jars) != want {
+		return fmt.Errorf("maven brought %d jars, sums.txt names %d", len(jars), want)
+	}
+	if err := command(ctx, filepath.Join(dir, "lib"), "sha256sum", "--check", "--strict", "--quiet", "../sums.txt"); err != nil {
+		return err
+	}
+	return shim(dir, "java", "java -cp "+here+"'/lib/*'")
 }
 
 // here is the directory of a shim, in its own words.

@@ -149,7 +149,7 @@ func byWord(args []string) string {
 }
 
 // rules are those of clients whose commands are called otherwise. typed is the program.
-var rules = map[string]func(typed string, args []string) string{"sigstore-js": javaScript, "sigstore-go": goExample}
+var rules = map[string]func(typed string, args []string) string{"sigstore-js": javaScript, "sigstore-go": goExample, "sigstore-java": javaFile}
 
 // javaScript goes by the name of the file that Node runs: sign.mjs, attest.mjs, verify-offline.mjs.
 func javaScript(typed string, args []string) string {
@@ -158,6 +158,16 @@ func javaScript(typed string, args []string) string {
 	}
 	word, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(args[0]), ".mjs"), "-")
 	return abilities[word]
+}
+
+// javaFile goes by the name of the file that Java compiles and runs: Sign.java, Verify.java.
+func javaFile(_ string, args []string) string {
+	for _, a := range args {
+		if name, ok := strings.CutSuffix(filepath.Base(a), ".java"); ok {
+			return abilities[strings.ToLower(name)]
+		}
+	}
+	return ""
 }
 
 // goExample goes by which of the two programs it is.
