@@ -41,7 +41,7 @@ func TestServeAll(t *testing.T) {
 				}
 			}
 			for service, want := range map[string][]string{
-				"ca": {"Fulcio (CA)", "Timestamps"}, "tlog": {"Rekor v1", "Rekor v2", "CT log"}, "tuf": {"TUF mirror"}, "issuer": {"Development issuer"},
+				"ca": {"Fulcio (CA)", "Timestamps"}, "tlog": {"Rekor v1", "Rekor v2", "CT log"}, "tuf": {"TUF mirror", "/clients"}, "issuer": {"Development issuer"},
 			} {
 				page := get(t, "http://"+s.at[service]+"/")
 				for _, name := range want {
@@ -49,6 +49,9 @@ func TestServeAll(t *testing.T) {
 						t.Errorf("the page of %s has no %s", service, name)
 					}
 				}
+			}
+			if page := get(t, "http://"+s.at["tuf"]+"/clients/cosign-3"); !strings.Contains(page, "--fulcio-url http://"+s.at["ca"]+" --rekor-url http://"+s.at["tlog"]) {
+				t.Errorf("/clients does not name the three services:\n%s", page)
 			}
 			if m := get(t, "http://"+s.at["ca"]+"/metrics"); !strings.Contains(m, "sigbox_ca_ct_seconds_count 1") {
 				t.Errorf("metrics of the CA have not counted the promise")

@@ -60,6 +60,9 @@ func (r Row) Did(what string) bool {
 	})
 }
 
+// same says whether the other row is of the same thing on the same log.
+func (r Row) same(other Row) bool { return r.What == other.What && r.Log == other.Log }
+
 // Last returns the version and the day of the newest row.
 func (f File) Last() (version, date string) {
 	for _, r := range f.Rows {
@@ -93,8 +96,12 @@ func Read(dir fs.FS, client string) (f File, err error) {
 	if f.Client != client || len(f.Rows) == 0 {
 		return f, fmt.Errorf("results of %s: the file is of %q and has %d rows", client, f.Client, len(f.Rows))
 	}
-	for _, r := range f.Rows {
-		if err := r.check(); err != nil {
+	for i, r := range f.Rows {
+		err := r.check()
+		if slices.ContainsFunc(f.Rows[:i], r.same) {
+			err = errors.New("it is there twice")
+		}
+		if err != nil {
 			return f, fmt.Errorf("results of %s: row %q: %w", client, r.What, err)
 		}
 	}
@@ -123,7 +130,7 @@ type Results struct {
 	files map[string]*File
 }
 
-// Add adds a row of a client.
+// Add adds a row of a client. The commands of a row that is there are those of both.
 func (r *Results) Add(client string, row Row) {
 	if r.files == nil {
 		r.files = map[string]*File{}
@@ -131,7 +138,12 @@ func (r *Results) Add(client string, row Row) {
 	if r.files[client] == nil {
 		r.files[client] = &File{Client: client}
 	}
-	r.files[client].Rows = append(r.files[client].Rows, row)
+	f := r.files[client]
+	if i := slices.IndexFunc(f.Rows, row.same); i >= 0 {
+		f.Rows[i].Commands = append(f.Rows[i].Commands, row.Commands...)
+		return
+	}
+	f.Rows = append(f.Rows, row)
 }
 
 // Write writes the files of the clients that have rows to dir. Rows that are in a file already and were not
@@ -175,7 +187,7 @@ func (r *Results) Write(dir string, all bool) error {
 func merge(old, new []Row) []Row {
 	rows := slices.Clone(new)
 	for _, o := range old {
-		if !slices.ContainsFunc(new, func(n Row) bool { return n.What == o.What && n.Log == o.Log }) {
+		if !slices.ContainsFunc(new, o.same) {
 			rows = append(rows, o)
 		}
 	}

@@ -45,6 +45,7 @@ func TestWrite(t *testing.T) {
 		{"one again", write(false, row("a", 2, "v2")), []string{"a v1", "a v2", "b v1"}},
 		{"one more", write(false, row("c", 0, "v2")), []string{"a v1", "a v2", "b v1", "c v2"}},
 		{"everything", write(true, row("a", 1, "v3")), []string{"a v3"}},
+		{"one in two parts", write(true, row("a", 1, "v4"), row("a", 1, "v4")), []string{"a v4"}},
 	} {
 		if !slices.Equal(tc.got, tc.want) {
 			t.Errorf("%s: %q, want %q", tc.what, tc.got, tc.want)

@@ -183,7 +183,7 @@ func goExample(typed string, args []string) string {
 
 // named are the variables of scripts whose values are put back, the first of equal values.
 var named = []string{
-	"TOKEN", "OTHER_TOKEN", "IMAGE", "TAG", "REPO", "OTHER_TRUST", "OTHER_URL", "TRUST", "WORK", "DATA", "HOME", "URL", "MIRROR", "REKOR",
+	"TOKEN", "OTHER_TOKEN", "IMAGE", "TAG", "REPO", "FILES", "KEPT", "OTHER_TRUST", "OTHER_URL", "TRUST", "WORK", "DATA", "HOME", "URL", "MIRROR", "REKOR",
 }
 
 var jwt = regexp.MustCompile(`^eyJ[\w-]+\.[\w-]+\.[\w-]+$`)

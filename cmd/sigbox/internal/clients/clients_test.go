@@ -157,7 +157,8 @@ func TestEvidence(t *testing.T) {
 	for name, tc := range map[string]struct{ file, want, fails string }{
 		"no file":         {"", NotRun, ""},
 		"parts":           {"", NotRun + "; a.sh: z v9, 2026-11-02", ""},
-		"newest row":      {`{"client": "x", "rows": [` + row("2026-11-02", "v2") + `,` + row("2026-11-01", "v1") + `]}`, "v2, run on 2026-11-02", ""},
+		"newest row":      {`{"client": "x", "rows": [` + row("2026-11-02", "v2") + `,` + strings.Replace(row("2026-11-01", "v1"), `"log": 1`, `"log": 2`, 1) + `]}`, "v2, run on 2026-11-02", ""},
+		"a row twice":     {`{"client": "x", "rows": [` + row("2026-11-02", "v2") + `,` + row("2026-11-01", "v1") + `]}`, "", "twice"},
 		"of another":      {`{"client": "y", "rows": [` + row("2026-11-02", "v2") + `]}`, "", `the file is of "y"`},
 		"no rows":         {`{"client": "x", "rows": []}`, "", "0 rows"},
 		"no version":      {`{"client": "x", "rows": [` + row("2026-11-02", "") + `]}`, "", "it lacks"},
