@@ -243,14 +243,13 @@ func TestSigstoreJava(t *testing.T) {
 	before, err := outside.Gone(t.Context())
 	namespaced(t, err)
 	for log := 1; log <= 2; log++ {
-		t.Run(fmt.Sprintf("v%d", log), func(t *testing.T) {
-			t.Parallel()
+		t.Run(fmt.Sprintf("v%d", log), func(t *testing.T) { // one after the other: a JVM is much to start
 			defer cell(t, "sigstore-java", javaRow, log)()
 			cert, key := selfSigned(t)
 			r := start(t, "--tls-cert", cert, "--tls-key", key)
 			env := r.env(t, append(logVars(r, log), "TOKEN="+r.token(t, "dev@example.com"), "CERT="+cert)...)
 			const java = typed + `
-trusting() { "$JAVA" -Djavax.net.ssl.trustStore="$WORK/ca.p12" -Djavax.net.ssl.trustStorePassword=changeit "$@"; }
+trusting() { "$JAVA" -XX:TieredStopAtLevel=1 -Djavax.net.ssl.trustStore="$WORK/ca.p12" -Djavax.net.ssl.trustStorePassword=changeit "$@"; }
 `
 			r.script(t, java+`
 keytool -importcert -noprompt -alias sigbox -file "$CERT" -keystore ca.p12 -storepass changeit
