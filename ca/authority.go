@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
 )
 
 // Defaults of Config.
@@ -80,7 +81,7 @@ func New(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	for _, c := range cfg.Chain {
-		if equalKeys(c.PublicKey, cfg.SCTKey) {
+		if keys.Equal(c.PublicKey, cfg.SCTKey) {
 			return nil, errors.New("ca: the CT log and the authority share a key; every role needs a key of its own")
 		}
 	}
@@ -100,7 +101,7 @@ func CheckChain(chain []*x509.Certificate, pub crypto.PublicKey) error {
 	if len(chain) == 0 {
 		return errors.New("ca: empty certificate chain")
 	}
-	if !equalKeys(chain[0].PublicKey, pub) {
+	if !keys.Equal(chain[0].PublicKey, pub) {
 		return errors.New("ca: the key is not the one of the issuing certificate")
 	}
 	for i, c := range chain {
@@ -130,9 +131,4 @@ func CheckChain(chain []*x509.Certificate, pub crypto.PublicKey) error {
 		}
 	}
 	return nil
-}
-
-func equalKeys(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }

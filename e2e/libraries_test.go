@@ -233,7 +233,7 @@ done
 }
 
 // TestLibraries runs the rows of libraries.
-func TestLibraries(t *testing.T) { runAll(t, append(libraries, across)) }
+func TestLibraries(t *testing.T) { runTable(t, append(libraries, across)) }
 
 const javaRow = "sign, verify; by trusted_root.json with the network gone, by mirror and root; refused: another identity, issuer, file"
 

@@ -141,7 +141,8 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 	e := append(r.base(),
 		"URL="+r.issuer, "MIRROR="+r.mirror, "REKOR="+r.rekor, "TRUST="+r.trust, "WORK="+r.work, "DATA="+data, "COSIGN_PASSWORD=",
 		"SIGBOX="+world.sigbox, "TOOL="+world.self, fmt.Sprintf("LIMIT=%d", commandLimit))
-	for name, c := range map[string]clients.Client{"COSIGN3": clients.Cosign3, "COSIGN2": clients.Cosign2, "REKORCLI": clients.RekorCLI} {
+	for name, c := range map[string]clients.Client{"COSIGN3": clients.Cosign3, "COSIGN2": clients.Cosign2, "REKORCLI": clients.RekorCLI,
+		"GITSIGN": clients.Gitsign, "TESTER": clients.Tester, "KYVERNO": clients.Kyverno} {
 		path, err := c.Path()
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 type scenario struct {
 	client, what string
 	script       string
+	v1cell       matrix.Cell // what the table says for the v1 log if it passes; "": works
 	v2           string      // "": the same script; otherwise another one for the v2 log
 	v2cell       matrix.Cell // what the table says for the v2 log if it passes; "": works
 	v1only       bool        // the scenario has nothing to do with the v2 log
@@ -40,6 +41,8 @@ func (s scenario) row() string {
 // cell is what the table says of a scenario that passed.
 func (s scenario) cell(log int) matrix.Cell {
 	switch {
+	case log == 1 && s.v1cell != "":
+		return s.v1cell
 	case log == 2 && s.v2cell != "":
 		return s.v2cell
 	case strings.HasPrefix(s.what, "must fail"):
@@ -308,7 +311,7 @@ refuses 'differ' cmp before.json "$HOME/.rekor/state.json"
 
 // announce gives every scenario its row of the table before any of them runs.
 func announce() {
-	for _, s := range slices.Concat(scenarios, libraries, []scenario{across}) {
+	for _, s := range slices.Concat(scenarios, libraries, []scenario{across}, gates) {
 		row := matrix.Row{Client: s.client, What: s.what, V1: matrix.NotRun, V2: matrix.NotRun}
 		if s.v1only {
 			row.V2 = matrix.None
@@ -336,6 +339,13 @@ func announce() {
 	} {
 		world.table.Announce(row)
 	}
+	for _, row := range []struct{ client, what string }{{"gitsign", gitsignOffline}, {"gitsign", gitsignAlone}, {"Kyverno", publicMirrorRow}, {"gates", gatesLeaveRow}} {
+		world.table.Announce(matrix.Row{Client: row.client, What: row.what, V1: matrix.NotRun, V2: matrix.None})
+	}
+	for _, v := range verdicts("", "") {
+		world.table.Announce(matrix.Row{Client: v.client, What: v.stormRow(), V1: matrix.NotRun, V2: matrix.None})
+		world.table.Announce(matrix.Row{Client: v.client, What: v.downRow(), V1: matrix.NotRun, V2: matrix.None})
+	}
 	for _, s := range shapes {
 		world.table.Announce(matrix.Row{Client: "all", What: shapeRow(s), V1: matrix.NotRun, V2: matrix.NotRun})
 	}
@@ -346,8 +356,13 @@ func announce() {
 // cell returns what is deferred by a test that fills cells of the table: of the log, or of both
 // where log is 0.
 func cell(t *testing.T, client, what string, log int) func() {
+	return cellOf(t, client, what, log, matrix.Works)
+}
+
+// cellOf is cell for an outcome that is not simply a yes.
+func cellOf(t *testing.T, client, what string, log int, passed matrix.Cell) func() {
 	return func() {
-		c := matrix.Works
+		c := passed
 		switch {
 		case t.Failed():
 			c = matrix.Failed
@@ -362,11 +377,11 @@ func cell(t *testing.T, client, what string, log int) func() {
 	}
 }
 
-func TestScenarios(t *testing.T) { runAll(t, scenarios) }
+func TestScenarios(t *testing.T) { runTable(t, scenarios) }
 
-// runAll runs scenarios beside each other, each on every log that it has to do with.
-func runAll(t *testing.T, list []scenario) {
-	for _, s := range list {
+// runTable runs scenarios beside each other, each on every log that it has to do with.
+func runTable(t *testing.T, table []scenario) {
+	for _, s := range table {
 		for log := 1; log <= 2; log++ {
 			if log == 2 && s.v1only {
 				continue
@@ -401,13 +416,18 @@ func (s scenario) run(t *testing.T, log int) *rig {
 	return r
 }
 
+// repository is the part of a reference by digest that comes before the digest.
+func repository(image string) string {
+	repo, _, _ := strings.Cut(image, "@")
+	return repo
+}
+
 // play runs the script.
 func (s scenario) play(t *testing.T, r *rig, log int, registry string) {
 	vars := append(logVars(r, log), "TOKEN="+r.token(t, "dev@example.com"))
 	if s.image {
 		tag, digest := push(t, registry)
-		repo, _, _ := strings.Cut(digest, "@")
-		vars = append(vars, "TAG="+tag, "IMAGE="+digest, "REPO="+repo)
+		vars = append(vars, "TAG="+tag, "IMAGE="+digest, "REPO="+repository(digest))
 	}
 	if s.other {
 		o := start(t)

@@ -20,6 +20,7 @@ import (
 //	push REF             push a new image to REF, print its reference by digest
 //	splice WHAT A B OUT  bundle A with bundle B's log entry ("entry"), or B's inclusion proof ("proof")
 //	mix FIELDS A B OUT   JSON object A with these members (a,b) of B
+//	requests URL         how many requests an instance has answered: LOG, the logs and the authorities, and MIRROR
 //	certificate BUNDLE   subject alternative name and Sigstore extensions of a bundle's certificate
 func tool(ctx context.Context, args []string) error {
 	switch {
@@ -31,6 +32,10 @@ func tool(ctx context.Context, args []string) error {
 		return splice(args[1], args[2], args[3], args[4])
 	case len(args) == 5 && args[0] == "mix":
 		return mix(strings.Split(args[1], ","), args[2], args[3], args[4])
+	case len(args) == 2 && args[0] == "requests":
+		n, err := requests(ctx, args[1])
+		fmt.Println(n)
+		return err
 	case len(args) == 2 && args[0] == "certificate":
 		return printCertificate(args[1])
 	}

@@ -13,9 +13,9 @@ const day = 24 * time.Hour
 // thresholds are those of every item.
 var thresholds = []time.Duration{90 * day, 30 * day, 14 * day, 7 * day, 2 * day}
 
-// Urgent is what is left of an item when a server that depends on it counts as degraded: the time that
+// mendTime is what is left of an item when a server that depends on it counts as degraded: the time that
 // a ceremony may take (sigbox tuf request --good-for), or a quarter of a life that is short.
-const Urgent = time.Duration(30 * day)
+const mendTime = 30 * day
 
 // Item is one thing that stops working at a known time.
 type Item struct {
@@ -72,12 +72,21 @@ func (i Item) Passed(now time.Time) (t time.Duration, ok bool) {
 
 // Urgent says whether it is to be mended now: it is over, or little is left, or its renewal is overdue.
 func (i Item) Urgent(now time.Time) bool {
-	urgent := Urgent
+	urgent := mendTime
 	if i.Life > 0 {
 		urgent = min(urgent, i.Life/4)
 	}
 	_, passed := i.Passed(now)
 	return i.Left(now) <= 0 || passed && (i.Renews > 0 || i.Left(now) <= urgent)
+}
+
+// Within says that it is over, or stops within a time unless somebody does something: what renews itself
+// counts only when that is overdue.
+func (i Item) Within(now time.Time, within time.Duration) bool {
+	if _, overdue := i.Passed(now); i.Renews > 0 && !overdue {
+		return i.Left(now) <= 0
+	}
+	return i.Left(now) <= within
 }
 
 // Title is what and which.

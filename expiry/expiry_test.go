@@ -54,6 +54,31 @@ func TestPassed(t *testing.T) {
 	}
 }
 
+// TestWithin: what somebody has to do counts by its time, what renews itself only where it is late.
+func TestWithin(t *testing.T) {
+	online := expiry.Item{Life: 7 * day, Renews: 6 * day}
+	for _, tc := range []struct {
+		name         string
+		item         expiry.Item
+		left, within time.Duration
+		want         bool
+	}{
+		{"later", expiry.Item{}, 31 * day, 30 * day, false},
+		{"within", expiry.Item{}, 30 * day, 30 * day, true},
+		{"over", expiry.Item{}, -1, 0, true},
+		{"not over", expiry.Item{}, 1, 0, false},
+		{"renews itself", online, 5 * day, 30 * day, false},
+		{"renews itself, and is overdue", online, 3 * day, 30 * day, true},
+		{"renews itself, is overdue, and ends later", online, 3 * day, day, false},
+		{"renews itself, and is over", online, 0, 0, true},
+	} {
+		tc.item.At = now.Add(tc.left)
+		if got := tc.item.Within(now, tc.within); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}
+
 func TestOrder(t *testing.T) {
 	in := []expiry.Item{
 		{What: "b", At: now.Add(2)}, {What: "c", At: now.Add(1)}, {What: "a", Detail: "2", At: now.Add(2)}, {What: "a", Detail: "1", At: now.Add(2)},

@@ -64,7 +64,39 @@ func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
-// maxFile bounds what Load reads: an RSA key of 16384 bits is some 13 KiB.
+// LoadPublic reads a file of one "PUBLIC KEY" PEM block with an ECDSA P-256 key, the one kind that every
+// client verifies.
+func LoadPublic(path string) (*ecdsa.PublicKey, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxFile {
+		return nil, fmt.Errorf("public key %s: want a file of at most %d bytes", path, maxFile)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	block := onlyBlock(raw)
+	switch {
+	case block != nil && block.Type == "PRIVATE KEY":
+		return nil, fmt.Errorf("%s is a private key, which must not leave its owner: name the file of the public key, such as the one beside it that ends in .pub", path)
+	case block == nil || block.Type != "PUBLIC KEY":
+		return nil, fmt.Errorf("%s: want exactly one PEM block of type PUBLIC KEY", path)
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	pub, ok := key.(*ecdsa.PublicKey)
+	if !ok || pub.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("%s is not an ECDSA P-256 key, the one kind that every client verifies", path)
+	}
+	return pub, nil
+}
+
+// maxFile bounds what Load and LoadPublic read: an RSA key of 16384 bits is some 13 KiB.
 const maxFile = 64 << 10
 
 // Load reads a PKCS #8 PEM key. It refuses a file that is not private (package internal/private), and

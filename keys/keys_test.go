@@ -192,6 +192,50 @@ func TestLoadRefuses(t *testing.T) {
 	})
 }
 
+// TestLoadPublic has a row for each thing that is no public key for clients.
+func TestLoadPublic(t *testing.T) {
+	key := must(keys.NewECDSA())
+	good := must(keys.PublicPEM(key.Public()))
+	p384 := must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
+	for _, tc := range []struct {
+		name    string
+		content []byte
+		want    string // "" where it is loaded
+	}{
+		{"as PublicPEM writes it", good, ""},
+		{"lines at the end", append(bytes.Clone(good), " \n\r\n"...), ""},
+		{"private key", must(keys.PrivatePEM(key)), "must not leave its owner"},
+		{"two keys", append(bytes.Clone(good), good...), "want exactly one PEM block of type PUBLIC KEY"},
+		{"text after the key", append(bytes.Clone(good), "x"...), "want exactly one PEM block"},
+		{"another label", block("CERTIFICATE", must(keys.SPKI(key.Public()))), "want exactly one PEM block"},
+		{"nothing", nil, "want exactly one PEM block"},
+		{"no key in the block", block("PUBLIC KEY", []byte("x")), "asn1"},
+		{"RSA", must(keys.PublicPEM(must(keys.NewRSA()).Public())), "is not an ECDSA P-256 key"},
+		{"P-384", must(keys.PublicPEM(p384.Public())), "is not an ECDSA P-256 key"},
+		{"large file", append(bytes.Clone(good), bytes.Repeat([]byte("\n"), 64<<10)...), "at most 65536 bytes"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "k.pub")
+			if err := os.WriteFile(path, tc.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			pub, err := keys.LoadPublic(path)
+			if tc.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("%v, want %q", err, tc.want)
+				}
+				return
+			}
+			if err != nil || !pub.Equal(key.Public()) {
+				t.Errorf("%v, %v", pub, err)
+			}
+		})
+	}
+	if _, err := keys.LoadPublic(filepath.Join(t.TempDir(), "k.pub")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
 // The public Rekor log's key and id, as clients have them.
 func TestIDIsTheLogID(t *testing.T) {
 	const (

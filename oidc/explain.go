@@ -96,8 +96,11 @@ func (v *Verifier) explainSignature(ctx context.Context, e *Explanation, raw, al
 func (e *Explanation) note(name, detail string, err error) bool {
 	c := Check{Name: name, Outcome: Passed, Detail: detail}
 	var refused *TokenError
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		c = Check{Name: name, Outcome: Failed, Detail: refused.Err.Error(), Reason: refused.Reason}
+	case err != nil:
+		c = Check{Name: name, Outcome: Failed, Detail: err.Error()}
 	}
 	e.Checks = append(e.Checks, c)
 	return err == nil

@@ -1,6 +1,8 @@
 package oidc
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +87,23 @@ func TestExplainGoesOn(t *testing.T) {
 	}
 	if e.Unverified == nil || e.Unverified.Subject != "somebody" || i.asked.Load() != 0 {
 		t.Errorf("%+v, asked %d", e.Unverified, i.asked.Load())
+	}
+}
+
+// TestNote: a check that has any error has failed.
+func TestNote(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		err  error
+		want Check
+	}{
+		{"none", nil, Check{Name: "x", Outcome: Passed, Detail: "good"}},
+		{"a refusal", fmt.Errorf("more: %w", Refuse(ReasonKey, "bad")), Check{Name: "x", Outcome: Failed, Detail: "bad", Reason: ReasonKey}},
+		{"another error", errors.New("bad"), Check{Name: "x", Outcome: Failed, Detail: "bad"}},
+	} {
+		e := &Explanation{}
+		if ok := e.note("x", "good", tc.err); ok != (tc.err == nil) || len(e.Checks) != 1 || e.Checks[0] != tc.want {
+			t.Errorf("%s: %v %+v, want %+v", tc.name, ok, e.Checks, tc.want)
+		}
 	}
 }

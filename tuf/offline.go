@@ -150,7 +150,7 @@ func (s Signed) follow(cur Release, now time.Time) (Release, error) {
 	if cur.Created() {
 		root = cur.Roots[len(cur.Roots)-1]
 	}
-	if s.has(root.Bytes, cur.Targets.Bytes) {
+	if s.Current(cur) {
 		return cur, nil
 	}
 	if !bytes.Equal(root.Bytes, s.FollowsRoot) || !bytes.Equal(cur.Targets.Bytes, s.FollowsTargets) {
@@ -175,9 +175,12 @@ func (s Signed) follow(cur Release, now time.Time) (Release, error) {
 	return next, nil
 }
 
-// has says whether what was signed is what is current.
-func (s Signed) has(root, targets []byte) bool {
-	return (s.Root != nil || s.Targets != nil) && (s.Root == nil || bytes.Equal(s.Root, root)) && (s.Targets == nil || bytes.Equal(s.Targets, targets))
+// Current says whether what was signed is the current set: it was published already, and nothing since.
+func (s Signed) Current(cur Release) bool {
+	if !cur.Created() || s.Root == nil && s.Targets == nil {
+		return false
+	}
+	return (s.Root == nil || bytes.Equal(s.Root, cur.Roots[len(cur.Roots)-1].Bytes)) && (s.Targets == nil || bytes.Equal(s.Targets, cur.Targets.Bytes))
 }
 
 // Current returns what the store holds, the zero Release if that is nothing.

@@ -11,14 +11,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/internal/peerconn"
 	"github.com/sigbox/sigbox/keys"
 	pb "github.com/sigbox/sigbox/proto/sigbox/tlog/v1"
 )
@@ -29,10 +28,6 @@ const (
 	avoidFor     = 15 * time.Second       // after a failure; by then pings have found out
 	patience     = 2 * time.Second        // with a log of which no replica answers: one may be starting again
 	pause        = 200 * time.Millisecond // before a replica is asked again, give or take half
-	pingAfter    = 10 * time.Second       // without a frame, to find dead peers
-	pingTimeout  = 5 * time.Second
-	maxBackoff   = 2 * time.Second
-	dialTimeout  = 3 * time.Second
 )
 
 // ErrKey is wrapped by the error of Check where the log has another key.
@@ -77,16 +72,7 @@ func New(cfg Config) (*Client, error) {
 		c.hedge = defaultHedge
 	}
 	for _, address := range cfg.Addresses {
-		conn, err := grpc.NewClient("dns:///"+address, grpc.WithTransportCredentials(cfg.Credentials), grpc.WithNoProxy(),
-			// Not the one that gRPC looks for in a TXT record: where there is no resolver for the world, as in a
-			// closed network, every connection would wait until that question times out.
-			grpc.WithDisableServiceConfig(),
-			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
-			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
-				MinConnectTimeout: dialTimeout,
-			}))
+		conn, err := peerconn.New(address, cfg.Credentials)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("ct client: %s: %w", address, err), c.Close())
 		}

@@ -56,6 +56,7 @@ type stack struct {
 	records   *sqlstore.SQLite
 	logged    *syncBuffer
 	rules     fulcio.Rules
+	trust     func(fulcio.Verifier) fulcio.Trust // instead of rules, where it is not nil
 }
 
 // syncBuffer is what our log says.
@@ -119,7 +120,12 @@ func newStack(t testing.TB, change ...func(*stack, *ca.Config)) *stack {
 		Clock: s.clock, Keys: map[string]oidc.KeySet{emailIssuer: static, ciIssuer: static},
 		HTTP: oidc.HTTPPolicy{Timeout: time.Nanosecond},
 	})
-	server, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: verifier, Issuers: issuers.PublicConfiguration(), Rules: s.rules, Logger: logger})
+	server, err := fulcio.New(fulcio.Config{Authority: authority, Logger: logger, Trust: func() fulcio.Trust {
+		if s.trust != nil {
+			return s.trust(verifier)
+		}
+		return fulcio.Trust{Verifier: verifier, Issuers: issuers.PublicConfiguration(), Rules: s.rules}
+	}})
 	must(err)
 	s.url = serve(t, server)
 	return s

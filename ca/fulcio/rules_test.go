@@ -1,11 +1,14 @@
 package fulcio_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/sigbox/sigbox/ca"
+	"github.com/sigbox/sigbox/ca/fulcio"
+	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/oidc"
 )
@@ -15,8 +18,10 @@ import (
 func TestRules(t *testing.T) {
 	s := newStack(t, func(s *stack, _ *ca.Config) {
 		known := &oidc.Config{}
-		if err := known.Add(oidc.Issuer{URL: emailIssuer, Audience: "sigstore", Type: oidc.TypeEmail}); err != nil {
-			t.Fatal(err)
+		for _, i := range []oidc.Issuer{{URL: emailIssuer, Audience: "sigstore", Type: oidc.TypeEmail}, {URL: ciIssuer, Audience: "sigstore", Type: oidc.TypeGitHub}} {
+			if err := known.Add(i); err != nil {
+				t.Fatal(err)
+			}
 		}
 		set, err := rules.Parse("rules.yaml", []byte(emailIssuer+`:
   - {name: staff only, allow: 'san.endsWith("@example.com")', reason: ask the platform team}
@@ -48,6 +53,46 @@ func TestRules(t *testing.T) {
 		}
 		if after, _ := s.traces(t); (after > records) != (tc.status == http.StatusOK) {
 			t.Errorf("%s: records %d to %d", tc.name, records, after)
+		}
+	}
+}
+
+// decided is a rule for everybody.
+type decided struct{ err error }
+
+func (d decided) Decide(*oidc.Token, profile.Identity) error { return d.err }
+
+// verifying is a verifier that does something first.
+type verifying struct {
+	fulcio.Verifier
+	first func()
+}
+
+func (v verifying) Verify(ctx context.Context, raw string) (*oidc.Token, error) {
+	v.first()
+	return v.Verifier.Verify(ctx, raw)
+}
+
+// TestRulesOfARequest: what is taken over while a token is verified does not decide it.
+func TestRulesOfARequest(t *testing.T) {
+	denied := decided{&rules.DeniedError{Issuer: emailIssuer, Rule: "nobody", Reason: "ask us"}}
+	for _, tc := range []struct {
+		name          string
+		before, after fulcio.Rules
+		status        int
+	}{
+		{"rules that went", denied, nil, http.StatusForbidden},
+		{"rules that came", nil, denied, http.StatusOK},
+	} {
+		now := tc.before
+		s := newStack(t, func(s *stack, _ *ca.Config) {
+			s.trust = func(v fulcio.Verifier) fulcio.Trust {
+				return fulcio.Trust{Verifier: verifying{v, func() { now = tc.after }}, Rules: now}
+			}
+		})
+		body := text(t, object{"credentials": object{"oidcIdentityToken": s.token(t, map[string]any{"email": "dev@example.com"})}, "certificateSigningRequest": newKeyPair(t).csr(t)})
+		if got := s.do(t, http.MethodPost, "/api/v2/signingCert", nil, body); got.status != tc.status {
+			t.Errorf("%s: %d %s", tc.name, got.status, got.body)
 		}
 	}
 }

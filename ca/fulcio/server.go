@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 
 	pb "github.com/sigstore/fulcio/pkg/generated/protobuf"
 	"google.golang.org/grpc/codes"
@@ -32,42 +31,38 @@ type Verifier interface {
 
 // Rules decide which identities may sign. *rules.Set is one.
 type Rules interface {
-	// Decide returns nil, or a *rules.DeniedError.
+	// Decide returns nil, or a *rules.DeniedError. Another error says that nothing was decided.
 	Decide(t *oidc.Token, id profile.Identity) error
 }
 
-// Config is what a Server needs. All fields but Rules are required.
+// Trust is whose tokens are taken and who of them may sign. What belongs together is in one Trust: a
+// token that one verifier takes is never decided by the rules beside another.
+type Trust struct {
+	Verifier Verifier
+	Issuers  []oidc.PublicIssuer // what GET /api/v2/configuration shows: (*oidc.Config).PublicConfiguration
+	Rules    Rules               // nil: whoever the verifier takes may sign
+}
+
+// Config is what a Server needs. All fields are required.
 type Config struct {
 	Authority Issuer
-	Verifier  Verifier
-	Issuers   []oidc.PublicIssuer // what GET /api/v2/configuration shows: (*oidc.Config).PublicConfiguration
-	Rules     Rules               // nil: whoever the verifier takes may sign
+	Trust     func() Trust // what counts now; asked once for each request
 	Logger    *slog.Logger
 }
 
 // Server answers Fulcio's API. It is safe for concurrent use.
 type Server struct {
 	authority Issuer
-	verifier  Verifier
-	rules     Rules
-	issuers   atomic.Pointer[[]*pb.OIDCIssuer]
+	trust     func() Trust
 	logger    *slog.Logger
 }
 
 // New returns the face of an authority.
 func New(cfg Config) (*Server, error) {
-	if cfg.Authority == nil || cfg.Verifier == nil || cfg.Logger == nil {
-		return nil, errors.New("fulcio: authority, verifier and logger are required")
+	if cfg.Authority == nil || cfg.Trust == nil || cfg.Logger == nil {
+		return nil, errors.New("fulcio: authority, trust and logger are required")
 	}
-	s := &Server{authority: cfg.Authority, verifier: cfg.Verifier, rules: cfg.Rules, logger: cfg.Logger}
-	s.SetIssuers(cfg.Issuers)
-	return s, nil
-}
-
-// SetIssuers replaces what GET /api/v2/configuration shows. The verifier decides what is taken.
-func (s *Server) SetIssuers(list []oidc.PublicIssuer) {
-	public := publicIssuers(list)
-	s.issuers.Store(&public)
+	return &Server{authority: cfg.Authority, trust: cfg.Trust, logger: cfg.Logger}, nil
 }
 
 func publicIssuers(in []oidc.PublicIssuer) []*pb.OIDCIssuer {
@@ -97,7 +92,8 @@ type request struct {
 
 // issue answers a request with the chain, leaf first, root last. Its error is a *failure.
 func (s *Server) issue(ctx context.Context, r request) ([]*x509.Certificate, error) {
-	token, err := s.verifier.Verify(ctx, r.token)
+	trust := s.trust()
+	token, err := trust.Verifier.Verify(ctx, r.token)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
@@ -105,8 +101,8 @@ func (s *Server) issue(ctx context.Context, r request) ([]*x509.Certificate, err
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	if s.rules != nil {
-		if err := s.rules.Decide(token, id); err != nil {
+	if trust.Rules != nil {
+		if err := trust.Rules.Decide(token, id); err != nil {
 			return nil, s.fail(ctx, err)
 		}
 	}
@@ -163,7 +159,7 @@ func (s *Server) trustBundle() *pb.TrustBundle {
 }
 
 func (s *Server) configuration() *pb.Configuration {
-	return &pb.Configuration{Issuers: *s.issuers.Load()}
+	return &pb.Configuration{Issuers: publicIssuers(s.trust().Issuers)}
 }
 
 func signingCertificate(chain []*x509.Certificate) *pb.SigningCertificate {

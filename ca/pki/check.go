@@ -98,7 +98,7 @@ func (k *checker) owner(pub crypto.PublicKey) error {
 	if len(k.chain) > maxChain {
 		return refuse(0, "", fmt.Sprintf("has %d certificates, more than the %d that clients are given", len(k.chain), maxChain), "leave only the path from the certificate to one root")
 	}
-	own := slices.IndexFunc(k.chain, func(c *x509.Certificate) bool { return equal(c.PublicKey, pub) })
+	own := slices.IndexFunc(k.chain, func(c *x509.Certificate) bool { return keys.Equal(c.PublicKey, pub) })
 	switch {
 	case own < 0:
 		id, err := keys.ID(pub)
@@ -111,7 +111,7 @@ func (k *checker) owner(pub crypto.PublicKey) error {
 		return k.about(own, "write the chain in order: this certificate first, then its issuers, the root last", "is that of the key here and does not come first")
 	}
 	for i, c := range k.chain[1:] {
-		if equal(c.PublicKey, pub) {
+		if keys.Equal(c.PublicKey, pub) {
 			return k.about(i+1, "have the request signed with another key: that of an issuer is kept elsewhere", "has the same key as the certificate that it stands above")
 		}
 	}

@@ -71,14 +71,16 @@ func Subject(p Purpose, organization string) pkix.Name {
 	return pkix.Name{Organization: []string{organization}, CommonName: name}
 }
 
-// Curves are the names of the curves that a root may have.
-var Curves = map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384()}
-
-// NewRoot makes a root for ten years with a new key on one of [Curves]. The key belongs on a machine that
-// is on no network.
+// NewRoot makes a root for ten years with a new key on a curve, "p256" or "p384". The key belongs on a
+// machine that is on no network.
 func NewRoot(c clock.Clock, organization, curve string) (key crypto.Signer, root *x509.Certificate, err error) {
-	of, ok := Curves[curve]
-	if !ok {
+	var of elliptic.Curve
+	switch curve {
+	case "p256":
+		of = elliptic.P256()
+	case "p384":
+		of = elliptic.P384()
+	default:
 		return nil, nil, fmt.Errorf("%q is no curve for a root: want p256 or p384", curve)
 	}
 	if key, err = ecdsa.GenerateKey(of, rand.Reader); err != nil {
@@ -195,14 +197,14 @@ func purposeOf(csr *x509.CertificateRequest) (p Purpose, err error) {
 // Sign answers a request with the chain: the certificate, then issuers, which begin with that of key and
 // end with the root.
 func Sign(c clock.Clock, a Asked, issuers []*x509.Certificate, key crypto.Signer) ([]*x509.Certificate, error) {
-	if len(issuers) == 0 || !equal(issuers[0].PublicKey, key.Public()) {
+	if len(issuers) == 0 || !keys.Equal(issuers[0].PublicKey, key.Public()) {
 		return nil, errors.New("the key is not that of the certificate that is to sign: name the key and the certificate of one root")
 	}
 	issuer := issuers[0]
 	if now := c.Now(); now.After(issuer.NotAfter) || now.Before(issuer.NotBefore) {
 		return nil, fmt.Errorf("%q cannot sign now: it is valid from %s to %s", issuer.Subject, issuer.NotBefore.Format(time.DateOnly), issuer.NotAfter.Format(time.DateOnly))
 	}
-	if equal(a.Key, key.Public()) {
+	if keys.Equal(a.Key, key.Public()) {
 		return nil, errors.New("the request is for the root's own key: make a key for every role")
 	}
 	var cert *x509.Certificate
@@ -216,9 +218,4 @@ func Sign(c clock.Clock, a Asked, issuers []*x509.Certificate, key crypto.Signer
 		return nil, err
 	}
 	return append([]*x509.Certificate{cert}, issuers...), nil
-}
-
-func equal(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }

@@ -4,7 +4,7 @@
 // [Parse] reads a file (YAML: issuer, list of name, allow, reason) and compiles every expression, so
 // that what is wrong shows when the file is loaded. [Set.Decide] asks the rules of the token's issuer
 // in order: all must allow. The first that does not decides, and its reason is what the caller reads. An
-// issuer without rules is not restricted. A rule that cannot be evaluated, for want of a claim that it
+// issuer without rules is not restricted; for one that was not known when they were read nothing is decided. A rule that cannot be evaluated, for want of a claim that it
 // reads or by going over its limit, does not allow.
 //
 // Expressions know claims (all of the token's, a map), issuer (iss), subject (sub) and san (the name

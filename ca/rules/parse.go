@@ -33,7 +33,10 @@ func Parse(file string, data []byte, known *oidc.Config) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CEL: %w", err)
 	}
-	r := &reader{file: file, env: env, known: known, set: &Set{issuers: map[string][]rule{}}}
+	r := &reader{file: file, env: env, set: &Set{known: map[string]bool{}, issuers: map[string][]rule{}}}
+	for _, i := range known.Issuers {
+		r.set.known[i.URL] = true
+	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
@@ -51,7 +54,6 @@ func Parse(file string, data []byte, known *oidc.Config) (*Set, error) {
 type reader struct {
 	file     string
 	env      *cel.Env
-	known    *oidc.Config
 	set      *Set
 	problems []error
 }
@@ -83,7 +85,7 @@ func (r *reader) pairs(n *yaml.Node, what string, f func(k, v *yaml.Node)) {
 
 func (r *reader) document(n *yaml.Node) {
 	r.pairs(n, "issuers, each with a list of rules", func(k, v *yaml.Node) {
-		if !r.isKnown(k.Value) {
+		if !r.set.known[k.Value] {
 			r.problem(k, "issuer %q is not configured, so that its rules would restrict nobody: write it as the file of issuers does", k.Value)
 		}
 		if v.Kind != yaml.SequenceNode || len(v.Content) == 0 || len(v.Content) > maxRules {
@@ -100,15 +102,6 @@ func (r *reader) document(n *yaml.Node) {
 			r.set.issuers[k.Value] = append(r.set.issuers[k.Value], one)
 		}
 	})
-}
-
-func (r *reader) isKnown(issuer string) bool {
-	for _, i := range r.known.Issuers {
-		if i.URL == issuer {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *reader) rule(n *yaml.Node) (out rule) {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,9 +10,6 @@ import (
 	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/oidc"
 )
-
-// ErrDenied is the class of every [DeniedError].
-var ErrDenied = errors.New("not allowed to sign")
 
 // DeniedError says that a rule does not allow an identity. Its text is for our log; Reason alone is for
 // the caller.
@@ -36,12 +32,11 @@ func (e *DeniedError) Error() string {
 // Unwrap returns why the rule could not be evaluated.
 func (e *DeniedError) Unwrap() error { return e.Err }
 
-// Is makes every DeniedError an ErrDenied.
-func (e *DeniedError) Is(target error) bool { return target == ErrDenied }
-
-// Set is the rules of all issuers. It is immutable, and safe for concurrent use. The zero value and
-// nil allow everybody.
-type Set struct{ issuers map[string][]rule }
+// Set is the rules of all issuers. It is immutable, and safe for concurrent use. nil allows everybody.
+type Set struct {
+	known   map[string]bool // that the rules were read for
+	issuers map[string][]rule
+}
 
 type rule struct {
 	name, reason string
@@ -59,10 +54,14 @@ func (s *Set) Issuers() map[string]int {
 	return out
 }
 
-// Decide says whether the identity of a verified token may sign: nil, or a *DeniedError.
+// Decide says whether the identity of a verified token may sign: nil, or a *DeniedError. Another error
+// says that the token is of an issuer that the rules were not read for, so that they cannot decide.
 func (s *Set) Decide(t *oidc.Token, id profile.Identity) error {
 	if s == nil {
 		return nil
+	}
+	if !s.known[t.Issuer.URL] {
+		return fmt.Errorf("the rules were read without issuer %s, and cannot decide", t.Issuer.URL)
 	}
 	list := s.issuers[t.Issuer.URL]
 	if len(list) == 0 {

@@ -51,22 +51,23 @@ func TestTestRules(t *testing.T) {
 		name, repository, ref, want string
 		code                        int
 		line                        string
+		stderr                      string
 	}{
-		{"allowed as wanted", "example/app", "refs/heads/main", "want: allowed", 0, "ok c allowed allowed"},
-		{"denied as wanted", "example/app", "refs/heads/x", "want: denied, rule: main only", 0, "ok c denied by main only denied by main only"},
-		{"denied, not wanted", "example/app", "refs/heads/x", "want: allowed", 1, "WRONG c denied by main only allowed"},
-		{"allowed, not wanted", "example/app", "refs/heads/main", "want: denied, rule: main only", 1, "WRONG c allowed denied by main only"},
-		{"denied by another rule", "other/app", "refs/heads/x", "want: denied, rule: main only", 1, "WRONG c denied by our repositories denied by main only"},
-		{"no name can be made", "''", "refs/heads/main", "want: allowed", 1, "WRONG c refused before the rules:"},
-		{"no such verdict", "example/app", "refs/heads/main", "want: maybe", 1, ""},
-		{"denied by what", "example/app", "refs/heads/main", "want: denied", 1, ""},
-		{"a key that is not known", "example/app", "refs/heads/main", "want: allowed, wants: x", 1, ""},
+		{"allowed as wanted", "example/app", "refs/heads/main", "want: allowed", 0, "ok c allowed allowed", ""},
+		{"denied as wanted", "example/app", "refs/heads/x", "want: denied, rule: main only", 0, "ok c denied by main only denied by main only", ""},
+		{"denied, not wanted", "example/app", "refs/heads/x", "want: allowed", 1, "WRONG c denied by main only allowed", ""},
+		{"allowed, not wanted", "example/app", "refs/heads/main", "want: denied, rule: main only", 1, "WRONG c allowed denied by main only", ""},
+		{"denied by another rule", "other/app", "refs/heads/x", "want: denied, rule: main only", 1, "WRONG c denied by our repositories denied by main only", ""},
+		{"no name can be made", "''", "refs/heads/main", "want: allowed", 1, "WRONG c refused before the rules:", ""},
+		{"no such verdict", "example/app", "refs/heads/main", "want: maybe", 1, "", "want is allowed or denied, not \"maybe\""},
+		{"denied by what", "example/app", "refs/heads/main", "want: denied", 1, "", "rule names the rule that denies"},
+		{"a key that is not known", "example/app", "refs/heads/main", "want: allowed, wants: x", 1, "", "field wants not found"},
 	} {
 		file := filepath.Join(t.TempDir(), "cases.yaml")
 		writeText(t, file, "- {name: c, claims: {"+claims+", repository: "+tc.repository+", ref: "+tc.ref+"}, "+tc.want+"}\n")
 		out, stderr, code := run(t, append([]string{"ca", "test-rules", file}, s.args...)...)
-		if got := line(out, strings.SplitN(tc.line, " ", 2)[0]); code != tc.code || !strings.HasPrefix(got, tc.line) {
-			t.Errorf("%s: exit code %d, %q, want %q\n%s%s", tc.name, code, got, tc.line, out, stderr)
+		if got := line(out, strings.SplitN(tc.line, " ", 2)[0]); code != tc.code || !strings.HasPrefix(got, tc.line) || !strings.Contains(stderr, tc.stderr) {
+			t.Errorf("%s: exit code %d, %q, want %q and %q\n%s%s", tc.name, code, got, tc.line, tc.stderr, out, stderr)
 		}
 	}
 	s.withRules(t, "  - {name: n, allow: claims.ref, reason: r}\n")

@@ -62,7 +62,7 @@ to sigbox tuf request with --statements, and change over once that is published.
 			if err := stack.CheckFiles(cfg); err != nil {
 				return err
 			}
-			issuers, err := stack.Issuers(cfg.CA)
+			issuers, err := stack.Issuers(cfg)
 			if err != nil {
 				return err
 			}

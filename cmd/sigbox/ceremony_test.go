@@ -173,7 +173,10 @@ func TestCeremony(t *testing.T) {
 		t.Errorf("sign: %s", out)
 	}
 	s.pass("bob", "", "first.json")
-	if out := s.ok("", "tuf", "publish", "first.json"); !strings.Contains(out, "root version 1, targets version 1") {
+	s.refused("not published", "", "tuf", "publish", "first.json")
+	s.refused("not published", "", "tuf", "publish", s.swapped(), "--approve", s.id("", "first.json"))
+	if out := s.ok("", "tuf", "publish", "first.json", "--approve", s.id("", "first.json")[:16]); !strings.Contains(out, "root version 1, targets version 1") ||
+		!strings.Contains(out, "root: 2 of 3 keys must sign") {
 		t.Errorf("publish: %s", out)
 	}
 	if out := s.ok("", "tuf", "publish", "first.json"); !strings.Contains(out, "published already") {
@@ -184,11 +187,25 @@ func TestCeremony(t *testing.T) {
 	}
 	s.refused("there is a set already", "", "tuf", "init", "--out", "again.json", "--root-key", "alice.pub", "--targets-key", "alice.pub")
 	s.newAuthority()
+	s.stray()
 	s.replaceSigner()
 	s.refused("another set was published", "", "tuf", "publish", "first.json")
 	if _, err := os.Stat(filepath.Join(s.dir, "mirror")); err == nil {
 		t.Error("a command has written the mirror, which is serve's")
 	}
+}
+
+// swapped is a first request that whoever carried the file made, and signed with keys of their own.
+func (s *ceremonySite) swapped() (file string) {
+	s.t.Helper()
+	s.signers["mallory"] = s.t.TempDir()
+	s.ok("mallory", "tuf", "key", "--out", "my.key")
+	args := append([]string{"tuf", "init", "--statements", "statements", "--out", "swapped.json"}, s.keyFlags("root", "mallory")...)
+	s.ok("", append(args, s.keyFlags("targets", "mallory")...)...)
+	s.pass("", "mallory", "swapped.json")
+	s.sign("mallory", "swapped.json")
+	s.pass("mallory", "", "swapped.json")
+	return "swapped.json"
 }
 
 func (s *ceremonySite) id(who, file string) string {
@@ -226,6 +243,30 @@ func (s *ceremonySite) newAuthority() {
 	}
 }
 
+// stray: a tlog with a wrong configuration has said that a second CT log is at the address of the first.
+// A ceremony goes on without it.
+func (s *ceremonySite) stray() {
+	t := s.t
+	said := s.instance.Says(statement.CT, time.Now())
+	ct := s.instance.Keys[statement.CT]
+	s.instance.Keys[statement.CT] = tuftest.Key(t)
+	said.Key, said.Origin = s.instance.Keys[statement.CT].Public(), "wrong.example/ct"
+	s.receive("tlog", s.instance.State(t, said))
+	s.instance.Keys[statement.CT] = ct
+	id := fmt.Sprintf("%x", said.KeyID())
+	s.refused("--without "+id, "", "tuf", "request", "--out", "stray.json")
+	s.refused("nothing to sign", "", "tuf", "request", "--without", id, "--out", "stray.json")
+	s.refused("nothing of key", "", "tuf", "request", "--without", strings.Repeat("0", 64), "--out", "stray.json")
+	s.refused("want the 64 hex digits", "", "tuf", "request", "--without", id[:8], "--out", "stray.json")
+	s.ok("", "tuf", "request", "--without", id, "--renew-targets", "--out", "stray.json")
+	if out := s.ok("", "tuf", "status", "stray.json"); strings.Contains(out, id) || !strings.Contains(out, "targets version 3") {
+		t.Errorf("status: %s", out)
+	}
+	if out := s.ok("", "tuf", "status"); strings.Count(out, "waits, brought by tlog") != 1 {
+		t.Errorf("status: %s", out)
+	}
+}
+
 // root is the root that everybody knows.
 func (s *ceremonySite) root() (root string) {
 	s.t.Helper()
@@ -256,7 +297,6 @@ func (s *ceremonySite) repository(do func(*stack.TUFRepo)) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cfg.TUF.Mirror = ""
 	repo, err := stack.OpenTUF(s.t.Context(), cfg, clock.System{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)
@@ -265,13 +305,25 @@ func (s *ceremonySite) repository(do func(*stack.TUFRepo)) {
 	do(repo)
 }
 
+// waits is the id of the one key of which something waits.
+func (s *ceremonySite) waits() string {
+	s.t.Helper()
+	for line := range strings.Lines(s.ok("", "tuf", "status")) {
+		if strings.Contains(line, "waits, brought by") {
+			return strings.Fields(line)[1]
+		}
+	}
+	s.t.Fatal("nothing waits")
+	return ""
+}
+
 // replaceSigner: carol has lost her key; dave's takes its place. Root 2 needs two of the old keys and
 // two of the new.
 func (s *ceremonySite) replaceSigner() {
 	t := s.t
 	s.signers["dave"] = t.TempDir()
 	s.ok("dave", "tuf", "key", "--out", "my.key")
-	args := append([]string{"tuf", "request", "--out", "third.json"}, s.keyFlags("root", "alice", "bob", "dave")...)
+	args := append([]string{"tuf", "request", "--without", s.waits(), "--out", "third.json"}, s.keyFlags("root", "alice", "bob", "dave")...)
 	s.ok("", append(args, s.keyFlags("targets", "alice", "bob", "dave")...)...)
 	s.pass("", "dave", "third.json")
 	s.sign("dave", "third.json")

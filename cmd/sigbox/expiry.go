@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,8 @@ gives an end. Nothing is changed.
 A configuration file without a section tuf says what its own services end with;
 ask where tuf runs too.
 
-The exit code is 1 where something has stopped already, or stops within --within.
+The exit code is 1 where something has stopped already, or stops within --within
+(what renews itself: where that is overdue).
 A running server says the same in its log, 90, 30, 14, 7 and 2 days before, in
 /readyz, and in the metric sigbox_expires_timestamp_seconds.`,
 		Example: `  sigbox expiry --config /etc/sigbox/sigbox.yaml
@@ -45,8 +47,8 @@ A running server says the same in its log, 90, 30, 14, 7 and 2 days before, in
 			if err != nil {
 				return fmt.Errorf("not everything could be looked at: %w", err)
 			}
-			if len(items) > 0 && items[0].Left(now) <= within {
-				return fmt.Errorf("%s: %s", items[0].Title(), expiry.Words(items[0].Left(now)))
+			if n := slices.IndexFunc(items, func(i expiry.Item) bool { return i.Within(now, within) }); n >= 0 {
+				return fmt.Errorf("%s: %s", items[n].Title(), expiry.Words(items[n].Left(now)))
 			}
 			return nil
 		},

@@ -113,8 +113,15 @@ func TestExpirySteps(t *testing.T) {
 			t.Errorf("metrics lack %s", what)
 		}
 	}
-	if _, stderr, code := run(t, "expiry", "--config", file, "--within", "200h"); code != 1 || !strings.Contains(stderr, "tuf timestamp") {
-		t.Errorf("--within: exit code %d\n%s", code, stderr)
+	for _, tc := range []struct {
+		within, names string // "" for nothing
+	}{
+		{"720h", ""},      // timestamp and snapshot, which renew themselves, are within it
+		{"8784h", "tuf "}, // root and targets, signed at nearly the same time
+	} {
+		if _, stderr, code := run(t, "expiry", "--config", file, "--within", tc.within); (code == 1) != (tc.names != "") || !strings.Contains(stderr, tc.names) {
+			t.Errorf("--within %s: exit code %d, want %q\n%s", tc.within, code, tc.names, stderr)
+		}
 	}
 	if code := r.stop(t, os.Interrupt); code != 0 {
 		t.Errorf("serve: exit code %d\n%s", code, r.stderr)

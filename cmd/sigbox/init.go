@@ -43,7 +43,8 @@ edit, the database schemas and a user for each, the logs, and the first trust ro
 
 Each step looks at what is there and makes what is missing. Run again, it goes on
 where it was stopped, by whatever; when everything is there it changes nothing. It
-never writes over anything. What was asked for the first time is remembered in
+writes over nothing but what it says itself in public/statements, and that only
+until it is to be signed. What was asked for the first time is remembered in
 DIR/init.json, and need not be said again.
 
 A database is named by the URL of a user that may make schemas and roles. User and
@@ -105,8 +106,8 @@ func (f *initFlags) add(cmd *cobra.Command) {
 	s.BoolVar(&c.Proxy, "behind-proxy", false, "a proxy in front speaks HTTPS")
 	s.StringSliceVar(&f.tuf.RootKeys, "tuf-root-key", nil, "--production: public key of somebody who signs root; repeat it for each")
 	s.StringSliceVar(&f.tuf.TargetsKeys, "tuf-targets-key", nil, "--production: public key of somebody who signs targets; repeat it for each")
-	s.IntVar(&f.tuf.RootThreshold, "tuf-root-threshold", 1, "how many of them must sign root")
-	s.IntVar(&f.tuf.TargetsThreshold, "tuf-targets-threshold", 1, "how many of them must sign targets")
+	s.IntVar(&f.tuf.RootThreshold, "tuf-root-threshold", 0, "how many of them must sign root; without it more than half")
+	s.IntVar(&f.tuf.TargetsThreshold, "tuf-targets-threshold", 0, "how many of them must sign targets; without it more than half")
 	cmd.MarkFlagsMutuallyExclusive("dev", "production")
 	for _, name := range []string{"ca", "tlog", "tuf", "issuer"} {
 		cmd.MarkFlagsMutuallyExclusive("url", name+"-url")
@@ -155,13 +156,13 @@ func (f *initFlags) options() (o setup.Options, err error) {
 	c.Production = f.production
 	if c.URLs.CA == "" && f.url != "" {
 		c.URLs = setup.Services{CA: f.url, TLog: f.url, TUF: f.url}
-		if !f.production {
+		if f.dev { // without it the kind is that of the directory
 			c.URLs.Issuer = f.url
 		}
 	}
 	if f.listen != "" {
 		c.Listen = setup.Services{CA: f.listen, TLog: f.listen, TUF: f.listen}
-		if !f.production {
+		if f.dev {
 			c.Listen.Issuer = f.listen
 		}
 	}

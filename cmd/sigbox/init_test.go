@@ -133,9 +133,58 @@ func TestInitDev(t *testing.T) {
 	if now := rows(t, server, database); !maps.EqualFunc(data, now, slices.Equal) {
 		t.Errorf("the database changed:\n%v\n%v", data, now)
 	}
+	mirror := addMirror(t, dir)
+	if stdout, stderr, code := run(t, "init", "--dir", dir); code != 0 || !strings.Contains(stdout, "nothing was changed") {
+		t.Errorf("before serve: %d\n%s%s", code, stdout, stderr)
+	}
+	if _, err := os.Stat(mirror); err == nil {
+		t.Error("init has written the mirror, which is serve's")
+	}
 	trusted(t, dir, "http://"+address)
+	if _, err := os.Stat(filepath.Join(mirror, "timestamp.json")); err != nil {
+		t.Errorf("serve has not written the mirror: %v", err)
+	}
 	if stdout, stderr, code := run(t, "init", "--dir", dir); code != 0 || !strings.Contains(stdout, "nothing was changed") {
 		t.Errorf("after serve: %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// addMirror names a directory that the TUF repository is written to as well.
+func addMirror(t *testing.T, dir string) (mirror string) {
+	t.Helper()
+	file := filepath.Join(dir, "sigbox.yaml")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(raw), "\ntuf:\n", "\ntuf:\n  mirror: mirror\n", 1)
+	if text == string(raw) {
+		t.Fatalf("no section tuf in\n%s", raw)
+	}
+	write(t, file, text)
+	return filepath.Join(dir, "mirror")
+}
+
+// TestInitSaidAgain: what was said the first time can be said again, without the kind, of both kinds.
+func TestInitSaidAgain(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, row := range []struct {
+		name string
+		kind []string
+		url  string
+		code int
+	}{
+		{"dev", []string{"--dev"}, "http://127.0.0.1:8099", 0},
+		{"production", []string{"--production", "--behind-proxy", "--guard", "none"}, "https://sigstore.example.com", exitWaiting},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			said := []string{"init", "--dir", filepath.Join(t.TempDir(), "sigbox"), "--url", row.url, "--listen", "127.0.0.1:8099", "--database", server.URL(server.Database(t))}
+			for _, args := range [][]string{append(said[:len(said):len(said)], row.kind...), said} {
+				if stdout, stderr, code := run(t, args...); code != row.code {
+					t.Errorf("%v: exit code %d, want %d\n%s%s", args, code, row.code, stdout, stderr)
+				}
+			}
+		})
 	}
 }
 

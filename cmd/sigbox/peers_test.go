@@ -131,6 +131,7 @@ func TestPeers(t *testing.T) {
 	t.Run("a line for each call", func(t *testing.T) {
 		for _, want := range []string{
 			`"method":"gRPC","route":"/sigbox.tlog.v1.Logs/Append","status":"OK","bytes":`, `"route":"/sigbox.tlog.v1.Logs/Append","status":"PermissionDenied"`,
+			`"route":"/sigbox.tlog.v1.Logs/Follow","status":"PermissionDenied"`,
 		} {
 			await(t, want, 5*time.Second, func() bool { return strings.Contains(runs["tlog"].stderr.String(), want) })
 		}

@@ -109,11 +109,14 @@ func TestReloadCertificate(t *testing.T) {
 // everything runs: what is right counts soon, what is wrong changes nothing and is said.
 func TestReload(t *testing.T) {
 	s := newReloading(t, "")
-	t.Run("the log level, at SIGHUP", func(t *testing.T) {
-		editFile(t, s.file, "level: info", "level: warn")
+	t.Run("at SIGHUP, without a change", func(t *testing.T) {
 		if err := s.run.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
+		await(t, "the log says that it was the signal", reloadTime, func() bool { return s.says(`"because":"SIGHUP"`) })
+	})
+	t.Run("the log level", func(t *testing.T) {
+		editFile(t, s.file, "level: info", "level: warn")
 		await(t, "no more lines of requests", reloadTime, func() bool {
 			before := strings.Count(s.run.stderr.String(), `"msg":"request"`)
 			s.ask(t, "/api/v2/checkpoint", nil)
@@ -161,8 +164,12 @@ func TestReload(t *testing.T) {
 			status, _, _ := s.sign(t, s.client(t, 1), 0)
 			return status
 		}
-		write("false")
 		editFile(t, s.file, "  issuers: issuers.yaml", "  issuers: issuers.yaml\n  rules: rules.yaml")
+		await(t, "metrics say that there is no such file", reloadTime, func() bool { return !s.good(t) })
+		if got := sign(); got != http.StatusOK {
+			t.Errorf("with rules that are not there: %d", got)
+		}
+		write("false") // the file comes after its name
 		await(t, "who is not allowed is refused", reloadTime, func() bool { return sign() == http.StatusForbidden })
 		await(t, "the log names the rule", reloadTime, func() bool { return s.says(`"rule":"nobody else"`) })
 		write("nonsense")

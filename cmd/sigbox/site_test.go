@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -214,20 +212,4 @@ func await(t *testing.T, what string, limit time.Duration, ok func() bool) {
 			t.Fatalf("not within %s: %s", limit, what)
 		}
 	}
-}
-
-// answer is one HTTP exchange, for where a failure is an answer too.
-func answer(ctx context.Context, method, url string, body io.Reader) (status int, text string, header http.Header, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, body)
-	if err != nil {
-		return 0, "", nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, "", nil, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(b), res.Header, err
 }

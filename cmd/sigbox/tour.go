@@ -66,7 +66,12 @@ func tourText(cfg *config.Config, through string) string {
 	}
 	fmt.Fprintf(&b, "\nWhat clients need to trust it, in a directory of its own:\n\n%s", indented(export))
 	if cfg.Issuer == nil {
-		fmt.Fprintf(&b, "\nPeople sign in at the issuers that %s names.\n", cfg.CA.Issuers)
+		if cfg.CA.Issuers != "" {
+			fmt.Fprintf(&b, "\nPeople sign in at the issuers that %s names.\n", cfg.CA.Issuers)
+		}
+		for _, url := range cfg.CA.DevelopmentIssuers() {
+			fmt.Fprintf(&b, "\nThe development issuer %s signs in ANYBODY.\n", url)
+		}
 		return b.String()
 	}
 	cosign := stack.Tour{URL: string(cfg.Issuer.PublicURL), Trust: "./sigbox-trust", Self: run("issuer")}

@@ -59,6 +59,10 @@ func TestTour(t *testing.T) {
 			name: "an issuer of one's own", config: tourConfig,
 			want: []string{"sigbox trust export", "issuers that ", "issuers.yaml names"}, not: []string{"ANYBODY", "sigbox token"},
 		},
+		{
+			name: "a development issuer elsewhere", config: strings.Replace(tourConfig, "  issuers: issuers.yaml\n", "  issuer_keys: [{issuer: \"http://127.0.0.1:9\", keys: jwks.json, development: true}]\n", 1),
+			want: []string{"The development issuer http://127.0.0.1:9 signs in ANYBODY."}, not: []string{"issuers that"},
+		},
 		{name: "a part", config: tourConfig[:strings.Index(tourConfig, "tuf:\n")], err: "needs the sections ca, tlog and tuf"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -86,9 +86,10 @@ func (s *trio) trustRootAppears(t *testing.T, file string) {
 		_, body := readyz(t, url)
 		return err == nil && status == http.StatusOK && body.Notes["trust statements"] == "" && trusts(t, text)
 	})
-	if m := get(t, url+"/metrics"); !strings.Contains(m, `sigbox_tuf_expires_timestamp_seconds{role="root"}`) || !strings.Contains(m, "\nsigbox_tuf_statements_waiting 0\n") {
-		t.Error("metrics of tuf lack expiry and statements")
-	}
+	await(t, "metrics say when the first set expires", time.Minute, func() bool { // every 15 seconds
+		m := get(t, url+"/metrics")
+		return strings.Contains(m, `sigbox_expires_timestamp_seconds{what="tuf root"}`) && strings.Contains(m, "\nsigbox_tuf_statements_waiting 0\n")
+	})
 }
 
 // trusts looks for one of each in a trusted root.

@@ -229,7 +229,7 @@ func (s *trio) publish(t *testing.T, file string) {
 		t.Fatal("the words do not say the id")
 	}
 	sigboxOK("tuf", "sign", request, "--key", key, "--approve", strings.Fields(id)[0])
-	sigboxOK("tuf", "publish", request, "--config", file)
+	sigboxOK("tuf", "publish", request, "--config", file, "--approve", strings.Fields(id)[0])
 }
 
 // client asks the CA for certificates, and checks them as clients do.

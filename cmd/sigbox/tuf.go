@@ -94,9 +94,6 @@ func withTUF(ctx context.Context, file string, do func(*stack.TUFRepo) error) er
 	if err != nil {
 		return err
 	}
-	if cfg.TUF != nil {
-		cfg.TUF.Mirror = "" // which serve writes, and one process at a time
-	}
 	t, err := stack.OpenTUF(ctx, cfg, clock.System{}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		return err
@@ -158,7 +155,7 @@ func printSigned(out io.Writer, file string, r *ceremony.Request) {
 }
 
 func tufPublishCommand() *cobra.Command {
-	var file string
+	var file, approve string
 	cmd := &cobra.Command{
 		Use:   "publish REQUEST [COPY...]",
 		Short: "Publish what enough people have signed",
@@ -166,17 +163,27 @@ func tufPublishCommand() *cobra.Command {
 adds snapshot and timestamp, shows all of it to its own client, and only if that
 accepts it, to everybody else. The request is kept with the set, as the transcript.
 
+The first set names its own signers: nothing that was published before says whose
+keys must have signed it. So it is shown in words first, as to those who sign.
+Compare the keys of root and targets with what their owners told you, and confirm by
+typing the first 8 digits of the request's id, which the command that made the
+request printed, or with --approve.
+
 It is refused, and nothing is changed, where a signature is missing, where it is
 for another instance, where it is over, and where another set was published since
 it was made. Publishing again what is published changes nothing.`,
-		Example: `  sigbox tuf publish first.json --config /etc/sigbox/sigbox.yaml`,
-		Args:    cobra.MinimumNArgs(1),
+		Example: `  sigbox tuf publish first.json --config /etc/sigbox/sigbox.yaml --approve c4ad520b23a38b83
+  sigbox tuf publish second.json --config /etc/sigbox/sigbox.yaml`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := readRequest(args)
 			if err != nil {
 				return err
 			}
 			return withTUF(cmd.Context(), file, func(t *stack.TUFRepo) error {
+				if err := confirmFirst(cmd, t, r, approve); err != nil {
+					return err
+				}
 				changed, err := t.Publish(cmd.Context(), r)
 				if err != nil {
 					return err
@@ -192,5 +199,27 @@ it was made. Publishing again what is published changes nothing.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "sigbox.yaml", "configuration file")
+	cmd.Flags().StringVar(&approve, "approve", "", "of a first set: first 8 or more digits of the request's id, instead of typing them")
 	return cmd
+}
+
+// confirmFirst has a person look at what is to be the first set: its thresholds count the keys that it
+// names itself, so that whoever carries the file could bring one of their own, signed by keys of their own.
+func confirmFirst(cmd *cobra.Command, t *stack.TUFRepo, r *ceremony.Request, approve string) error {
+	if r.Base != nil {
+		return nil
+	}
+	cur, _, err := t.Current(cmd.Context())
+	if err != nil || cur.Created() { // then Publish takes this one only if it is the first set already
+		return err
+	}
+	if _, err := r.Signed(); err != nil {
+		return err
+	}
+	words, err := r.Words()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), words)
+	return confirm(cmd.InOrStdin(), cmd.OutOrStdout(), r, approve, "publish")
 }

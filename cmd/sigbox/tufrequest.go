@@ -2,9 +2,7 @@ package main
 
 import (
 	"crypto"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 )
 
@@ -25,7 +24,7 @@ type requestFlags struct {
 	rootKeys, targetsKeys  []string
 	rootNeed, targetsNeed  int
 	goodFor                time.Duration
-	retire                 []string
+	retire, without        []string
 	renewRoot, renewTarget bool
 }
 
@@ -38,6 +37,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.targetsKeys, "targets-key", nil, "public key (PEM) of a signer of targets; repeat for each")
 	cmd.Flags().IntVar(&f.rootNeed, "root-threshold", 0, "how many of the root keys must sign; without it more than half")
 	cmd.Flags().IntVar(&f.targetsNeed, "targets-threshold", 0, "how many of the targets keys must sign; without it more than half")
+	cmd.Flags().StringArrayVar(&f.without, "without", nil, "id of a key of which nothing that waits is to be taken in; may be repeated")
 	cmd.Flags().DurationVar(&f.goodFor, "good-for", 30*24*time.Hour, "how long signing and publishing may take")
 	must(cmd.MarkFlagRequired("out"))
 }
@@ -80,6 +80,8 @@ in the inbox (sigbox tuf status shows it) and what you bring with --statements.
 
   --retire ID[@TIME]    give a key an end, now or at a time (RFC 3339); it stays for
                         what it signed before. The id is that of sigbox tuf status
+  --without ID          leave out what waits about a key: a service with a wrong
+                        configuration has said it. It goes on waiting
   --renew-targets       sign targets again although nothing changed
   --renew-root          sign root again, with the same signers
   --root-key, --targets-key
@@ -144,14 +146,19 @@ func (f *requestFlags) wish() (w stack.Wish, err error) {
 		}
 		w.Statements = append(w.Statements, list...)
 	}
+	for _, text := range f.without {
+		id, err := keyID(text)
+		if err != nil {
+			return w, fmt.Errorf("--without %q: %w", text, err)
+		}
+		w.Without = append(w.Without, id)
+	}
 	for _, text := range f.retire {
 		e := stack.Retirement{End: clock.System{}.Now()}
 		id, at, timed := strings.Cut(text, "@")
-		raw, err := hex.DecodeString(id)
-		if err != nil || len(raw) != len(e.ID) {
-			return w, fmt.Errorf("--retire %q: want the 64 hex digits of a key id, as sigbox tuf status prints them, and perhaps @TIME", text)
+		if e.ID, err = keyID(id); err != nil {
+			return w, fmt.Errorf("--retire %q: %w, and perhaps @TIME", text, err)
 		}
-		copy(e.ID[:], raw)
 		if timed {
 			if e.End, err = time.Parse(time.RFC3339, at); err != nil {
 				return w, fmt.Errorf("--retire %q: want a time such as 2026-03-01T12:00:00Z after the @", text)
@@ -160,6 +167,15 @@ func (f *requestFlags) wish() (w stack.Wish, err error) {
 		w.Retire = append(w.Retire, e)
 	}
 	return w, nil
+}
+
+// keyID reads the id of a key of a record.
+func keyID(text string) (id [32]byte, err error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(id) {
+		return id, errors.New("want the 64 hex digits of a key id, as sigbox tuf status prints them")
+	}
+	return [32]byte(raw), nil
 }
 
 // signers fills in the signers of a new root, if there is to be one.
@@ -191,7 +207,7 @@ func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release)
 			role.to.Threshold = len(role.files)/2 + 1
 		}
 		for _, file := range role.files {
-			pub, err := readPublicKey(file)
+			pub, err := keys.LoadPublic(file)
 			if err != nil {
 				return err
 			}
@@ -202,24 +218,4 @@ func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release)
 	next.Timestamp = tuf.Signers{Keys: []crypto.PublicKey{t.Keys.Timestamp.Public()}, Threshold: 1}
 	w.Root = next
 	return nil
-}
-
-// readPublicKey reads a PEM file of one public key.
-func readPublicKey(path string) (crypto.PublicKey, error) {
-	raw, err := stack.ReadBounded(path, 64<<10)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		if block != nil && block.Type == "PRIVATE KEY" {
-			return nil, fmt.Errorf("%s is a private key, which must not leave its owner: name the file beside it that ends in .pub", path)
-		}
-		return nil, fmt.Errorf("%s: want one PEM block of type PUBLIC KEY, as sigbox tuf key writes into FILE.pub", path)
-	}
-	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return pub, nil
 }

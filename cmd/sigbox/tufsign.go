@@ -68,7 +68,7 @@ together, one that is over, a key that has no part in it and one that has signed
 			if err := r.CheckTime(now); err != nil {
 				return err
 			}
-			if err := confirm(cmd.InOrStdin(), out, r, approve); err != nil {
+			if err := confirm(cmd.InOrStdin(), out, r, approve, "sign"); err != nil {
 				return err
 			}
 			roles, err := r.Sign(signer, now)
@@ -102,11 +102,11 @@ func follows(r *ceremony.Request, file string) error {
 	return r.Follows(raw)
 }
 
-// confirm wants the beginning of the request's id.
-func confirm(in io.Reader, out io.Writer, r *ceremony.Request, approve string) error {
+// confirm wants the beginning of the request's id before something is done with it: "sign" or "publish".
+func confirm(in io.Reader, out io.Writer, r *ceremony.Request, approve, what string) error {
 	id := fmt.Sprintf("%x", r.ID())
 	if approve == "" {
-		fmt.Fprint(out, "to sign this, type the first 8 digits of the request's id: ")
+		fmt.Fprintf(out, "to %s this, type the first 8 digits of the request's id: ", what)
 		line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
@@ -115,7 +115,7 @@ func confirm(in io.Reader, out io.Writer, r *ceremony.Request, approve string) e
 		fmt.Fprintln(out)
 	}
 	if len(approve) < 8 || !strings.HasPrefix(id, approve) {
-		return fmt.Errorf("not signed: %q is not how the id of this request begins, %s...", approve, id[:8])
+		return fmt.Errorf("not %sed: %q is not how the id of this request begins, %s...: type it, or name it with --approve", what, approve, id[:8])
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -41,6 +42,32 @@ func Bytes(m map[string]any, name, field string) ([]byte, error) {
 func RefuseURL(m map[string]any, field string) error {
 	if v, ok := m["url"]; ok && v != nil && v != "" {
 		return Invalidf("%s.url: fetching by URL is not supported", field)
+	}
+	return nil
+}
+
+// RefuseURLs refuses a value in which any object names something to fetch. field is how the value is called in
+// errors, "" for the spec itself.
+func RefuseURLs(v any, field string) error {
+	switch v := v.(type) {
+	case map[string]any:
+		if err := RefuseURL(v, cmp.Or(field, "spec")); err != nil {
+			return err
+		}
+		for name, member := range v {
+			if field != "" {
+				name = field + "." + name
+			}
+			if err := RefuseURLs(member, name); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if err := RefuseURLs(item, field); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -73,18 +73,21 @@ func TestBadInput(t *testing.T) {
 		{"index 2^63-1", "GET", entriesPath + "?logIndex=9223372036854775807", "", "", 404, ""},
 		{"index twice", "GET", entriesPath + "?logIndex=0&logIndex=1", "", "", 422, "logIndex in query must be given once"},
 		{"UUID unknown", "GET", entriesPath + "/" + hex64, "", "", 404, ""},
-		{"tree id 0", "GET", entriesPath + "/" + strings.Repeat("0", 16) + id[16:], "", "", 404, ""},
+		{"tree id 0", "GET", entriesPath + "/" + strings.Repeat("0", 16) + id[16:], "", "", 400, "validation error: 0000000000000000 is not a valid TreeID"},
 		{"tree id of another log", "GET", entriesPath + "/" + fmt.Sprintf("%016x", treeID+1) + id[16:], "", "", 404, ""},
-		{"tree id ffff", "GET", entriesPath + "/" + strings.Repeat("f", 16) + id[16:], "", "", 404, ""},
+		{"tree id ffff", "GET", entriesPath + "/" + strings.Repeat("f", 16) + id[16:], "", "", 400, "validation error: ffffffffffffffff is not a valid TreeID"},
 		{"UUID with a slash", "GET", entriesPath + "/" + id[:20] + "%2f" + id[21:], "", "", 404, "path Not Found"},
 
 		{"retrieve nothing", "POST", entriesPath + "/retrieve", `{}`, "", 422, "entry in body is required"},
 		{"retrieve nulls", "POST", entriesPath + "/retrieve", `{"entryUUIDs":null,"logIndexes":null,"entries":null}`, "", 422, "entry in body is required"},
-		{"retrieve a list", "POST", entriesPath + "/retrieve", `[]`, "", 422, "entry in body must be of type"},
+		{"retrieve a list", "POST", entriesPath + "/retrieve", `[]`, "", 400, `parsing entry body from "" failed, because it must be an object`},
 		{"retrieve index null", "POST", entriesPath + "/retrieve", `{"logIndexes":[null]}`, "", 422, "logIndexes.0 in body is required"},
-		{"retrieve index 1.5", "POST", entriesPath + "/retrieve", `{"logIndexes":[1.5]}`, "", 422, "logIndexes in body must be of type int64"},
-		{"retrieve index 2^63", "POST", entriesPath + "/retrieve", `{"logIndexes":[9223372036854775808]}`, "", 422, "must be of type int64"},
-		{"retrieve UUID a number", "POST", entriesPath + "/retrieve", `{"entryUUIDs":[1]}`, "", 422, "must be of type string"},
+		{"retrieve index 1.5", "POST", entriesPath + "/retrieve", `{"logIndexes":[1.5]}`, "", 400, "because logIndexes must be an integer of 64 bits"},
+		{"retrieve index 2^63", "POST", entriesPath + "/retrieve", `{"logIndexes":[9223372036854775808]}`, "", 400, "because logIndexes must be an integer of 64 bits"},
+		{"retrieve UUID a number", "POST", entriesPath + "/retrieve", `{"entryUUIDs":[1]}`, "", 400, "because entryUUIDs must be a string"},
+		{"retrieve an entry of no kind", "POST", entriesPath + "/retrieve", `{"entries":[{}]}`, "", 400, `parsing entry body from "" failed, because kind in body is required`},
+		{"retrieve of tree 0", "POST", entriesPath + "/retrieve", `{"entryUUIDs":["` + strings.Repeat("0", 16) + id[16:] + `"]}`, "", 400, "invalid entryID 0000000000000000"},
+		{"get what is for posts", "GET", entriesPath + "/retrieve", "", "", 422, "entryUUID in path should match"},
 		{"retrieve 11, mixed", "POST", entriesPath + "/retrieve", `{"logIndexes":[0,1,2,3,4,5,6,7,8,9],"entryUUIDs":["` + hex64 + `"]}`, "", 422, "more than max allowed 10 entries in request"},
 		{"retrieve an unknown kind", "POST", entriesPath + "/retrieve", `{"entries":[{"kind":"nosuch","apiVersion":"0.0.1","spec":{}}]}`, "", 400, `invalid kind value: "nosuch"`},
 		{"retrieve a bad entry", "POST", entriesPath + "/retrieve", `{"entries":[` + string(broken) + `]}`, "", 400, "data.hash.value"},
@@ -93,17 +96,21 @@ func TestBadInput(t *testing.T) {
 
 		{"proof backwards", "GET", "/api/v1/log/proof?firstSize=2&lastSize=1", "", "", 400, "firstSize(2) must be less than lastSize(1)"},
 		{"proof beyond the log", "GET", "/api/v1/log/proof?lastSize=3", "", "", 400, "the tree size requested(3) was greater than what is currently observable(2)"},
-		{"proof of another tree", "GET", "/api/v1/log/proof?lastSize=2&treeID=1", "", "", 400, "invalid tree ID specified: 1"},
+		{"proof of another tree", "GET", "/api/v1/log/proof?lastSize=2&treeID=1", "", "", 400, "no log range found for tree ID 1"},
+		{"proof of a tree beyond int64", "GET", "/api/v1/log/proof?lastSize=2&treeID=9223372036854775808", "", "", 400, "invalid tree ID specified: 9223372036854775808"},
+		{"key of two trees", "GET", "/api/v1/log/publicKey?treeID=1&treeID=4711", "", "", 422, "treeID in query must be given once"},
+		{"garbage for a type", "POST", entriesPath, string(good), "garbage", 400, `parsing Content-Type header from "garbage" failed`},
 		{"proof of tree 2^64", "GET", "/api/v1/log/proof?lastSize=2&treeID=18446744073709551616", "", "", 400, "invalid tree ID"},
 		{"key of another tree", "GET", "/api/v1/log/publicKey?treeID=1", "", "", 400, "Bad Request"},
 
 		{"search for nothing", "POST", "/api/v1/index/retrieve", `{}`, "", 422, "query in body is required"},
 		{"search by and only", "POST", "/api/v1/index/retrieve", `{"operator":"and"}`, "", 422, "query in body is required"},
-		{"search by a number", "POST", "/api/v1/index/retrieve", `{"hash":7}`, "", 422, "hash in body must be of type string"},
+		{"search by a number", "POST", "/api/v1/index/retrieve", `{"hash":7}`, "", 400, `parsing query body from "" failed, because hash must be a string`},
+		{"search by a key that is a text", "POST", "/api/v1/index/retrieve", `{"publicKey":"x"}`, "", 400, "because publicKey must be an object"},
 		{"search by a URL", "POST", "/api/v1/index/retrieve", `{"publicKey":{"format":"x509","url":"http://169.254.169.254/"}}`, "", 400, "fetching by URL is not supported"},
 		{"search by a PGP key", "POST", "/api/v1/index/retrieve", `{"publicKey":{"format":"pgp","content":"eA=="}}`, "", 400, "the PKI format requested is not supported"},
 		{"search by no key", "POST", "/api/v1/index/retrieve", `{"publicKey":{"format":"x509","content":"eA=="}}`, "", 400, "public key provided could not be parsed"},
-		{"search by a key not base64", "POST", "/api/v1/index/retrieve", `{"publicKey":{"format":"x509","content":"!"}}`, "", 422, "publicKey.content in body must be of type byte"},
+		{"search by a key not base64", "POST", "/api/v1/index/retrieve", `{"publicKey":{"format":"x509","content":"!"}}`, "", 400, "because publicKey.content is not base64"},
 		{"search with a broken body", "POST", "/api/v1/index/retrieve", `{`, "", 400, "not valid JSON"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -369,7 +376,8 @@ func TestCrossOrigin(t *testing.T) {
 	if pre.StatusCode != http.StatusNoContent || pre.Header.Get("Access-Control-Allow-Methods") == "" {
 		t.Errorf("preflight: %d %v", pre.StatusCode, pre.Header)
 	}
-	for _, a := range []answer{pre, s.get(entriesPath + "?logIndex=0"), s.get("/ping")} {
+	origin := map[string]string{"Origin": "https://evil.example"}
+	for _, a := range []answer{pre, s.do("GET", entriesPath+"?logIndex=0", origin, nil), s.do("GET", "/ping", origin, nil)} {
 		if a.Header.Get("Access-Control-Allow-Origin") != "*" || a.Header.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("headers %v", a.Header)
 		}

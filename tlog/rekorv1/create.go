@@ -3,6 +3,7 @@ package rekorv1
 import (
 	"bytes"
 	"encoding/json"
+	"mime"
 	"net/http"
 	"regexp"
 	"strings"
@@ -81,8 +82,8 @@ func parse(kinds entry.Kinds, body []byte) (entry.Proposed, error) {
 
 // readJSON reads a body that is exactly one JSON value. name is what the schema calls it.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) ([]byte, error) {
-	if !jsonType(r) {
-		return nil, refuse(http.StatusUnsupportedMediaType, "unsupported media type %.64q, only [application/json] are allowed", r.Header.Get("Content-Type"))
+	if err := checkType(r); err != nil {
+		return nil, err
 	}
 	body, err := httpx.ReadBody(w, r, s.maxBody)
 	if err != nil {
@@ -98,13 +99,25 @@ func checkJSON(body []byte, name string) error {
 	return httpx.CheckJSON(body)
 }
 
-// jsonType says whether the body is declared as JSON in UTF-8.
-func jsonType(r *http.Request) bool {
-	if httpx.MediaType(r) != "application/json" {
-		return false
+// checkType refuses a body that is not declared as JSON in UTF-8. Where there is none, nothing has to
+// be declared.
+func checkType(r *http.Request) error {
+	declared := r.Header.Values("Content-Type")
+	if r.ContentLength == 0 && len(declared) == 0 {
+		return nil
 	}
-	_, params, _ := strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), "charset=")
-	return params == "" || strings.Trim(params, `" `) == "utf-8"
+	text := strings.Join(declared, ", ")
+	if text == "" {
+		text = "application/octet-stream" // RFC 9110 8.3
+	}
+	if _, _, err := mime.ParseMediaType(text); err != nil || !strings.Contains(text, "/") {
+		return refuse(http.StatusBadRequest, "parsing Content-Type header from %.64q failed", text)
+	}
+	_, params, _ := strings.Cut(strings.ToLower(text), "charset=")
+	if httpx.MediaType(r) != "application/json" || params != "" && strings.Trim(params, `" `) != "utf-8" {
+		return refuse(http.StatusUnsupportedMediaType, "unsupported media type %.64q, only [application/json] are allowed", text)
+	}
+	return nil
 }
 
 // known are the kinds of upstream's schema: others are a schema error, these an error of the
@@ -131,16 +144,16 @@ func decodeProposed(raw []byte, name, prefix string) (entry.Kind, any, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := dec.Decode(&p); err != nil {
-		return none, nil, schema(codeType, "%s in body must be of type object", name)
+		return none, nil, unreadable(codeType, "%s in body must be of type object", name)
 	}
 	kind, ok := p.Kind.(string)
 	switch {
 	case p.Kind == nil || p.Kind == "":
-		return none, nil, schema(codeRequired, "kind in body is required")
+		return none, nil, unreadable(codeRequired, "kind in body is required")
 	case !ok:
-		return none, nil, schema(codeType, "kind in body must be of type string")
+		return none, nil, unreadable(codeType, "kind in body must be of type string")
 	case !known[kind]:
-		return none, nil, schema(codeKind, "invalid kind value: %.64q", kind)
+		return none, nil, unreadable(codeKind, "invalid kind value: %.64q", kind)
 	}
 	v, ok := p.APIVersion.(string)
 	switch {

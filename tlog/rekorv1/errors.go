@@ -50,6 +50,15 @@ func schema(code int, format string, args ...any) *problem {
 	return &problem{status: http.StatusUnprocessableEntity, code: code, message: fmt.Sprintf(format, args...)}
 }
 
+// errUnread is the cause where not even the kind of a proposed entry can be told.
+var errUnread = errors.New("no kind")
+
+func unreadable(code int, format string, args ...any) *problem {
+	p := schema(code, format, args...)
+	p.cause = errUnread
+	return p
+}
+
 // asProblem turns any error into what the client is told.
 func asProblem(err error) *problem {
 	var p *problem

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-openapi/runtime"
@@ -47,7 +48,27 @@ type server struct {
 	url  string
 	log  tlog.Log
 	key  crypto.Signer
-	logs *bytes.Buffer
+	logs *lines
+}
+
+// lines are what a face has logged.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (s *server) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s.logs, nil)) }
+
+func (s *server) printed() string {
+	s.logs.mu.Lock()
+	defer s.logs.mu.Unlock()
+	return s.logs.b.String()
 }
 
 type option func(*rekorv1.Config, *tlog.Config)
@@ -64,9 +85,9 @@ func newServer(t *testing.T, options ...option) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, key: key, logs: &bytes.Buffer{}}
+	s := &server{t: t, key: key, logs: &lines{}}
 	c := rekorv1.Config{
-		TreeID: treeID, Signer: key, Logger: slog.New(slog.NewTextHandler(s.logs, nil)),
+		TreeID: treeID, Signer: key, Logger: s.logger(),
 		Kinds: entry.Kinds{hashedrekord.Kind: hashedrekord.Parse, dsse.Kind: dsse.Parse},
 	}
 	c.Log = logtest.New(t, func(l *tlog.Config) {

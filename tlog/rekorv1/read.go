@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,6 +38,10 @@ func (s *Server) getByIndex(w http.ResponseWriter, r *http.Request) {
 // getByID answers the entry of a UUID (64 hex) or an entry id (80 hex).
 func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
 	p, err := s.parseID(r.PathValue("id"))
+	if errors.Is(err, errTree) {
+		s.fail(w, r, refuse(http.StatusBadRequest, "%s", err))
+		return
+	}
 	if err != nil {
 		s.fail(w, r, schema(codePattern, "entryUUID in path should match '%s'", idPattern))
 		return
@@ -59,7 +65,11 @@ func (s *Server) answerEntry(w http.ResponseWriter, r *http.Request, answer map[
 	}
 }
 
-var errID = errors.New("not a UUID or an entry id")
+// Why an id is none. errTree comes with the tree's, which is fit for the client.
+var (
+	errID   = errors.New("not a UUID or an entry id")
+	errTree = errors.New("validation error")
+)
 
 // place is a UUID and the shards that may hold it.
 type place struct {
@@ -76,8 +86,11 @@ func (s *Server) parseID(id string) (p place, err error) {
 		if err != nil {
 			return p, errID
 		}
+		if tree == 0 || tree > math.MaxInt64 {
+			return p, fmt.Errorf("%w: %.16s is not a valid TreeID", errTree, id)
+		}
 		p.in = nil
-		if sh := s.shards.tree(int64(tree)); sh != nil { // tree ids are positive
+		if sh := s.shards.tree(int64(tree)); sh != nil {
 			p.in = shards{sh}
 		}
 		id = id[treeLen:]
@@ -114,9 +127,17 @@ func intParam(q url.Values, name string, minimum int64, fallback *int64) (int64,
 	return v, nil
 }
 
-// treeParam reads the optional parameter treeID: 0 where it is missing, and -1 for a number that
-// no tree has.
+// What treeParam returns for numbers that are no tree's.
+const (
+	noTree      = -1 // 0, which means that none is named
+	beyondTrees = -2 // more than 63 bits
+)
+
+// treeParam reads the optional parameter treeID: 0 where it is missing.
 func treeParam(q url.Values) (int64, error) {
+	if len(q["treeID"]) > 1 {
+		return 0, schema(codePattern, "treeID in query must be given once")
+	}
 	v := q.Get("treeID")
 	if v == "" {
 		return 0, nil
@@ -127,8 +148,11 @@ func treeParam(q url.Values) (int64, error) {
 		}
 	}
 	id, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || id == 0 {
-		return -1, nil
+	if err != nil {
+		return beyondTrees, nil
+	}
+	if id == 0 {
+		return noTree, nil
 	}
 	return id, nil
 }
@@ -146,7 +170,11 @@ func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	httpx.Write(w, http.StatusOK, "application/x-pem-file", sh.pem)
+	if chosen(r, []string{pemType, "application/json"}) != pemType {
+		httpx.WriteJSON(w, http.StatusOK, string(sh.pem))
+		return
+	}
+	httpx.Write(w, http.StatusOK, pemType, sh.pem)
 }
 
 // shardInfo is what loginfo says of an inactive shard (openapi.yaml, InactiveShardLogInfo).
@@ -176,10 +204,14 @@ func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	last := len(infos) - 1
+	inactive := infos[:last]
+	if last == 0 {
+		inactive = nil // null, as upstream has it
+	}
 	httpx.WriteJSON(w, http.StatusOK, struct {
 		InactiveShards []shardInfo `json:"inactiveShards"`
 		shardInfo
-	}{infos[:last], infos[last]})
+	}{inactive, infos[last]})
 }
 
 // consistency answers the proof that the tree of firstSize is a prefix of that of lastSize. The
@@ -220,8 +252,11 @@ func (s *Server) proofParams(q url.Values) (sh *shard, first, last int64, err er
 	if tree != 0 {
 		sh = s.shards.tree(tree)
 	}
-	if sh == nil {
+	switch {
+	case tree == beyondTrees:
 		return nil, 0, 0, refuse(http.StatusBadRequest, "invalid tree ID specified: %.32s", q.Get("treeID"))
+	case sh == nil:
+		return nil, 0, 0, refuse(http.StatusBadRequest, "no log range found for tree ID %d", max(tree, 0))
 	}
 	return sh, first, last, nil
 }

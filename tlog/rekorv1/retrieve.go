@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tlog"
@@ -76,6 +77,9 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 	var places []place
 	for i, id := range q.EntryUUIDs {
 		p, err := s.parseID(id)
+		if errors.Is(err, errTree) {
+			return nil, refuse(http.StatusBadRequest, "invalid entryID %s", id)
+		}
 		if err != nil {
 			return nil, schema(codePattern, "entryUUIDs.%d in body should match '%s'", i, idPattern)
 		}
@@ -83,9 +87,8 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 	}
 	for i, raw := range q.Entries {
 		kind, spec, err := decodeProposed(raw, "entries", fmt.Sprintf("entries.%d.", i))
-		var p *problem
-		if errors.As(err, &p) && p.code == codeKind {
-			return nil, refuse(http.StatusBadRequest, "%s", p.message) // upstream's status, in a list
+		if errors.Is(err, errUnread) {
+			return nil, unread("entry", "%s", err) // in a list, upstream fails to read it
 		}
 		if err != nil {
 			return nil, err
@@ -133,19 +136,37 @@ func (q *logQuery) validate() error {
 	return nil
 }
 
-// decode reads checked JSON into v; a field of the wrong type is a schema error.
+// unread is the refusal of a body that is JSON and not what the schema has. name is what the schema
+// calls it.
+func unread(name, format string, args ...any) *problem {
+	return refuse(http.StatusBadRequest, `parsing %s body from "" failed, because `+format, append([]any{name}, args...)...)
+}
+
+// decode reads checked JSON into v.
 func decode(body []byte, v any, name string) error {
 	err := json.Unmarshal(body, v)
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
-		field := typ.Field
-		if field == "" {
-			field = name
+		if typ.Field == "" {
+			return unread(name, "it must be %s", typeName(typ.Type))
 		}
-		return schema(codeType, "%s in body must be of type %s", field, typ.Type)
+		return unread(name, "%s must be %s", typ.Field, typeName(typ.Type))
 	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, "body is not valid JSON")
 	}
 	return nil
+}
+
+// typeName is what JSON calls a type of ours.
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct:
+		return "an object"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Int64:
+		return "an integer of 64 bits"
+	}
+	return "a " + t.String()
 }

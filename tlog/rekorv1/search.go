@@ -113,9 +113,15 @@ func (q *indexQuery) keys(formats map[string]func([]byte) (string, error)) ([][]
 	return keys, nil
 }
 
+// maxEmail bounds what net/mail is given to read; upstream has no bound, and no mailbox is so long.
+const maxEmail = 4096
+
 func (q *indexQuery) validate() error {
 	if q.Email != "" {
-		if _, err := mail.ParseAddress(q.Email); err != nil || len(q.Email) > 512 {
+		if len(q.Email) > maxEmail {
+			return schema(codeType, "email in body should be at most %d bytes long", maxEmail)
+		}
+		if _, err := mail.ParseAddress(q.Email); err != nil {
 			return schema(codeType, "email in body must be of type email: %.64q", q.Email)
 		}
 	}
@@ -151,7 +157,7 @@ func (q *indexQuery) keyHash(formats map[string]func([]byte) (string, error)) (s
 	}
 	content, err := base64.StdEncoding.DecodeString(q.PublicKey.Content)
 	if err != nil {
-		return "", schema(codeType, "publicKey.content in body must be of type byte")
+		return "", unread("query", "publicKey.content is not base64")
 	}
 	key, err := fingerprint(content)
 	if err != nil {

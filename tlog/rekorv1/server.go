@@ -88,35 +88,53 @@ func New(c Config) (*Server, error) {
 // URL: the host that the client used is not ours to know.
 const entriesPath = "/api/v1/log/entries"
 
-// Register adds the API to mux: /api/v1/log and below, /api/v1/index/retrieve and /ping. The
-// page at / is left to the caller. Every pattern has a method.
-func (s *Server) Register(mux *http.ServeMux) {
+// route is what one path answers.
+type route struct {
+	path     string
+	methods  map[string]http.HandlerFunc
+	produces []string // media types, the first one where the client does not care; none where nobody looks
+}
+
+func (s *Server) routes() []route {
+	json, keys := []string{"application/json"}, []string{pemType, "application/json"}
 	type methods = map[string]http.HandlerFunc
-	retrieve := methods{http.MethodPost: s.retrieve}
-	for path, m := range map[string]methods{
-		"/api/v1/log":                 {http.MethodGet: s.logInfo},
-		"/api/v1/log/publicKey":       {http.MethodGet: s.publicKey},
-		"/api/v1/log/proof":           {http.MethodGet: s.consistency},
-		entriesPath:                   {http.MethodGet: s.getByIndex, http.MethodPost: s.create},
-		entriesPath + "/{id}":         {http.MethodGet: s.getByID},
-		entriesPath + "/retrieve":     retrieve,
-		entriesPath + "/retrieve/{$}": retrieve, // sigstore-python posts here
-		"/api/v1/index/retrieve":      {http.MethodPost: s.search},
-		"/ping":                       {http.MethodGet: ping},
-	} {
-		for _, method := range []string{
-			http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
-		} {
-			h := m[method]
-			switch {
-			case h != nil:
-			case method == http.MethodOptions:
-				h = preflight
-			default:
-				h = s.methodNotAllowed(m)
-			}
-			mux.HandleFunc(method+" "+path, crossOrigin(h))
+	return []route{
+		{"/api/v1/log", methods{http.MethodGet: s.logInfo}, json},
+		{"/api/v1/log/publicKey", methods{http.MethodGet: s.publicKey}, keys},
+		{"/api/v1/log/proof", methods{http.MethodGet: s.consistency}, json},
+		{entriesPath, methods{http.MethodGet: s.getByIndex, http.MethodPost: s.create}, json},
+		{entriesPath + "/{id}", methods{http.MethodGet: s.getByID}, json},
+		{entriesPath + "/retrieve", methods{http.MethodGet: s.getByID, http.MethodPost: s.retrieve}, json}, // GET refuses "retrieve" as an id
+		{"/api/v1/index/retrieve", methods{http.MethodPost: s.search}, json},
+	}
+}
+
+// Register adds the API to mux: /api/v1/log and below, /api/v1/index/retrieve and /ping. The
+// page at / is left to the caller. Every pattern has a method. All paths but /ping may end in a
+// slash: sigstore-python posts to retrieve/.
+func (s *Server) Register(mux *http.ServeMux) {
+	for _, rt := range s.routes() {
+		for _, path := range []string{rt.path, rt.path + "/{$}"} {
+			s.register(mux, path, rt)
 		}
+	}
+	s.register(mux, "/ping", route{methods: map[string]http.HandlerFunc{http.MethodGet: ping}})
+}
+
+func (s *Server) register(mux *http.ServeMux, path string, rt route) {
+	for _, method := range []string{
+		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace,
+	} {
+		h := rt.methods[method]
+		if h == nil {
+			h = s.methodNotAllowed(rt.methods)
+		} else if rt.produces != nil {
+			h = s.negotiated(rt.produces, h)
+			if method == http.MethodGet {
+				h = uncached(h)
+			}
+		}
+		mux.HandleFunc(method+" "+path, crossOrigin(h))
 	}
 }
 
@@ -125,22 +143,14 @@ func ping(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(".")) // the client is gone; nothing is left to tell it
 }
 
-// crossOrigin lets browsers of any origin read: the log is public and takes no credentials.
-func crossOrigin(next http.HandlerFunc) http.HandlerFunc {
+// uncached tells caches to keep nothing, in the words of upstream.
+func uncached(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			w.Header().Set("Cache-Control", "no-cache, no-store, no-transform, must-revalidate, private, max-age=0")
-			w.Header().Set("Expires", "Thu, 01 Jan 1970 00:00:00 UTC")
-			w.Header().Set("Pragma", "no-cache")
-		}
+		h := w.Header()
+		h.Set("Cache-Control", "no-cache, no-store, no-transform, must-revalidate, private, max-age=0")
+		h.Set("Expires", "Thu, 01 Jan 1970 00:00:00 GMT")
+		h.Set("Pragma", "no-cache")
+		h.Set("X-Accel-Expires", "0")
 		next(w, r)
 	}
-}
-
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "GET, POST, HEAD")
-	h.Set("Access-Control-Allow-Headers", "Accept, Content-Type, X-Requested-With")
-	w.WriteHeader(http.StatusNoContent)
 }

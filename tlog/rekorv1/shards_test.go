@@ -1,7 +1,6 @@
 package rekorv1_test
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -77,7 +76,7 @@ func proposedOf(t *testing.T, n int) [][]byte {
 
 func face(t *testing.T, trees []*tree) *server {
 	t.Helper()
-	s := &server{t: t, logs: &bytes.Buffer{}}
+	s := &server{t: t, logs: &lines{}}
 	s.serve(shardedConfig(trees))
 	return s
 }
@@ -324,13 +323,14 @@ func TestShardsBadInput(t *testing.T) {
 	pool := proposedOf(t, 3)
 	first, second := newTree(t, 7), newTree(t, 9)
 	old := face(t, []*tree{first})
+	var olds []posted
 	for _, p := range pool {
-		old.post201(t, p)
+		olds = append(olds, old.post201(t, p))
 	}
 	first.freeze(t, 0)
 	c := shardedConfig([]*tree{first, second})
 	c.MaxResults = 2
-	s := &server{t: t, logs: &bytes.Buffer{}}
+	s := &server{t: t, logs: &lines{}}
 	s.serve(c)
 	again := s.post201(t, pool[1]) // new to the active shard, as upstream has it
 	if again.virtual != 3 || again.index != 0 || !strings.HasPrefix(again.id, "0000000000000009") {
@@ -345,8 +345,9 @@ func TestShardsBadInput(t *testing.T) {
 		entriesPath + "/0000000000000007" + uuid:                        200,
 		entriesPath + "/0000000000000009" + uuid:                        200,
 		entriesPath + "/0000000000000008" + uuid:                        404,
-		entriesPath + "/8000000000000007" + uuid:                        404,
-		entriesPath + "/ffffffffffffffff" + uuid:                        404,
+		entriesPath + "/8000000000000007" + uuid:                        400,
+		entriesPath + "/ffffffffffffffff" + uuid:                        400,
+		entriesPath + "/0000000000000009" + olds[0].id[16:]:             404, // it is in the other one
 		"/api/v1/log/publicKey?treeID=8":                                400,
 		"/api/v1/log/publicKey?treeID=7":                                200,
 		"/api/v1/log/proof?firstSize=1&lastSize=3&treeID=7":             200,

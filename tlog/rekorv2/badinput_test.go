@@ -77,6 +77,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown field", "", put(`{"hashedRekord`, `{"foo":1,"hashedRekord`), 400, invalid, `unknown field "foo"`},
 		{"unknown field inside", "", put(`"digest"`, `"foo":1,"digest"`), 400, invalid, `unknown field "foo"`},
 		{"snake and camel", "", []byte(`{"hashed_rekord_request_v002":` + string(inner) + `,` + string(good[1:])), 400, invalid, "duplicate field"},
+		{"key and certificate", "", put(`"x509Certificate":`, `"publicKey":{"rawBytes":"eA=="},"x509Certificate":`), 400, invalid, "oneof"},
+		{"protobuf", "application/x-protobuf", []byte("\x0a\xff\xff\xff\xff\x7f"), 415, invalid, "application/json"},
 		{"field twice", "", put(`"digest"`, `"digest":"eA==","digest"`), 400, invalid, "duplicate field"},
 		{"wrong type", "", put(`"digest":`, `"digest":7,"x":`), 400, invalid, "invalid value"},
 		{"not base64", "", put(`"digest":"`, `"digest":"!`), 400, invalid, "invalid value"},

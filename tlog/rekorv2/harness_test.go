@@ -40,6 +40,8 @@ type server struct {
 	url  string
 	log  tlog.Log
 	key  crypto.Signer
+
+	grpcAddr string // of the last server that grpc has started
 }
 
 func newServer(t *testing.T) *server {
@@ -89,7 +91,8 @@ func (s *server) grpc() pb.RekorClient {
 			s.t.Error(err)
 		}
 	})
-	conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	s.grpcAddr = lis.Addr().String()
+	conn, err := grpc.NewClient(s.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -172,6 +172,39 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestCheckpointIsWhole: whatever a request asks for, the answer is one signed note, of now.
+func TestCheckpointIsWhole(t *testing.T) {
+	s := newServer(t, 3)
+	before := s.read("/checkpoint")
+	if _, err := s.log.Append(t.Context(), logtest.Numbered(3)); err != nil {
+		t.Fatal(err)
+	}
+	cp, err := s.log.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Range": "bytes=0-3", "If-Range": "x", "If-None-Match": "*", "If-Match": `"x"`, "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT",
+		"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "Accept-Encoding": "gzip", "Accept": "application/json",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+prefix+"/checkpoint", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(name, value)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !bytes.Equal(got, cp.Note) || bytes.Equal(got, before) ||
+			resp.Header.Get("Cache-Control") != "no-cache" || resp.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: %s: %d %v %q, %v", name, value, resp.StatusCode, resp.Header, got, err)
+		}
+	}
+}
+
 // TestNotFound: what C2SP tlog-tiles does not write, and what the head does not cover.
 func TestNotFound(t *testing.T) {
 	s := newServer(t, 258)

@@ -1,7 +1,9 @@
 package ceremony_test
 
 import (
+	"context"
 	"crypto"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -137,6 +139,15 @@ func (s *site) publish(r *ceremony.Request) {
 	}
 }
 
+// unread is a store that cannot be read.
+type unread struct{ tuf.Store }
+
+var errUnread = errors.New("no connection")
+
+func (unread) Load(context.Context) (tuf.Archive, error) { return tuf.Archive{}, errUnread }
+
+func (unread) Update(context.Context, func(tuf.Release) (tuf.Release, error)) error { return errUnread }
+
 func TestFirstSet(t *testing.T) {
 	s := newSite(t)
 	r := s.sign(s.first(), s.root[0], s.targets[2], s.root[2], s.targets[0])
@@ -148,6 +159,11 @@ func TestFirstSet(t *testing.T) {
 	raw, err := r.Encode()
 	if err != nil || string(cur.Transcript) != string(raw) || string(cur.Record) != string(r.Record) {
 		t.Errorf("the transcript is not the request, or the record not its record: %v", err)
+	}
+	// Whether it was published in time is for the store to say.
+	broken := tuf.New(tuf.Config{Store: unread{s.store}, Keys: s.online, Lifetimes: tuf.Production(), Clock: s.clock, Log: slog.New(slog.DiscardHandler)})
+	if _, err := r.Publish(t.Context(), broken, instanceID, now.AddDate(0, 0, 31)); !errors.Is(err, errUnread) {
+		t.Errorf("over, and the store cannot be read: %v", err)
 	}
 	// Again changes nothing, even when the request is over.
 	for range 2 {

@@ -50,7 +50,7 @@ func payloadOf[T metadata.Roles](m *metadata.Metadata[T]) []byte {
 func (r *Request) checkBase() (err error) {
 	p := &r.parsed
 	if r.GoodUntil.Before(r.Made) || r.GoodUntil.After(r.Made.Add(maxGood)) {
-		return fmt.Errorf("good until %s, made %s: want at most a year between", stamp(r.GoodUntil), stamp(r.Made))
+		return fmt.Errorf("good until %s, made %s: want at most a year between", statement.Stamp(r.GoodUntil), statement.Stamp(r.Made))
 	}
 	if r.Base == nil {
 		if r.Root == nil || r.Targets == nil {
@@ -212,10 +212,14 @@ func (r *Request) checkRecord() error {
 // CheckTime refuses a request that is over, or that was made in the future.
 func (r *Request) CheckTime(now time.Time) error {
 	if now.After(r.GoodUntil) {
-		return fmt.Errorf("%w: it was good until %s: ask for a new one with sigbox tuf request", ErrExpired, stamp(r.GoodUntil))
+		how := " with sigbox tuf request"
+		if r.Base == nil { // sigbox init or sigbox tuf init made it
+			how = ", made as this first one was"
+		}
+		return fmt.Errorf("%w: it was good until %s: ask for a new one%s", ErrExpired, statement.Stamp(r.GoodUntil), how)
 	}
 	if r.Made.After(now.Add(slack)) {
-		return fmt.Errorf("%w: it was made at %s, and the clock of this machine says %s: one of the two clocks is wrong", ErrExpired, stamp(r.Made), stamp(now))
+		return fmt.Errorf("%w: it was made at %s, and the clock of this machine says %s: one of the two clocks is wrong", ErrExpired, statement.Stamp(r.Made), statement.Stamp(now))
 	}
 	return nil
 }

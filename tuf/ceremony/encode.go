@@ -8,6 +8,7 @@ import (
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/statement"
 )
 
 // MaxSize bounds a request file.
@@ -49,10 +50,6 @@ type fileSign struct {
 	Sig   []byte   `json:"sig"`
 }
 
-const timeForm = "2006-01-02T15:04:05Z"
-
-func stamp(t time.Time) string { return t.UTC().Format(timeForm) }
-
 func blobsOut(list []tuf.Blob) (out []fileBlob) {
 	for _, b := range list {
 		out = append(out, fileBlob{b.Name, b.Content})
@@ -69,7 +66,7 @@ func blobsIn(list []fileBlob) (out []tuf.Blob) {
 
 func (r *Request) file() file {
 	f := file{
-		Format: format, Instance: r.Instance, Made: stamp(r.Made), GoodUntil: stamp(r.GoodUntil),
+		Format: format, Instance: r.Instance, Made: statement.Stamp(r.Made), GoodUntil: statement.Stamp(r.GoodUntil),
 		Root: r.Root, Targets: r.Targets, Contents: blobsOut(r.Contents), Record: r.Record, Statements: r.Statements,
 		Approvals: []fileSign{},
 	}
@@ -77,7 +74,7 @@ func (r *Request) file() file {
 		f.Base = &fileBase{b.Root, b.Targets, blobsOut(b.Contents), b.Record}
 	}
 	for _, a := range r.Approvals {
-		f.Approvals = append(f.Approvals, fileSign{a.KeyID, a.Roles, stamp(a.At), a.Sig})
+		f.Approvals = append(f.Approvals, fileSign{a.KeyID, a.Roles, statement.Stamp(a.At), a.Sig})
 	}
 	return f
 }
@@ -124,7 +121,7 @@ func Parse(raw []byte) (*Request, error) {
 		times = append(times, timeOf{a.At, &r.Approvals[i].At})
 	}
 	for _, t := range times {
-		if *t.to, err = time.Parse(timeForm, t.text); err != nil || stamp(*t.to) != t.text {
+		if *t.to, err = time.Parse(statement.TimeForm, t.text); err != nil || statement.Stamp(*t.to) != t.text {
 			return nil, fmt.Errorf("%w: %.40q is not a time of the form YYYY-MM-DDTHH:MM:SSZ", ErrRequest, t.text)
 		}
 	}

@@ -236,6 +236,9 @@ func TestPublishRefuses(t *testing.T) {
 		_, err := r.Publish(t.Context(), s.repo, instance, at)
 		return err
 	}
+	if err := first.CheckTime(now.AddDate(0, 0, 31)); !errors.Is(err, ceremony.ErrExpired) || strings.Contains(err.Error(), "sigbox tuf request") {
+		t.Errorf("a first set that is over: %v", err)
+	}
 	for _, tc := range []struct {
 		name string
 		do   func() error

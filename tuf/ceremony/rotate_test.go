@@ -157,7 +157,9 @@ func TestWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, taken := s.record(rec, [][]byte{s.instance.State(t, s.instance.Says(statement.CA, now)), s.instance.State(t, v2)})
+	v1 := s.instance.Says(statement.RekorV1, now.Add(time.Minute)) // its next shard
+	v1.Origin = "log.example - 8"
+	rec, taken := s.record(rec, [][]byte{s.instance.State(t, s.instance.Says(statement.CA, now)), s.instance.State(t, v2), s.instance.State(t, v1)})
 	r, err := ceremony.New(ceremony.Options{Instance: instanceID, Current: cur, Record: rec, Statements: taken, Lifetimes: tuf.Production(), Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +172,7 @@ func TestWords(t *testing.T) {
 		"root stays at version 1", "targets version 2, expire 2027-03-01T12:00:00Z",
 		"  + CA key ", "  = CA key ", "  = TSA key ", hexOf("  = CT log key ", id),
 		hexOf("  ~ transparency log key ", oldV2), "until 2026-03-01T13:00:00Z", hexOf("  + transparency log key ", v2.KeyID()), "rekor-v2, origin two.example",
+		hexOf("  ~ transparency log key ", v1.KeyID()) + "\n      at https://log.example, from 2026-03-01T11:00:00Z\n      rekor-v1, origin log.example - 8\n      was\n      at https://log.example, from 2026-03-01T11:00:00Z\n      rekor-v1, origin log.example - 7\n",
 		"  = CA https://log.example, from 2026-03-01T11:00:00Z", "  + CA https://log.example, from 2026-03-01T11:30:00Z", "  + log https://two.example", "  - log https://log.example", "  ~ trusted_root.json ", "  = ctfe.pub ",
 	} {
 		if !strings.Contains(words, want) {

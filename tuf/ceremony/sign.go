@@ -17,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/statement"
 )
 
 // approvalType is the type of the DSSE payload that an approval signs.
@@ -124,7 +125,7 @@ func (a Approval) payload(request [32]byte) []byte {
 		KeyID   string   `json:"key_id"`
 		Roles   []string `json:"roles"`
 		At      string   `json:"at"`
-	}{request[:], a.KeyID, a.Roles, stamp(a.At)})
+	}{request[:], a.KeyID, a.Roles, statement.Stamp(a.At)})
 	if err != nil { // texts
 		panic(err)
 	}
@@ -299,9 +300,10 @@ func (r *Request) Publish(ctx context.Context, repo *tuf.Repository, instance st
 	if err != nil {
 		return false, err
 	}
-	if err := r.CheckTime(now); err != nil {
-		if changed, again := repo.Install(ctx, tuf.Signed{Root: s.Root, Targets: s.Targets, FollowsRoot: []byte{0}}); again == nil && !changed {
-			return false, nil // it was published in time
+	if late := r.CheckTime(now); late != nil {
+		cur, err := repo.Current(ctx)
+		if err == nil && !s.Current(cur) { // or it was published in time
+			err = late
 		}
 		return false, err
 	}

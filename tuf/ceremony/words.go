@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/record"
+	"github.com/sigbox/sigbox/tuf/statement"
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
@@ -24,7 +25,7 @@ import (
 func (r *Request) Words() (string, error) {
 	var b strings.Builder
 	id := r.ID()
-	fmt.Fprintf(&b, "request  %x\ninstance %s\nmade     %s, good until %s\n", id, plain(r.Instance), stamp(r.Made), stamp(r.GoodUntil))
+	fmt.Fprintf(&b, "request  %x\ninstance %s\nmade     %s, good until %s\n", id, plain(r.Instance), statement.Stamp(r.Made), statement.Stamp(r.GoodUntil))
 	if r.Base == nil {
 		b.WriteString("follows  nothing: this is the first set\n")
 	} else {
@@ -50,7 +51,8 @@ func compare(b *strings.Builder, prev, next []line) {
 		if i < 0 {
 			return line{}, false
 		}
-		l, rest = rest[i], slices.Delete(rest, i, i+1)
+		l = rest[i]
+		rest = slices.Delete(rest, i, i+1) // in place: l is read before
 		return l, true
 	}
 	kept := make([]bool, len(next)) // those that are the same are no candidates for a change
@@ -79,10 +81,10 @@ func compare(b *strings.Builder, prev, next []line) {
 func (r *Request) rootWords(b *strings.Builder) {
 	p := r.parsed
 	if p.root == nil {
-		fmt.Fprintf(b, "\nroot stays at version %d, expires %s\n", p.baseRoot.Signed.Version, stamp(p.baseRoot.Signed.Expires))
+		fmt.Fprintf(b, "\nroot stays at version %d, expires %s\n", p.baseRoot.Signed.Version, statement.Stamp(p.baseRoot.Signed.Expires))
 		return
 	}
-	fmt.Fprintf(b, "\nroot version %d, expires %s: who signs what\n", p.root.Signed.Version, stamp(p.root.Signed.Expires))
+	fmt.Fprintf(b, "\nroot version %d, expires %s: who signs what\n", p.root.Signed.Version, statement.Stamp(p.root.Signed.Expires))
 	compare(b, signerLines(p.baseRoot), signerLines(p.root))
 }
 
@@ -103,38 +105,42 @@ func signerLines(m *metadata.Metadata[metadata.RootType]) (list []line) {
 func (r *Request) targetsWords(b *strings.Builder) error {
 	p := r.parsed
 	if p.targets == nil {
-		fmt.Fprintf(b, "\ntargets stay at version %d, expire %s\n", p.baseTargets.Signed.Version, stamp(p.baseTargets.Signed.Expires))
+		fmt.Fprintf(b, "\ntargets stay at version %d, expire %s\n", p.baseTargets.Signed.Version, statement.Stamp(p.baseTargets.Signed.Expires))
 		return nil
 	}
-	fmt.Fprintf(b, "\ntargets version %d, expire %s: what clients will trust\n", p.targets.Signed.Version, stamp(p.targets.Signed.Expires))
-	var before []tuf.Blob
-	if r.Base != nil {
-		before = r.Base.Contents
-	}
-	rec, err := record.Parse(r.Record)
+	fmt.Fprintf(b, "\ntargets version %d, expire %s: what clients will trust\n", p.targets.Signed.Version, statement.Stamp(p.targets.Signed.Expires))
+	next, err := record.Parse(r.Record)
 	if err != nil {
 		return err
 	}
+	var before []tuf.Blob
+	var prev record.Record
+	if r.Base != nil {
+		before = r.Base.Contents
+		if prev, err = record.Parse(r.Base.Record); err != nil {
+			return err
+		}
+	}
 	for _, part := range []struct {
 		title string
-		lines func([]tuf.Blob) ([]line, error)
+		lines func([]tuf.Blob, record.Record) ([]line, error)
 	}{
-		{"", func(c []tuf.Blob) ([]line, error) { return trustLines(c, rec) }},
-		{"\nwhere clients will sign (" + trustroot.SigningConfigName + ")\n", func(c []tuf.Blob) ([]line, error) { return signLines(c, trustroot.SigningConfigName) }},
-		{"\nand with Rekor v2 (" + trustroot.SigningConfigV2Name + ")\n", func(c []tuf.Blob) ([]line, error) { return signLines(c, trustroot.SigningConfigV2Name) }},
+		{"", trustLines},
+		{"\nwhere clients will sign (" + trustroot.SigningConfigName + ")\n", signLines(trustroot.SigningConfigName)},
+		{"\nand with Rekor v2 (" + trustroot.SigningConfigV2Name + ")\n", signLines(trustroot.SigningConfigV2Name)},
 		{"\nfiles of targets, by SHA-256\n", fileLines},
 	} {
-		prev, err := part.lines(before)
+		was, err := part.lines(before, prev)
 		if err != nil {
 			return err
 		}
-		next, err := part.lines(r.Contents)
+		is, err := part.lines(r.Contents, next)
 		if err != nil {
 			return err
 		}
-		if len(prev)+len(next) > 0 {
+		if len(was)+len(is) > 0 {
 			b.WriteString(part.title)
-			compare(b, prev, next)
+			compare(b, was, is)
 		}
 	}
 	return nil
@@ -150,7 +156,7 @@ func content(list []tuf.Blob, name string) []byte {
 }
 
 // trustLines are what trusted_root.json says. The origin of a log is not in that file: it is what the
-// record says, which the approval signs.
+// record of the same set says, which the approval signs.
 func trustLines(contents []tuf.Blob, rec record.Record) (list []line, err error) {
 	raw := content(contents, trustroot.TrustedRootName)
 	if raw == nil {
@@ -175,22 +181,24 @@ func trustLines(contents []tuf.Blob, rec record.Record) (list []line, err error)
 	return list, nil
 }
 
-func signLines(contents []tuf.Blob, name string) (list []line, err error) {
-	raw := content(contents, name)
-	if raw == nil {
-		return nil, nil
+func signLines(name string) func([]tuf.Blob, record.Record) ([]line, error) {
+	return func(contents []tuf.Blob, _ record.Record) (list []line, err error) {
+		raw := content(contents, name)
+		if raw == nil {
+			return nil, nil
+		}
+		services, err := trustroot.ReadSigningConfig(raw)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range services {
+			list = append(list, line{s.Kind + " " + plain(s.URL), ", " + s.Valid.String()})
+		}
+		return list, nil
 	}
-	services, err := trustroot.ReadSigningConfig(raw)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range services {
-		list = append(list, line{s.Kind + " " + plain(s.URL), ", " + s.Valid.String()})
-	}
-	return list, nil
 }
 
-func fileLines(contents []tuf.Blob) (list []line, err error) {
+func fileLines(contents []tuf.Blob, _ record.Record) (list []line, err error) {
 	for _, c := range contents {
 		list = append(list, line{plain(c.Name), fmt.Sprintf(" %x", sha256.Sum256(c.Content))})
 	}

@@ -6,14 +6,16 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 
 	trustpb "github.com/sigbox/sigbox/proto/sigbox/trust/v1"
+	"github.com/sigbox/sigbox/tuf/statement"
 )
 
 // Bounds of one answer.
 const (
 	maxStatements = 64
-	maxStatement  = 64 << 10 // bytes, as statement.MaxSize
+	maxStatement  = statement.MaxSize // bytes
 	maxMessage    = maxStatements * (maxStatement + 16)
 )
 
@@ -35,20 +37,22 @@ func (s *Server) List(context.Context, *trustpb.ListRequest) (*trustpb.ListRespo
 	return &trustpb.ListResponse{Statements: s.list}, nil
 }
 
-// Fetch asks the peer at the other end for its statements. They are not verified. The caller's
-// context bounds how long it takes.
-func Fetch(ctx context.Context, peer grpc.ClientConnInterface) ([][]byte, error) {
-	answer, err := trustpb.NewStatementsClient(peer).List(ctx, &trustpb.ListRequest{}, grpc.MaxCallRecvMsgSize(maxMessage))
+// Fetch asks the peer at the other end for its statements, and says who has answered: another call over
+// the same connection may reach another peer. The statements are not verified. The caller's context
+// bounds how long it takes.
+func Fetch(ctx context.Context, conn grpc.ClientConnInterface) (from *peer.Peer, list [][]byte, err error) {
+	from = &peer.Peer{}
+	answer, err := trustpb.NewStatementsClient(conn).List(ctx, &trustpb.ListRequest{}, grpc.MaxCallRecvMsgSize(maxMessage), grpc.Peer(from))
 	if err != nil {
-		return nil, fmt.Errorf("fetch trust statements: %w", err)
+		return nil, nil, fmt.Errorf("fetch trust statements: %w", err)
 	}
 	if n := len(answer.GetStatements()); n > maxStatements {
-		return nil, fmt.Errorf("fetch trust statements: the peer has sent %d, want at most %d", n, maxStatements)
+		return nil, nil, fmt.Errorf("fetch trust statements: the peer has sent %d, want at most %d", n, maxStatements)
 	}
 	for i, s := range answer.GetStatements() {
 		if len(s) > maxStatement {
-			return nil, fmt.Errorf("fetch trust statements: number %d has %d bytes, want at most %d", i+1, len(s), maxStatement)
+			return nil, nil, fmt.Errorf("fetch trust statements: number %d has %d bytes, want at most %d", i+1, len(s), maxStatement)
 		}
 	}
-	return answer.GetStatements(), nil
+	return from, answer.GetStatements(), nil
 }

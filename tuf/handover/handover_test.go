@@ -60,7 +60,7 @@ func TestFetch(t *testing.T) {
 		{"more than a message may hold", many(66, 64<<10), "ResourceExhausted"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := handover.Fetch(t.Context(), serve(t, tc.list))
+			from, got, err := handover.Fetch(t.Context(), serve(t, tc.list))
 			if tc.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("error %v, want one that says %q", err, tc.want)
@@ -70,12 +70,15 @@ func TestFetch(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, tc.list) {
 				t.Errorf("%d statements, %v, want %d", len(got), err, len(tc.list))
 			}
+			if from == nil || from.Addr == nil {
+				t.Error("it is not said who answered")
+			}
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := handover.Fetch(ctx, serve(t, nil)); err == nil {
+		if _, _, err := handover.Fetch(ctx, serve(t, nil)); err == nil {
 			t.Error("fetched")
 		}
 	})

@@ -44,21 +44,12 @@ type wireIssuer struct {
 	Until string `json:"valid_until,omitempty"`
 }
 
-const timeForm = "2006-01-02T15:04:05Z"
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(timeForm)
-}
-
 // Encode writes a record as indented JSON; equal records have equal bytes.
 func (r Record) Encode() ([]byte, error) {
 	w := wire{Format: format, Instance: r.Instance, Operator: r.Operator, Keys: []wireKey{}, Issuers: []wireIssuer{}}
 	for _, k := range r.Keys {
 		out := wireKey{
-			Role: string(k.Role), URL: k.URL, Origin: k.Origin, Issuers: k.Issuers, From: stamp(k.Start), Until: stamp(k.End), Stated: stamp(k.Stated),
+			Role: string(k.Role), URL: k.URL, Origin: k.Origin, Issuers: k.Issuers, From: statement.Stamp(k.Start), Until: statement.Stamp(k.End), Stated: statement.Stamp(k.Stated),
 		}
 		if k.Public != nil {
 			der, err := x509.MarshalPKIXPublicKey(k.Public)
@@ -73,7 +64,7 @@ func (r Record) Encode() ([]byte, error) {
 		w.Keys = append(w.Keys, out)
 	}
 	for _, s := range r.Issuers {
-		w.Issuers = append(w.Issuers, wireIssuer{URL: s.URL, From: stamp(s.Start), Until: stamp(s.End)})
+		w.Issuers = append(w.Issuers, wireIssuer{URL: s.URL, From: statement.Stamp(s.Start), Until: statement.Stamp(s.End)})
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -150,15 +141,15 @@ func (in wireKey) key() (k Key, err error) {
 	if k.Start, k.End, err = window(in.From, in.Until); err != nil {
 		return Key{}, err
 	}
-	if k.Stated, err = time.Parse(timeForm, in.Stated); err != nil {
+	if k.Stated, err = time.Parse(statement.TimeForm, in.Stated); err != nil {
 		return Key{}, errors.New("stated: not a time")
 	}
 	return k, nil
 }
 
 func window(from, until string) (start, end time.Time, err error) {
-	if start, err = time.Parse(timeForm, from); err == nil && until != "" {
-		end, err = time.Parse(timeForm, until)
+	if start, err = time.Parse(statement.TimeForm, from); err == nil && until != "" {
+		end, err = time.Parse(statement.TimeForm, until)
 	}
 	if err != nil {
 		err = errors.New("validity: not times of the form YYYY-MM-DDTHH:MM:SSZ")

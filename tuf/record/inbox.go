@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox/tuf"
@@ -82,8 +83,9 @@ func (b Inbox) Receive(ctx context.Context, cur Record, sender string, envelopes
 }
 
 // Pending returns the statements that say something that cur does not, and cur with all of them. What
-// is refused by now is left out: a key that was retired since, for example.
-func (b Inbox) Pending(ctx context.Context, cur Record, now time.Time) (with Record, pending []Received, err error) {
+// is refused by now is left out: a key that was retired since, for example. So is what is about a key of
+// without, ids as of [Key.ID].
+func (b Inbox) Pending(ctx context.Context, cur Record, now time.Time, without ...[32]byte) (with Record, pending []Received, err error) {
 	messages, err := b.Store.Messages(ctx)
 	if err != nil {
 		return Record{}, nil, err
@@ -92,7 +94,10 @@ func (b Inbox) Pending(ctx context.Context, cur Record, now time.Time) (with Rec
 	for _, m := range messages {
 		s, err := statement.Open(m.Envelope)
 		if err != nil {
-			return Record{}, nil, fmt.Errorf("the inbox is damaged: statement brought by %s at %s: %w", m.Sender, stamp(m.At), err)
+			return Record{}, nil, fmt.Errorf("the inbox is damaged: statement brought by %s at %s: %w", m.Sender, statement.Stamp(m.At), err)
+		}
+		if slices.Contains(without, s.KeyID()) {
+			continue
 		}
 		next, changed, err := with.Take(s, m.Sender, now)
 		if err != nil || !changed {

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (k Key) ids() (list [][32]byte) {
 		return [][32]byte{k.ID()}
 	}
 	for _, c := range k.Chain {
-		list = append(list, Key{Role: statement.RekorV1, Public: c.PublicKey}.ID())
+		list = append(list, sha256.Sum256(c.RawSubjectPublicKeyInfo))
 	}
 	return list
 }

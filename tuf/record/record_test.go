@@ -228,6 +228,11 @@ func TestInbox(t *testing.T) {
 	if _, err := with.Edition(); err != nil {
 		t.Error(err)
 	}
+	// What is said of one key can be left out.
+	id := in.Says(statement.CT, now).KeyID()
+	if with, pending, err := box.Pending(t.Context(), empty, now, id); err != nil || len(pending) != 4 || len(with.Keys) != 4 {
+		t.Errorf("without one: %d pending, %d keys, %v", len(pending), len(with.Keys), err)
+	}
 	// Once it is in the record, nothing waits.
 	if _, pending, err := box.Pending(t.Context(), with, now); err != nil || len(pending) != 0 {
 		t.Errorf("%d pending, %v", len(pending), err)

@@ -58,7 +58,7 @@ func (r Record) refuse(s statement.Statement, sender string, now time.Time) erro
 		return fmt.Errorf("%q brought it, and %s is a role of %q", sender, s.Role, s.Role.Service())
 	}
 	if s.Made.After(now.Add(slack)) {
-		return fmt.Errorf("it was made at %s, which is in the future: the clock of whoever made it, or of this machine, is wrong", stamp(s.Made))
+		return fmt.Errorf("it was made at %s, which is in the future: the clock of whoever made it, or of this machine, is wrong", statement.Stamp(s.Made))
 	}
 	if err := r.otherRole(s); err != nil {
 		return err
@@ -77,15 +77,15 @@ func (r Record) refuse(s statement.Statement, sender string, now time.Time) erro
 func (k Key) refuse(s statement.Statement) error {
 	switch {
 	case !k.End.IsZero():
-		return fmt.Errorf("the key was retired at %s, and a retired key does not come back: make a new one", stamp(k.End))
+		return fmt.Errorf("the key was retired at %s, and a retired key does not come back: make a new one", statement.Stamp(k.End))
 	case s.Made.Before(k.Stated):
-		return fmt.Errorf("it was made at %s, and one of %s is here: an older statement undoes no newer one", stamp(s.Made), stamp(k.Stated))
+		return fmt.Errorf("it was made at %s, and one of %s is here: an older statement undoes no newer one", statement.Stamp(s.Made), statement.Stamp(k.Stated))
 	case s.Made.Equal(k.Stated) && !k.statement(s.Instance).Same(s):
-		return fmt.Errorf("another one that was made at the same time, %s, says something else", stamp(s.Made))
+		return fmt.Errorf("another one that was made at the same time, %s, says something else", statement.Stamp(s.Made))
 	case !sameChain(k.Chain, s.Chain):
 		return fmt.Errorf("the key is here with another chain: a new certificate needs a new key, since the old chain stays for old signatures")
 	case !k.Start.Equal(s.ValidFrom):
-		return fmt.Errorf("the key is valid from %s, and the statement says %s: that does not change", stamp(k.Start), stamp(s.ValidFrom))
+		return fmt.Errorf("the key is valid from %s, and the statement says %s: that does not change", statement.Stamp(k.Start), statement.Stamp(s.ValidFrom))
 	case k.Origin != s.Origin && s.Role != statement.RekorV1:
 		return fmt.Errorf("the key's log has the origin %q, and the statement says %q: a log keeps its origin", k.Origin, s.Origin)
 	}
@@ -126,7 +126,7 @@ func (r Record) otherKey(s statement.Statement) error {
 // checkStart: a chain cannot be believed before its first certificate is valid.
 func checkStart(s statement.Statement) error {
 	if len(s.Chain) > 0 && s.ValidFrom.Before(s.Chain[0].NotBefore) {
-		return fmt.Errorf("it is to be valid from %s, and its certificate only is from %s", stamp(s.ValidFrom), stamp(s.Chain[0].NotBefore))
+		return fmt.Errorf("it is to be valid from %s, and its certificate only is from %s", statement.Stamp(s.ValidFrom), statement.Stamp(s.Chain[0].NotBefore))
 	}
 	return nil
 }

@@ -43,7 +43,16 @@ type signature struct {
 	Sig   []byte `json:"sig"`   // ASN.1 ECDSA over SHA-256 of the PAE
 }
 
-const timeForm = "2006-01-02T15:04:05Z"
+// TimeForm is how statements, records and requests write a time: RFC 3339, UTC, whole seconds.
+const TimeForm = "2006-01-02T15:04:05Z"
+
+// Stamp writes a time in TimeForm; the zero time is "".
+func Stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(TimeForm)
+}
 
 // Sign returns the envelope of a statement, signed with key, whose public part must be the
 // statement's Subject. Times are cut to whole seconds.
@@ -139,7 +148,7 @@ func parse(payload []byte) (s Statement, err error) {
 		what, text string
 		to         *time.Time
 	}{{"valid_from", w.ValidFrom, &s.ValidFrom}, {"made", w.Made, &s.Made}} {
-		if *t.to, err = time.Parse(timeForm, t.text); err != nil {
+		if *t.to, err = time.Parse(TimeForm, t.text); err != nil {
 			return Statement{}, fmt.Errorf("%s: want a time of the form YYYY-MM-DDTHH:MM:SSZ", t.what)
 		}
 	}
@@ -150,7 +159,7 @@ func parse(payload []byte) (s Statement, err error) {
 func (s Statement) payload() ([]byte, error) {
 	w := wire{
 		Instance: s.Instance, Role: string(s.Role), URL: s.URL, Origin: s.Origin, Issuers: s.Issuers,
-		ValidFrom: s.ValidFrom.UTC().Format(timeForm), Made: s.Made.UTC().Format(timeForm),
+		ValidFrom: Stamp(s.ValidFrom), Made: Stamp(s.Made),
 	}
 	if s.Key != nil {
 		der, err := x509.MarshalPKIXPublicKey(s.Key)

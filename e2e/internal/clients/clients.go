@@ -45,7 +45,14 @@ var (
 	SigstoreGoSign   = Client{Name: "sigstore-go-signing", Package: sigstoreGo + "/examples/sigstore-go-signing", Module: sigstoreGo, Version: "v1.3.0"}
 	SigstoreGoVerify = Client{Name: "sigstore-go-verification", Package: sigstoreGo + "/examples/sigstore-go-verification", Module: sigstoreGo, Version: "v1.3.0"}
 
-	All = []Client{Cosign3, Cosign2, RekorCLI, SigstoreGoSign, SigstoreGoVerify}
+	All = []Client{Cosign3, Cosign2, RekorCLI, SigstoreGoSign, SigstoreGoVerify, Gitsign, Tester, Kyverno}
+)
+
+// Gates are what decides, from a signature, whether something may go on: into a branch, or into a cluster.
+var (
+	Gitsign = Client{Name: "gitsign", Package: "github.com/sigstore/gitsign", Module: "github.com/sigstore/gitsign", Version: "v0.14.0", Graph: true}
+	Tester  = Client{Name: "tester", Package: "github.com/sigstore/policy-controller/cmd/tester", Module: "github.com/sigstore/policy-controller", Version: "v0.13.1", Graph: true}
+	Kyverno = Client{Name: "kyverno", Package: "github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno", Module: "github.com/kyverno/kyverno", Version: "v1.19.1", Graph: true}
 )
 
 const sigstoreGo = "github.com/sigstore/sigstore-go"

@@ -18,8 +18,8 @@ import (
 // to dir.
 //
 // The signer sequences every 100 ms, its default. Redis appends to a file, as in Rekor's compose
-// file. Trillian's quotas are off.
-func StartRekorV1(ctx context.Context, dir, database string) (_ *Peer, err error) {
+// file. Trillian's quotas are off. Settings are Rekor's.
+func StartRekorV1(ctx context.Context, dir, database string, settings ...Setting) (_ *Peer, err error) {
 	p := &Peer{What: fmt.Sprintf("Rekor %s on Trillian %s over PostgreSQL, sequencer every 100 ms, Redis index", rekorServer.Version, trillianServer.Version)}
 	defer func() {
 		if err != nil {
@@ -52,14 +52,25 @@ func StartRekorV1(ctx context.Context, dir, database string) (_ *Peer, err error
 		defer l.Close()
 	}
 	p.URL = "http://" + local(web)
-	err = p.runClient(ctx, dir, rekorServer, "serve", "--rekor_server.address", "127.0.0.1", "--port", web,
+	args := []string{"serve", "--rekor_server.address", "127.0.0.1", "--port", web,
 		"--rekor_server.hostname", "rekor.test", "--rekor_server.signer", "memory", "--log_type", "prod",
 		"--trillian_log_server.address", "127.0.0.1", "--trillian_log_server.port", logServer, "--trillian_log_server.tlog_id", tree,
-		"--redis_server.address", "127.0.0.1", "--redis_server.port", redis, "--enable_attestation_storage=false")
-	if err != nil {
+		"--redis_server.address", "127.0.0.1", "--redis_server.port", redis}
+	for _, s := range settings {
+		args = append(args, s(dir)...)
+	}
+	if err := p.runClient(ctx, dir, rekorServer, args...); err != nil {
 		return nil, err
 	}
 	return p, p.await(ctx, answers(p.URL+"/api/v1/log"))
+}
+
+// Setting returns flags of rekor-server; dir is where it may keep files.
+type Setting func(dir string) []string
+
+// Attestations has Rekor keep attestations in files. It keeps none otherwise.
+func Attestations(dir string) []string {
+	return []string{"--enable_attestation_storage", "--attestation_storage_bucket=file://" + dir}
 }
 
 // startTrillian makes Trillian's tables, starts it and returns the id of a new tree.

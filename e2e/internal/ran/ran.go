@@ -124,12 +124,14 @@ func Read(log string, skip int) (notes []Note, err error) {
 }
 
 // programs are the names that people type.
-var programs = map[string]string{"cosign-2": "cosign", "cosign-3": "cosign", "sigstore-python": "sigstore"}
+var programs = map[string]string{"cosign-2": "cosign", "cosign-3": "cosign", "policy-controller": "tester", "sigstore-python": "sigstore"}
 
 // abilities say by the first word of a command what it shows of a client.
 var abilities = map[string]string{
 	"sign": runs.Sign, "sign-blob": runs.Sign, "attest": runs.Attest, "attest-blob": runs.Attest,
 	"verify": runs.Verify, "verify-blob": runs.Verify, "verify-attestation": runs.Verify, "verify-blob-attestation": runs.Verify,
+	"-bsau": runs.Sign, "--verify": runs.Verify, "verify-tag": runs.Verify, // gitsign, the first two as git calls it
+	"--image": runs.Verify, "apply": runs.Verify, // policy-controller's tester, Kyverno
 }
 
 // does says what a command shows. What is no subcommand of that name is for the client's own rule.

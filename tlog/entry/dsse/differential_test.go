@@ -278,6 +278,8 @@ func TestStricter(t *testing.T) {
 		"101 verifiers":     {entrytest.DSSE(t, one, append([][]byte{p.pem(a)}, pems[:100]...)...), "more than 100 items"},
 		"100 in bad order":  {entrytest.DSSE(t, entrytest.Envelope(t, "t", []byte("x"), keys[:100]...), reversed...), "in the order of the signatures"},
 		"10,001 digests":    {p.one(inToto, []byte(`{"subject":[`+strings.TrimSuffix(many.String(), ",")+`]}`), a), "more than 10000 digests"},
+		"url":               {replace(t, good, `"spec":{`, `"spec":{"url":"http://localhost/",`), "spec.url: fetching by URL is not supported"},
+		"url beside":        {replace(t, good, `"proposedContent":{`, `"proposedContent":{"url":"http://localhost/",`), "proposedContent.url: fetching by URL is not supported"},
 		"envelope too deep": {entrytest.DSSE(t, replace(t, one, `{"payloadType"`, `{"x":`+strings.Repeat("[", 70)+strings.Repeat("]", 70)+`,"payloadType"`), p.pem(a)), "nesting"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +318,7 @@ func FuzzAgainstUpstream(f *testing.F) {
 	} {
 		f.Add(proposed)
 	}
-	stricter := []string{"duplicate field", "null, empty", "more than 100", "1 to 100", "nesting", "digests", "in the order"}
+	stricter := []string{"duplicate field", "null, empty", "more than 100", "1 to 100", "nesting", "digests", "in the order", "fetching by URL"}
 	f.Fuzz(func(t *testing.T, proposed []byte) {
 		var v struct {
 			Kind       string `json:"kind"`

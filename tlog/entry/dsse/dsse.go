@@ -40,6 +40,9 @@ func (e *Entry) Insertable() error {
 // Parse reads the spec of a proposed dsse entry, or of a canonical one for a look-up; it is an
 // [entry.Parser].
 func Parse(spec any) (entry.Proposed, error) {
+	if err := entry.RefuseURLs(spec, ""); err != nil {
+		return nil, err
+	}
 	m, _ := spec.(map[string]any)
 	_, listed := m["signatures"].([]any)
 	canonical := listed || entry.Object(spec, "envelopeHash") != nil || entry.Object(spec, "payloadHash") != nil

@@ -196,6 +196,8 @@ func TestAccepted(t *testing.T) {
 		"PEM headers":                  sign(t, p256, withHeaders(t, p256), crypto.SHA256),
 		"IEEE P1363 signature":         p1363(t),
 		"upper-case digest":            upperDigest(t),
+		"certificate, expired":         sign(t, p256, cert(p256, entrytest.SAN{}), crypto.SHA256),                   // as all that entrytest makes
+		"RSA 1024 key":                 sign(t, entrytest.RSA(t, 1024), key(entrytest.RSA(t, 1024)), crypto.SHA256), // not insertable
 		"unknown fields":               replace(t, sign(t, p256, key(p256), crypto.SHA256), `"spec":{`, `"logIndex":7,"spec":{"extra":[1],`),
 		"base64 with line breaks":      replace(t, sign(t, p256, key(p256), crypto.SHA256), `"publicKey":{"content":"LS0t`, `"publicKey":{"content":"LS\r\n0t`),
 	} {
@@ -252,6 +254,7 @@ func TestRefused(t *testing.T) {
 		"certificate is not DER":    make1(entrytest.CertPEM([]byte{1}), crypto.SHA256, digest, sig),
 		"two public keys":           make1(append(slices.Clone(pub), pub...), crypto.SHA256, digest, sig),
 		"text after the PEM":        make1(append(slices.Clone(pub), "x"...), crypto.SHA256, digest, sig),
+		"1000 certificates":         make1(entrytest.CertPEM(slices.Repeat([][]byte{cert}, 1000)...), crypto.SHA256, digest, sig),
 		"11 certificates":           make1(entrytest.CertPEM(slices.Repeat([][]byte{cert}, 11)...), crypto.SHA256, digest, sig),
 		"chain to a foreign root":   make1(entrytest.CertPEM(cert, foreign), crypto.SHA256, digest, sig),
 	} {
@@ -267,6 +270,8 @@ func TestStricter(t *testing.T) {
 		// Upstream ignores it since it stopped fetching; a client that sends it wants it fetched.
 		"data.url":                replace(t, good, `"data":{`, `"data":{"url":"http://169.254.169.254/",`),
 		"signature.url":           replace(t, good, `"signature":{`, `"signature":{"url":"file:///etc/passwd",`),
+		"url":                     replace(t, good, `"spec":{`, `"spec":{"url":"ftp://localhost/",`),
+		"data.hash.url":           replace(t, good, `"hash":{`, `"hash":{"url":"gopher://localhost/",`),
 		"signature.publicKey.url": replace(t, good, `"publicKey":{`, `"publicKey":{"url":"http://localhost/",`),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,13 +62,8 @@ func decode(spec any) (fields, error) {
 	var f fields
 	sig, data := entry.Object(spec, "signature"), entry.Object(spec, "data")
 	pub, hash := entry.Object(sig, "publicKey"), entry.Object(data, "hash")
-	for _, o := range []struct {
-		m     map[string]any
-		field string
-	}{{data, "data"}, {sig, "signature"}, {pub, "signature.publicKey"}} {
-		if err := entry.RefuseURL(o.m, o.field); err != nil {
-			return f, err
-		}
+	if err := entry.RefuseURLs(spec, ""); err != nil {
+		return f, err
 	}
 	var err error
 	if f.signature, err = entry.Bytes(sig, "content", "signature.content"); err != nil {

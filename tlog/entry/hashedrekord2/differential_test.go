@@ -157,7 +157,9 @@ func TestRefused(t *testing.T) {
 		"RSA 1024": {with(good, func(r request2) {
 			r.Signature.Verifier = &pb.Verifier{KeyDetails: common.PublicKeyDetails_PKIX_RSA_PKCS1V15_2048_SHA256, Verifier: &pb.Verifier_PublicKey{PublicKey: &pb.PublicKey{RawBytes: entrytest.SPKI(t, weakRSA())}}}
 		}), false, "does not fit the key"},
-		"body over 65535": {huge(t), true, "entry too large for tile bundle"},
+		"cert of RSA 1024": {request(t, entrytest.RSA(t, 1024), crypto.SHA256, common.PublicKeyDetails_PKIX_RSA_PKCS1V15_2048_SHA256, true), false, "does not fit the key"},
+		"cert of P-224":    {request(t, entrytest.ECDSA(t, elliptic.P224()), crypto.SHA256, p256Label, true), false, "does not fit the key"},
+		"body over 65535":  {huge(t), true, "entry too large for tile bundle"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := upstreamBody(row.req); name != "nil" && (err == nil) != row.stricter {

@@ -292,6 +292,8 @@ func stricter(t testing.TB) map[string]strictRow {
 		"0.0.2: 10,001 digests":    {digests.v002(t, a), "more than 10000 digests", true},
 		"0.0.2: 101 signatures":    {st.v002With(t, list...), "1 to 100 items", true},
 		"0.0.2: bad order":         {st.v002With(t, reversed...), "in the order of the signatures", true},
+		"0.0.1: url":               {replace(t, st.v001(t, a), `"content":{`, `"content":{"url":"http://localhost/",`), "content.url: fetching by URL is not supported", false},
+		"0.0.2: url":               {replace(t, v2, `"publicKey":`, `"url":"http://localhost/","publicKey":`), "content.envelope.signatures.url: fetching by URL is not supported", false},
 		"0.0.2: signature null":    {replace(t, v2, `"signatures":[`, `"signatures":[null,`), "no object", false},
 		"0.0.2: signature a text":  {replace(t, v2, `"signatures":[`, `"signatures":["",`), "no object", false},
 	}

@@ -20,6 +20,9 @@ type v001 struct {
 // ParseV001 reads the spec of a proposed intoto 0.0.1 entry, or of a canonical one for a look-up; it
 // is an [entry.Parser].
 func ParseV001(spec any) (entry.Proposed, error) {
+	if err := entry.RefuseURLs(spec, ""); err != nil {
+		return nil, err
+	}
 	content := entry.Object(spec, "content")
 	if content == nil {
 		return nil, entry.Invalidf("missing content")

@@ -25,6 +25,9 @@ type signature struct {
 // ParseV002 reads the spec of a proposed intoto 0.0.2 entry, or of a canonical one for a look-up; it
 // is an [entry.Parser].
 func ParseV002(spec any) (entry.Proposed, error) {
+	if err := entry.RefuseURLs(spec, ""); err != nil {
+		return nil, err
+	}
 	content := entry.Object(spec, "content")
 	env := entry.Object(content, "envelope")
 	if env == nil {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,26 +60,34 @@ func TestBombs(t *testing.T) {
 				t.Fatal(err)
 			}
 			spec := entrytest.Spec(t, proposed)
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			start := cpuTime(t)
-			_, err := allKinds().Parse(entry.Kind{Name: v.Kind, Version: "0.0.1"}, spec)
-			took := cpuTime(t) - start
-			runtime.ReadMemStats(&after)
-			if !errors.Is(err, entry.ErrInvalid) || !strings.Contains(err.Error(), b.want) {
-				t.Errorf("error = %v, want %q", err, b.want)
-			}
-			if strings.Contains(fmt.Sprint(entry.Cause(err)), "panic:") {
-				t.Errorf("panicked: %v", entry.Cause(err))
-			}
-			if n := after.TotalAlloc - before.TotalAlloc; n > mostAllocated {
-				t.Errorf("%d MiB allocated", n>>20)
-			}
-			if took > mostTime {
-				t.Errorf("%v of processor time", took)
-			}
+			within(t, func() {
+				_, err := allKinds().Parse(entry.Kind{Name: v.Kind, Version: "0.0.1"}, spec)
+				if !errors.Is(err, entry.ErrInvalid) || !strings.Contains(err.Error(), b.want) {
+					t.Errorf("error = %v, want %q", err, b.want)
+				}
+				if strings.Contains(fmt.Sprint(entry.Cause(err)), "panic:") {
+					t.Errorf("panicked: %v", entry.Cause(err))
+				}
+			})
 		})
+	}
+}
+
+// within runs f, which may cost no more than one entry may.
+func within(t *testing.T, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	start := cpuTime(t)
+	f()
+	took := cpuTime(t) - start
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > mostAllocated {
+		t.Errorf("%d MiB allocated", n>>20)
+	}
+	if took > mostTime {
+		t.Errorf("%v of processor time", took)
 	}
 }
 
@@ -195,6 +204,18 @@ func jars(t *testing.T, add func(name, want string, data []byte)) {
 	binary.LittleEndian.PutUint32(zip64[i+20:], 0xffffffff)
 	binary.LittleEndian.PutUint32(zip64[i+24:], 0xffffffff)
 	add("zip64 that is not there", "", zip64)
+	renamed := with(file{"a.class", []byte("x")})
+	copy(renamed[bytes.LastIndex(renamed, []byte("PK\x01\x02"))+46:], "b.class")
+	add("another name in the directory", "another name", renamed)
+	hidden := with(file{"b.class", []byte("x")}) // whose header, for those who read from the front, is that of a.class
+	i = bytes.LastIndex(hidden, []byte("PK\x03\x04"))
+	outer := append(bytes.Clone(hidden[i:i+30]), "a.class"...)
+	binary.LittleEndian.PutUint16(outer[28:], 37)
+	j = bytes.Index(hidden, []byte("PK\x01\x02"))
+	hidden = slices.Concat(hidden[:i], outer, hidden[i:])
+	k := bytes.LastIndex(hidden, []byte("PK\x05\x06"))
+	binary.LittleEndian.PutUint32(hidden[k+16:], uint32(j+len(outer)))
+	add("a header in a header", "another name", hidden)
 	gone := with(file{"a", []byte("x")})
 	i = bytes.LastIndex(gone, []byte("PK\x01\x02"))
 	binary.LittleEndian.PutUint32(gone[i+42:], 1<<30)
@@ -252,15 +273,13 @@ func apks(t *testing.T, add func(name, want string, data []byte)) {
 	for name, size := range map[string]string{"1 GiB": "10000000000", "8 GiB": "77777777777"} {
 		lie := tarOf(t, file{".SIGN.RSA.x", []byte("x")})
 		copy(lie[124:136], size+"\x00")
-		sum := 0
-		copy(lie[148:156], "        ")
-		for _, c := range lie[:512] {
-			sum += int(c)
-		}
-		copy(lie[148:156], fmt.Sprintf("%06o\x00 ", sum))
+		sumHeader(lie[:512])
 		add(name+" in a tar header", "larger than the archive", append(gzipOf(t, lie), sig...))
 	}
 	add("sparse file of 1 GiB", "", append(gzipOf(t, sparse(t)), sig...))
+	add("sparse file of 1 GiB, as GNU tar wrote it once", "", append(gzipOf(t, gnuSparse()), sig...))
+	add("headers about headers, without a file", "", append(gzipOf(t, bytes.Repeat(tarBlock("x", 'x', []byte("9 a=bcde\n")), 900)), sig...))
+	add("names about names", "", append(gzipOf(t, bytes.Repeat(tarBlock("././@LongLink", 'L', []byte("name\x00")), 900)), sig...))
 	add("no signature", "alpine: no signature", append(gzipOf(t, tarOf(t)), gzipOf(t, tarOf(t, file{".PKGINFO", []byte("datahash = 00\n")}))...))
 	add("no .PKGINFO", "alpine: .PKGINFO", append(bytes.Clone(sig), sig...))
 	add("wrong datahash", "alpine: checksum", append(info("datahash = 00\n"), "data"...))
@@ -277,29 +296,44 @@ func sparse(t *testing.T) []byte {
 		n += len(fmt.Sprint(n + 2))
 		pax += fmt.Sprintf("%d %s\n", n, kv)
 	}
-	block := func(name string, typ byte, data []byte) {
-		h := make([]byte, 512)
-		copy(h, name)
-		copy(h[100:], "0000644\x00")
-		copy(h[124:], fmt.Sprintf("%011o\x00", len(data)))
-		copy(h[148:], "        ")
-		h[156] = typ
-		copy(h[257:], "ustar\x0000")
-		sum := 0
-		for _, c := range h {
-			sum += int(c)
-		}
-		copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
-		buf.Write(h)
-		buf.Write(data)
-		buf.Write(make([]byte, (512-len(data)%512)%512))
-	}
-	block("x", 'x', []byte(pax))
+	buf.Write(tarBlock("x", 'x', []byte(pax)))
 	m := make([]byte, 512)
 	copy(m, "1\n1073741823\n1\n")
-	block("GNUSparseFile/x", '0', append(m, 'x'))
+	buf.Write(tarBlock("GNUSparseFile/x", '0', append(m, 'x')))
 	buf.Write(make([]byte, 1024))
 	return buf.Bytes()
+}
+
+// gnuSparse is the same in the old form: one byte at the end of 1 GiB.
+func gnuSparse() []byte {
+	b := tarBlock(".SIGN.RSA.x", 'S', []byte("x"))
+	h := b[:512]
+	copy(h[257:], "ustar  \x00")
+	copy(h[386:], "07777777777\x0000000000001\x00")
+	copy(h[483:], "10000000000\x00")
+	sumHeader(h)
+	return append(b, make([]byte, 1024)...)
+}
+
+// tarBlock is a header of tar with its data.
+func tarBlock(name string, typ byte, data []byte) []byte {
+	h := make([]byte, 512)
+	copy(h, name)
+	copy(h[100:], "0000644\x00")
+	copy(h[124:], fmt.Sprintf("%011o\x00", len(data)))
+	h[156] = typ
+	copy(h[257:], "ustar\x0000")
+	sumHeader(h)
+	return slices.Concat(h, data, make([]byte, (512-len(data)%512)%512))
+}
+
+func sumHeader(h []byte) {
+	copy(h[148:156], "        ")
+	sum := 0
+	for _, c := range h {
+		sum += int(c)
+	}
+	copy(h[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
 func rpms(t *testing.T, add func(name, want string, data []byte)) {
@@ -413,6 +447,8 @@ func helms(t *testing.T, out map[string]bomb) {
 	}
 	add("aliases of aliases", "helm: ", laughs)
 	add("two files", "exactly one chart", "files:\n  a: sha256:00\n  b: sha256:11\n")
+	add("two documents", "helm: ", "files:\n  a: sha256:"+strings.Repeat("00", 32)+"\n...\nfiles:\n  b: sha256:"+strings.Repeat("11", 32)+"\n")
+	add("digest of another length", "helm: ", "files:\n  a: sha256:00\n")
 	add("no file", "exactly one chart", "files: {}\n")
 	add("hash without algorithm", "helm: ", "files:\n  a: x\n")
 	add("nesting", "helm: ", strings.Repeat("[", 100_000))

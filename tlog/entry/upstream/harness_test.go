@@ -83,7 +83,7 @@ func keep(dir string) error {
 			return err
 		}
 	}
-	pe, err := makeTUF()
+	pe, err := makeTUF(farOff, farOff)
 	if err != nil {
 		return err
 	}

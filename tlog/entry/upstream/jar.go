@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"io"
 	"path"
@@ -33,7 +34,7 @@ func checkJar(spec map[string]any) error {
 	if err := checkNames(z.File); err != nil {
 		return err
 	}
-	if err := checkOverlap(z.File); err != nil {
+	if err := checkPlaces(data, z.File); err != nil {
 		return err
 	}
 	left := int64(maxUnpacked)
@@ -82,25 +83,57 @@ func checkNames(files []*zip.File) error {
 	return nil
 }
 
-// checkOverlap refuses files that share bytes, as those of the smallest bombs do.
-func checkOverlap(files []*zip.File) error {
-	type span struct{ from, to uint64 }
+// checkPlaces refuses files that share bytes, as those of the smallest bombs do, and files that are called
+// otherwise for those who read an archive from the front.
+func checkPlaces(data []byte, files []*zip.File) error {
+	type span struct {
+		from, to uint64
+		name     string
+	}
 	var spans []span
 	for _, f := range files {
 		from, err := f.DataOffset()
 		if err != nil {
 			return entry.Invalid("jar: a file has no header where the directory says", err)
 		}
-		spans = append(spans, span{uint64(from), uint64(from) + f.CompressedSize64})
+		spans = append(spans, span{uint64(from), uint64(from) + f.CompressedSize64, f.Name})
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	for i := 1; i < len(spans); i++ {
-		if spans[i].from < spans[i-1].to || spans[i-1].to < spans[i-1].from {
+	before := uint64(0)
+	for _, s := range spans {
+		if s.from < before || s.to < s.from {
 			return entry.Invalidf("jar: files overlap")
 		}
+		if !headersSay(data[before:s.from], s.name) {
+			return entry.Invalidf("jar: a file has another name in its header than in the directory")
+		}
+		before = s.to
 	}
 	return nil
 }
+
+// headersSay says whether whatever can be read as the header of the file that begins where data ends
+// (APPNOTE.TXT 4.3.7) has that name, and there is one.
+func headersSay(data []byte, name string) bool {
+	const size = 30
+	found := false
+	for i := bytes.LastIndex(data, localHeader); i >= 0; i = bytes.LastIndex(data[:i], localHeader) {
+		if len(data) < i+size {
+			continue
+		}
+		n, extra := int(binary.LittleEndian.Uint16(data[i+26:])), int(binary.LittleEndian.Uint16(data[i+28:]))
+		if i+size+n+extra != len(data) {
+			continue
+		}
+		if string(data[i+size:i+size+n]) != name {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+var localHeader = []byte("PK\x03\x04")
 
 // unpack reads a file to its end, which must come within that many bytes.
 func unpack(f *zip.File, most int64) (int64, error) {

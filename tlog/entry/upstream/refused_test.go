@@ -184,7 +184,7 @@ func TestURLsAreNotFetched(t *testing.T) {
 			}
 		}
 		for _, path := range objects {
-			for _, scheme := range []string{"http", "https", "ftp", "file"} {
+			for _, scheme := range []string{"http", "https", "ftp", "file", "gopher"} {
 				url := scheme + "://" + l.Addr().String() + "/x"
 				with := edit(t, edit(t, proposed, path, set(url)), append(slices.Clone(path[:len(path)-1]), "content"), set(removed))
 				if _, err := ours(t, with); err == nil || !strings.Contains(err.Error(), "fetching by URL is not supported") {

@@ -5,26 +5,31 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	gotuf "github.com/theupdateframework/go-tuf"
+	"github.com/theupdateframework/go-tuf/verify"
 
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 )
 
+// farOff is when kept metadata expire: upstream's code refuses those that have.
+var farOff = time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // makeTUF makes a root and targets with go-tuf and proposes the targets.
-func makeTUF() (map[string]any, error) {
+func makeTUF(rootExpires, targetsExpire time.Time) (map[string]any, error) {
 	store := gotuf.MemoryStore(nil, map[string][]byte{"artifact": []byte("what is signed\n")})
 	repo, err := gotuf.NewRepo(store)
 	if err != nil {
 		return nil, err
 	}
 	for _, role := range []string{"root", "targets", "snapshot", "timestamp"} {
-		if _, err := repo.GenKey(role); err != nil {
+		if _, err := repo.GenKeyWithExpires(role, rootExpires); err != nil {
 			return nil, err
 		}
 	}
-	if err := repo.AddTarget("artifact", nil); err != nil {
+	if err := repo.AddTargetWithExpires("artifact", nil, targetsExpire); err != nil {
 		return nil, err
 	}
 	meta, err := store.GetMeta()
@@ -84,6 +89,19 @@ func TestTUF(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+	over := farOff.AddDate(1, 0, 0) // which has come, in this test
+	was := verify.IsExpired
+	verify.IsExpired = func(at time.Time) bool { return at.Equal(over) }
+	defer func() { verify.IsExpired = was }()
+	for name, when := range map[string][2]time.Time{"root": {over, farOff}, "targets": {farOff, over}} {
+		proposed, err := makeTUF(when[0], when[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if agree(t, entrytest.JSON(t, proposed)) {
+			t.Errorf("expired %s: accepted", name)
+		}
 	}
 	r, err := ours(t, good)
 	if err != nil {

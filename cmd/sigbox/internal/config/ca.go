@@ -95,3 +95,13 @@ type Issuer struct {
 	// ends at what you are trying out, and nothing else trusts it.
 	BeyondLoopback bool `yaml:"beyond_loopback"`
 }
+
+// DevelopmentIssuers lists those of other processes that are trusted without a line in the file of issuers.
+func (c *CA) DevelopmentIssuers() (urls []IssuerURL) {
+	for _, k := range c.IssuerKeys {
+		if k.Development {
+			urls = append(urls, k.Issuer)
+		}
+	}
+	return urls
+}

@@ -62,7 +62,17 @@ func (c *Config) Only(names []string) error {
 	if err := c.ctReachable(); err != nil {
 		return c.Err([]Problem{c.Problem("ca.ct", "%v", err)})
 	}
+	if c.trustsNobody() {
+		return c.Err([]Problem{c.Problem("ca.issuers", noIssuers)})
+	}
 	return nil
+}
+
+const noIssuers = "is missing: name the file that says whose tokens are taken, Fulcio's config.yaml"
+
+// trustsNobody says that the configuration has an authority that would take no token.
+func (c *Config) trustsNobody() bool {
+	return c.CA != nil && c.CA.Issuers == "" && c.Issuer == nil && len(c.CA.DevelopmentIssuers()) == 0
 }
 
 // inherit fills in what the sections take over from the top of the file.
@@ -140,8 +150,8 @@ func check(c *Config, p *problems) {
 	}
 	if c.CA != nil {
 		checkIssuerKeys(p, where, c.CA.IssuerKeys)
-		if c.CA.Issuers == "" && c.Issuer == nil && !slices.ContainsFunc(c.CA.IssuerKeys, func(k IssuerKeys) bool { return k.Development }) && !p.about("ca.issuers") {
-			p.add(where("ca"), "ca.issuers", "is missing: name the file that says whose tokens are taken, Fulcio's config.yaml")
+		if c.trustsNobody() && !p.about("ca.issuers") {
+			p.add(where("ca"), "ca.issuers", noIssuers)
 		}
 		checkTimeouts(p, where, "ca.database", c.CA.Database)
 	}

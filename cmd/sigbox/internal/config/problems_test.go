@@ -355,6 +355,23 @@ func TestOnly(t *testing.T) {
 	if err := c.Only([]string{"tlog", "ca"}); err != nil || !reflect.DeepEqual(c.Services(), []string{"tlog", "ca"}) {
 		t.Errorf("only tlog and ca: %v %v", c.Services(), err)
 	}
+	inProcess := strings.NewReplacer("issuers: issuers.yaml, ", "").Replace(base)
+	for _, tc := range []struct {
+		name, text, only, want string
+	}{
+		{"the issuer stays", inProcess, "issuer tlog ca", ""},
+		{"the issuer goes, and nobody is trusted", inProcess, "tlog ca", "ca.issuers: is missing"},
+		{"a development issuer elsewhere", strings.Replace(inProcess, "keys: jwks.json", "keys: jwks.json, development: true", 1), "tlog ca", ""},
+		{"the authority goes too", inProcess, "tlog", ""},
+	} {
+		c, err := Parse("sigbox.yaml", []byte(tc.text))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if err := c.Only(strings.Fields(tc.only)); (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+	}
 	for names, want := range map[string]string{"tuf": "no section tuf", "rekor": "is no service", "": "is no service"} {
 		if err := c.Only([]string{names}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("only %q: %v, want %q", names, err, want)

@@ -14,7 +14,8 @@
 // [Run] goes through steps in a fixed order. Each looks at what is there and makes what is missing, a file
 // at a time, each of them whole or not at all; what was drawn at random is on disk before anything is
 // derived from it. So a run that was killed, at whatever point, is gone on with by the next, and one after
-// success changes nothing. Nothing that is there is ever written over.
+// success changes nothing. Nothing that is there is ever written over, but for a trust statement that does
+// not say any more what the instance is, as long as nobody was asked to sign it.
 //
 // It wires and decides nothing: certificates are made by ca/pki, schemas by migrations, logs and statements
 // by stack, and the trust root by the packages below tuf.

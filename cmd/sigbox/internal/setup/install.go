@@ -105,7 +105,7 @@ func owner(all []place, chain []*x509.Certificate) (place, error) {
 	ids := ""
 	for _, p := range all {
 		for _, c := range chain {
-			if pub, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && pub.Equal(p.key.Public()) {
+			if keys.Equal(c.PublicKey, p.key.Public()) {
 				return p, nil
 			}
 		}

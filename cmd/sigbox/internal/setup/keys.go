@@ -45,25 +45,22 @@ func (b *builder) makeKeys() error {
 	})
 }
 
-// makeIssuers writes the list of issuers whose tokens the authority takes; that of --dev has the
-// development issuer in it, with its key pinned in a file beside.
+// makeIssuers writes the list of issuers whose tokens the authority takes, and with --dev the keys of the
+// development issuer, which the configuration names.
 func (b *builder) makeIssuers() error {
-	if b.plan.Production {
-		return b.make(issuersIn, open, func() ([]byte, error) { return []byte(noIssuers), nil })
-	}
-	err := b.make(jwksFile, open, func() ([]byte, error) {
-		key, err := b.key(issuerKey)
+	if !b.plan.Production {
+		err := b.make(jwksFile, open, func() ([]byte, error) {
+			key, err := b.key(issuerKey)
+			if err != nil {
+				return nil, err
+			}
+			return b.jwks(key)
+		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return b.jwks(key)
-	})
-	if err != nil {
-		return err
 	}
-	return b.make(issuersIn, open, func() ([]byte, error) {
-		return []byte(noIssuers), nil
-	})
+	return b.make(issuersIn, open, func() ([]byte, error) { return []byte(noIssuers), nil })
 }
 
 func (b *builder) jwks(key crypto.Signer) ([]byte, error) {

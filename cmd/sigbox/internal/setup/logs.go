@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
@@ -18,12 +17,12 @@ func (b *builder) makeLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	there, err := logNames(ctx, cfg)
+	there, err := logTimes(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	for _, l := range cfg.TLog.Logs() {
-		if slices.Contains(there, string(l.Name)) {
+		if _, is := there[l.Name]; is {
 			continue
 		}
 		made, err := makeLog(ctx, cfg, string(l.Name))
@@ -37,19 +36,6 @@ func (b *builder) makeLogs(ctx context.Context) error {
 	return nil
 }
 
-func logNames(ctx context.Context, cfg *config.Config) (names []string, err error) {
-	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, logs.Close()) }()
-	list, err := logs.List(ctx)
-	for _, l := range list {
-		names = append(names, l.Name)
-	}
-	return names, err
-}
-
 func makeLog(ctx context.Context, cfg *config.Config, name string) (made stack.LogState, err error) {
 	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
 	if err != nil {
@@ -59,7 +45,7 @@ func makeLog(ctx context.Context, cfg *config.Config, name string) (made stack.L
 	return logs.Create(ctx, name)
 }
 
-// logTimes are when the logs were made.
+// logTimes are the logs that are there, and when they were made.
 func logTimes(ctx context.Context, cfg *config.Config) (created map[config.Name]time.Time, err error) {
 	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
 	if err != nil {

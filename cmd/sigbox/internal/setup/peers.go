@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"net"
 	"strings"
 	"time"
@@ -46,18 +45,13 @@ func (b *builder) makePeers(context.Context) error {
 	return nil
 }
 
-// peerTemplate is what all of them have.
-func (b *builder) peerTemplate(name string) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 158))
-	if err != nil {
-		return nil, fmt.Errorf("serial number: %w", err)
-	}
+// peerTemplate is what all of them have; x509 draws the serial number.
+func (b *builder) peerTemplate(name string) *x509.Certificate {
 	start := b.clock.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 	return &x509.Certificate{
-		SerialNumber: serial.SetBit(serial, 158, 1),
-		Subject:      pkix.Name{Organization: []string{b.plan.Organization}, CommonName: name},
-		NotBefore:    start, NotAfter: start.AddDate(peerYears, 0, 0),
-	}, nil
+		Subject:   pkix.Name{Organization: []string{b.plan.Organization}, CommonName: name},
+		NotBefore: start, NotAfter: start.AddDate(peerYears, 0, 0),
+	}
 }
 
 func (b *builder) peerAuthority() ([]byte, error) {
@@ -65,10 +59,7 @@ func (b *builder) peerAuthority() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := b.peerTemplate("peers of " + b.plan.Instance)
-	if err != nil {
-		return nil, err
-	}
+	t := b.peerTemplate("peers of " + b.plan.Instance)
 	t.IsCA, t.BasicConstraintsValid, t.MaxPathLenZero, t.KeyUsage = true, true, true, x509.KeyUsageCertSign
 	return certificatePEM(t, t, key.Public(), key)
 }
@@ -87,10 +78,7 @@ func (b *builder) peerCertificate(service string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := b.peerTemplate(service + ".sigbox.internal")
-	if err != nil {
-		return nil, err
-	}
+	t := b.peerTemplate(service + ".sigbox.internal")
 	t.KeyUsage = x509.KeyUsageDigitalSignature
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	t.NotAfter = authority[0].NotAfter

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc"
@@ -64,8 +65,8 @@ func (b *builder) makeTrust(ctx context.Context) error {
 	})
 }
 
-// makeStatements writes what ca and tlog say about their keys, for those that have not said anything yet:
-// serve says it anew where something changes.
+// makeStatements writes what ca and tlog say about their keys, until there is a set: serve says it anew
+// where something changes.
 func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error {
 	if done, err := b.there(firstRoot); err != nil || done {
 		return err
@@ -74,12 +75,44 @@ func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error 
 	if err != nil {
 		return err
 	}
+	return b.keepStatements(list)
+}
+
+// keepStatements writes statements, over those that say something else. Once the request is made from
+// them they stay as they are, since people have begun to sign them.
+func (b *builder) keepStatements(list [][]byte) error {
+	asked, err := b.there(requestFile)
+	if err != nil {
+		return err
+	}
 	for _, raw := range list {
 		s, err := statement.Open(raw)
 		if err != nil {
 			return err
 		}
-		if err := b.make(statementsDir+"/"+stack.StatementFile(s), open, func() ([]byte, error) { return raw, nil }); err != nil {
+		name := statementsDir + "/" + stack.StatementFile(s)
+		if said, err := stack.Said(b.path(name), s); err != nil {
+			return err
+		} else if said {
+			continue
+		}
+		if asked {
+			if _, err := fmt.Fprintf(b.out, "%s is not what this instance says any more, and %s was made from it: to have what it says now signed, remove %s and run init again\n",
+				name, requestFile, requestFile); err != nil {
+				return fmt.Errorf("standard output: %w", err)
+			}
+			continue
+		}
+		verb := "made"
+		if is, err := b.there(name); err != nil {
+			return err
+		} else if is {
+			verb = "replaced"
+		}
+		if err := instance.WriteFile(b.path(name), raw, open); err != nil {
+			return err
+		}
+		if err := b.say("%s %s", verb, name); err != nil {
 			return err
 		}
 	}
@@ -87,7 +120,7 @@ func (b *builder) makeStatements(ctx context.Context, cfg *config.Config) error 
 }
 
 func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte, error) {
-	issuers, err := stack.Issuers(cfg.CA)
+	issuers, err := stack.Issuers(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +178,7 @@ func (b *builder) makeSet(ctx context.Context, repo *stack.TUFRepo) error {
 	if err != nil {
 		return err
 	}
-	r, err := b.newRequest(repo, tuf.Signers{Keys: []crypto.PublicKey{root.Public()}, Threshold: 1},
-		tuf.Signers{Keys: []crypto.PublicKey{targets.Public()}, Threshold: 1}, tuf.Production())
+	r, err := b.newRequest(repo, oneSigner(root), oneSigner(targets), tuf.Production())
 	if err != nil {
 		return err
 	}
@@ -168,29 +200,20 @@ func (b *builder) newRequest(repo *stack.TUFRepo, root, targets tuf.Signers, lif
 		return nil, err
 	}
 	now := b.clock.Now()
-	rec := record.New(repo.Inbox.Instance, repo.Inbox.Operator)
-	for _, raw := range envelopes {
-		s, err := statement.Open(raw)
-		if err != nil {
-			return nil, err
-		}
-		if rec, _, err = rec.Take(s, record.File, now); err != nil {
-			return nil, err
-		}
+	rec, taken, err := record.New(repo.Inbox.Instance, repo.Inbox.Operator).Collect(envelopes, now)
+	if err != nil {
+		return nil, err
 	}
 	if len(rec.Issuers) == 0 {
 		rec = rec.WithIssuer(b.issuer, now.Add(-time.Hour))
 	}
-	online := func(key crypto.Signer) tuf.Signers {
-		return tuf.Signers{Keys: []crypto.PublicKey{key.Public()}, Threshold: 1}
-	}
 	return ceremony.New(ceremony.Options{
-		Instance: repo.Inbox.Instance, Record: rec, Statements: envelopes, Lifetimes: lifetimes, Now: now,
-		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: online(repo.Keys.Snapshot), Timestamp: online(repo.Keys.Timestamp)},
+		Instance: repo.Inbox.Instance, Record: rec, Statements: taken, Lifetimes: lifetimes, Now: now,
+		Root: &tuf.RootSigners{Root: root, Targets: targets, Snapshot: oneSigner(repo.Keys.Snapshot), Timestamp: oneSigner(repo.Keys.Timestamp)},
 	})
 }
 
-// askForSet writes the request, and publishes it once it is signed.
+// askForSet writes the request, and publishes it once it is signed by those who were named.
 func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 	raw, err := os.ReadFile(b.path(requestFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,6 +225,15 @@ func (b *builder) askForSet(ctx context.Context, repo *stack.TUFRepo) error {
 	r, err := ceremony.Parse(raw)
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.path(requestFile), err)
+	}
+	if err := b.checkSigners(r, repo.Keys); errors.Is(err, fs.ErrNotExist) {
+		return b.waitForSigners()
+	} else if err != nil {
+		return err
+	}
+	if now := b.clock.Now(); now.After(r.GoodUntil) {
+		return fmt.Errorf("%s was good until %s, and was not published: remove it and run init again, which asks for new signatures",
+			b.path(requestFile), r.GoodUntil.Format(time.RFC3339))
 	}
 	if !r.Complete() {
 		return b.waitForSignatures(r)
@@ -238,10 +270,11 @@ it there, and gives you the file that ends in .pub:
   sigbox tuf key --out root-1.key
   sigbox tuf key --out targets-1.key
 
-Then, here, name them all, with how many of them must sign:
+Then, here, name them all. More than half of them must sign, unless --tuf-root-threshold or
+--tuf-targets-threshold says how many:
 
-  sigbox init --dir %s --tuf-root-key root-1.key.pub --tuf-root-threshold 1 \
-    --tuf-targets-key targets-1.key.pub --tuf-targets-threshold 1
+  sigbox init --dir %s --tuf-root-key root-1.key.pub --tuf-root-key root-2.key.pub --tuf-root-key root-3.key.pub \
+    --tuf-targets-key targets-1.key.pub --tuf-targets-key targets-2.key.pub --tuf-targets-key targets-3.key.pub
 `, b.relative("."))}
 }
 

@@ -57,11 +57,7 @@ func CheckFiles(cfg *config.Config) error {
 
 // issuers checks whose tokens are taken, and the keys that are not fetched.
 func (c *fileCheck) issuers(a *config.CA) {
-	raw, err := readIssuers(a)
-	known := &oidc.Config{}
-	if err == nil && raw != nil {
-		known, err = oidc.ParseConfig(string(a.Issuers), raw)
-	}
+	_, file, err := readIssuersFile(a)
 	if err != nil {
 		c.add("ca.issuers", err)
 		return
@@ -71,7 +67,7 @@ func (c *fileCheck) issuers(a *config.CA) {
 		if _, _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
 			c.add(key+".keys", err)
 		}
-		named := slices.ContainsFunc(known.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
+		named := slices.ContainsFunc(file.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
 		switch {
 		case k.Development && named:
 			c.add(key+".development", fmt.Errorf("%s is in %s too, where the development issuer does not belong: remove it there", k.Issuer, a.Issuers))
@@ -83,7 +79,7 @@ func (c *fileCheck) issuers(a *config.CA) {
 
 // rules checks the rules on who may sign, where the issuers can be read.
 func (c *fileCheck) rules(a *config.CA) {
-	known, err := knownIssuers(c.cfg)
+	known, err := Issuers(c.cfg)
 	if err != nil {
 		return // issuers says so
 	}
@@ -198,17 +194,12 @@ func (c *fileCheck) tlog(t *config.TLog) {
 		}
 		for _, chain := range chains {
 			for _, cert := range chain {
-				if k != nil && samePublicKey(k.Public(), cert.PublicKey) {
+				if k != nil && keys.Equal(k.Public(), cert.PublicKey) {
 					c.add(l.Section+".key", fmt.Errorf("is the key of %q in %s too: every role needs one of its own", cert.Subject, l.Roots))
 				}
 			}
 		}
 	}
-}
-
-func samePublicKey(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }
 
 // chain checks a key with the chain of its certificate.
@@ -222,7 +213,7 @@ func (c *fileCheck) chain(key, role string, file config.KeyFile, chainKey string
 		c.add(chainKey, err)
 		return
 	}
-	if k != nil && !samePublicKey(k.Public(), certs[0].PublicKey) {
+	if k != nil && !keys.Equal(k.Public(), certs[0].PublicKey) {
 		c.add(key, fmt.Errorf("%s is not the key of %q, the first certificate in %s", file, certs[0].Subject, chain))
 	}
 }

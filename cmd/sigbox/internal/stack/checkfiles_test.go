@@ -215,7 +215,7 @@ func TestCheckFiles(t *testing.T) {
 		{name: "authorities that are none", old: "authorities: peers.pem", new: "authorities: peer-ca.crt", key: "ca.peers.authorities", want: "is not an authority"},
 		{name: "a peer's key that others can read", file: "peer-tuf.key", text: read("peer-tuf.key"), mode: 0o644, key: "tuf.peers.key", want: "chmod 600"},
 		{name: "the key of another log", old: "key: ct.pub", new: "key: other.pub", key: "ca.ct.key", want: "tlog.ct.key is another one"},
-		{name: "the private key of the log", old: "key: ct.pub", new: "key: v1.pem", key: "ca.ct.key", want: "type PUBLIC KEY"},
+		{name: "the private key of the log", old: "key: ct.pub", new: "key: v1.pem", key: "ca.ct.key", want: "must not leave its owner"},
 		{name: "no directory of statements", old: "statements]", new: "nowhere]", key: "tuf.sources[1]", want: "write HOST:PORT"},
 		{name: "a web key that others can read", file: "tls-key.pem", text: read("tls-key.pem"), mode: 0o644, key: "tls.key", want: "chmod 600"},
 	} {

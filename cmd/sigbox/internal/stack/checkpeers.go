@@ -2,11 +2,8 @@ package stack
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -132,7 +129,7 @@ func readPool(path string) (*x509.CertPool, error) {
 
 // ctKey checks the key that promises of the CT log are verified with.
 func (c *fileCheck) ctKey(ct *config.CTClient) {
-	pub, err := ReadPublicKey(string(ct.Key))
+	pub, err := keys.LoadPublic(string(ct.Key))
 	if err != nil {
 		c.add("ca.ct.key", err)
 		return
@@ -146,29 +143,9 @@ func (c *fileCheck) ctKey(ct *config.CTClient) {
 	if err != nil || slices.ContainsFunc(c.problems, func(p config.Problem) bool { return p.Key == "tlog.ct.key" }) {
 		return // said already
 	}
-	if k, err := keys.Load(path); err == nil && !samePublicKey(pub, k.Public()) {
+	if k, err := keys.Load(path); err == nil && !keys.Equal(pub, k.Public()) {
 		c.add("ca.ct.key", fmt.Errorf("%s is not the key of the log: tlog.ct.key is another one", ct.Key))
 	}
-}
-
-// ReadPublicKey reads an ECDSA P-256 key, the one kind that every client verifies.
-func ReadPublicKey(path string) (crypto.PublicKey, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "PUBLIC KEY" || len(rest) > 0 {
-		return nil, fmt.Errorf("%s: want exactly one PEM block of type PUBLIC KEY", path)
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if pub, ok := key.(*ecdsa.PublicKey); !ok || pub.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("%s is not an ECDSA P-256 key, the one kind that every client verifies", path)
-	}
-	return key, nil
 }
 
 // sources checks the directories that statements come from.

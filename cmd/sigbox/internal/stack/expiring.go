@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/record"
@@ -76,7 +75,7 @@ func (m mends) authority(purpose string, chain []*x509.Certificate) []string {
 	}
 	steps := []string{
 		"sigbox ca key --out NEW.key",
-		fmt.Sprintf("sigbox ca csr --key NEW.key --for %s --organization %s --out %s.csr", purpose, quoted(organization), purpose),
+		fmt.Sprintf("sigbox ca csr --key NEW.key --for %s --organization %s --out %s.csr", purpose, shellQuote(organization), purpose),
 		fmt.Sprintf("sigbox ca sign-csr %s.csr --root ROOT --out %s-chain.pem    (where the root is kept; or your own PKI)", purpose, purpose),
 		fmt.Sprintf("copy %s to NEXT.yaml beside it, with NEW.key as %s.key and a file that is not there yet as %s.chain", m.file, section, section),
 		fmt.Sprintf("sigbox ca install-chain %s-chain.pem --config NEXT.yaml", purpose),
@@ -91,9 +90,6 @@ func (m mends) authority(purpose string, chain []*x509.Certificate) []string {
 func (m mends) root(purpose string, chain []*x509.Certificate) []string {
 	return append([]string{`sigbox ca root --out ROOT --organization NAME    (offline; or a new root of your own PKI)`}, m.authority(purpose, chain)...)
 }
-
-// quoted is a word for a shell.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // chainItems are the certificates of an authority, of which the first one issues.
 func chainItems(purpose string, chain []*x509.Certificate, mend, mendRoot []string) (items []expiry.Item) {
@@ -126,8 +122,9 @@ func tlsItems(chain []*x509.Certificate, mend ...string) (items []expiry.Item) {
 }
 
 // peerItems are what a service shows to the others, and the authorities that it takes theirs of.
-func (m mends) peerItems(service string, p *config.Peers, leaf *x509.Certificate, authorities []*x509.Certificate) []expiry.Item {
-	renew, replace := m.peers(p)
+func (m mends) peerItems(service string, id *identity) []expiry.Item {
+	leaf, authorities := id.pair.Load().Leaf, *id.trusted.Load()
+	renew, replace := m.peers(*id.paths.Load())
 	items := []expiry.Item{{
 		What: service + " peers certificate", Detail: leaf.Subject.String(), At: afterLast(leaf), Life: lifeOf(leaf), Mend: renew,
 		Breaks: "other services refuse " + service + ", so that certificates are not logged or statements not carried",
@@ -145,19 +142,19 @@ func (m mends) peerItems(service string, p *config.Peers, leaf *x509.Certificate
 }
 
 // peers is how a certificate that services show each other is renewed, and how its authority is replaced.
-func (m mends) peers(p *config.Peers) (renew, replace []string) {
+func (m mends) peers(p identityPaths) (renew, replace []string) {
 	const live = "it is taken over without a restart"
 	dir := initDir(m.file)
 	if dir == "" {
-		return []string{fmt.Sprintf("replace %s with a new certificate for its key, of one of the authorities in %s: %s", p.Certificate, p.Authorities, live)},
-			[]string{fmt.Sprintf("add a new authority to %s at every service, then replace the certificates, then remove the old one: each is taken over without a restart", p.Authorities)}
+		return []string{fmt.Sprintf("replace %s with a new certificate for its key, of one of the authorities in %s: %s", p.certificate, p.authorities, live)},
+			[]string{fmt.Sprintf("add a new authority to %s at every service, then replace the certificates, then remove the old one: each is taken over without a restart", p.authorities)}
 	}
-	remove := "rm " + quoted(filepath.Join(dir, "peers", "ca.key")) + " " + quoted(filepath.Join(dir, "public", "peers.pem"))
+	remove := "rm " + shellQuote(filepath.Join(dir, "peers", "ca.key")) + " " + shellQuote(filepath.Join(dir, "public", "peers.pem"))
 	for _, service := range []string{"ca", "tlog", "tuf"} {
-		remove += " " + quoted(filepath.Join(dir, service, "peer.crt"))
+		remove += " " + shellQuote(filepath.Join(dir, service, "peer.crt"))
 	}
-	again := " && sigbox init --dir " + quoted(dir)
-	return []string{"rm " + quoted(string(p.Certificate)) + again, live},
+	again := " && sigbox init --dir " + shellQuote(dir)
+	return []string{"rm " + shellQuote(string(p.certificate)) + again, live},
 		[]string{remove + again, "bring public/peers.pem, and its own peer.crt, to where each service runs: " + live}
 }
 

@@ -191,7 +191,7 @@ func (a *aging) newTLS() {
 
 func (a *aging) items(context.Context) ([]expiry.Item, error) {
 	m := mends{"sigbox.yaml"}
-	items := append(roleItems(a.repo.Published(), tuf.Production(), m.role), tlsItems(a.identity.chain(), tlsMend(&config.TLS{}))...)
+	items := append(roleItems(a.repo.Published(), tuf.Production(), m.role), tlsItems(a.identity.chain(), tlsMend(""))...)
 	for purpose, chain := range a.chains {
 		items = append(items, chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain))...)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
-	"github.com/sigbox/sigbox/oidc/devidp"
 )
 
 // TokenReport is what an authority would do with a token.
@@ -38,7 +37,7 @@ func (r *TokenReport) Refused() []string {
 // ExplainToken says what the authority of a configuration would do with a token at a time. It reads
 // the files of ca.issuers, ca.issuer_keys and ca.rules, no private key, and asks nobody.
 func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.Clock) (*TokenReport, error) {
-	known, err := knownIssuers(cfg)
+	known, err := Issuers(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +66,4 @@ func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.
 	r.Rules = set.Issuers()[r.Unverified.Issuer.URL]
 	errors.As(set.Decide(r.Unverified, id), &r.Denied)
 	return r, nil
-}
-
-// knownIssuers are all whose tokens the authority of a configuration takes, the development issuer of
-// the same process too.
-func knownIssuers(cfg *config.Config) (*oidc.Config, error) {
-	known, err := Issuers(cfg.CA)
-	if err != nil || cfg.Issuer == nil {
-		return known, err
-	}
-	dev := devidp.IssuerAt(string(cfg.Issuer.PublicURL))
-	if !slices.ContainsFunc(known.Issuers, func(i *oidc.Issuer) bool { return i.URL == dev.URL }) {
-		err = known.Add(dev)
-	}
-	return known, err
 }

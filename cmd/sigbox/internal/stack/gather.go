@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/internal/peerconn"
 	"github.com/sigbox/sigbox/tuf/handover"
 	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
@@ -86,26 +88,35 @@ func (s *Server) peerSource(from config.Source) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sender atomic.Pointer[string]
-	creds := credentials.NewTLS(id.peerClientOf(func(cert *x509.Certificate) error {
-		name, err := senderOf(cert)
-		if err == nil {
-			sender.Store(&name)
-		}
-		return err
-	}))
-	conn, err := grpc.NewClient("dns:///"+string(from), grpc.WithTransportCredentials(creds), grpc.WithNoProxy())
+	conn, err := dialSource(id, string(from))
 	if err != nil {
 		return nil, fmt.Errorf("tuf.sources: %s: %w", from, err)
 	}
 	s.closers = append(s.closers, conn.Close)
-	return &source{name: string(from), fetch: func(ctx context.Context) (string, [][]byte, error) {
-		list, err := handover.Fetch(ctx, conn)
-		if err != nil {
-			return "", nil, err
-		}
-		return *sender.Load(), list, nil
-	}}, nil
+	return &source{name: string(from), fetch: func(ctx context.Context) (string, [][]byte, error) { return fetchFrom(ctx, conn) }}, nil
+}
+
+// dialSource connects to nobody but those that may bring statements.
+func dialSource(id *identity, address string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return peerconn.New(address, credentials.NewTLS(id.peerClientOf(func(cert *x509.Certificate) error {
+		_, err := senderOf(cert)
+		return err
+	})), more...)
+}
+
+// fetchFrom fetches statements and says who has brought them, by the certificate of the one connection
+// that they came over: an address may stand for several services.
+func fetchFrom(ctx context.Context, conn *grpc.ClientConn) (sender string, list [][]byte, err error) {
+	from, list, err := handover.Fetch(ctx, conn)
+	if err != nil {
+		return "", nil, err
+	}
+	info, ok := from.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return "", nil, errors.New("the other end has shown no certificate")
+	}
+	sender, err = senderOf(info.State.PeerCertificates[0]) // VerifyConnection has verified it
+	return sender, list, err
 }
 
 // senderOf is the one service that may bring statements and that a certificate names.

@@ -5,10 +5,20 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
+	"github.com/sigbox/sigbox/tuf/handover"
 	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
@@ -29,6 +39,57 @@ func TestSenderOf(t *testing.T) {
 		if got != tc.want || (err == nil) != (tc.want != "") {
 			t.Errorf("%q: %q, %v, want %q", tc.names, got, err, tc.want)
 		}
+	}
+}
+
+// TestSenderOfACall: statements are of the service that a call has reached, although its connection has
+// others at the other end too, and whatever the DNS says of balancing.
+func TestSenderOfACall(t *testing.T) {
+	dir := t.TempDir()
+	authority := peertest.New(t, "peers")
+	authority.Write(t, filepath.Join(dir, "peers.pem"))
+	identityOf := func(service string) *identity {
+		authority.Issue(t, dir, service, service)
+		id := &identity{}
+		if err := id.load(config.File(filepath.Join(dir, service+".crt")), config.KeyFile(filepath.Join(dir, service+".key")), config.File(filepath.Join(dir, "peers.pem"))); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	var at []resolver.Address
+	for _, service := range []string{"ca", "tlog"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(identityOf(service).peerServer())))
+		handover.NewServer([][]byte{[]byte(service)}).RegisterGRPC(g)
+		go func() { _ = g.Serve(ln) }() // until it is stopped
+		t.Cleanup(g.Stop)
+		at = append(at, resolver.Address{Addr: ln.Addr().String(), ServerName: "localhost"})
+	}
+	names := manual.NewBuilderWithScheme("dns")
+	names.BuildCallback = func(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) {
+		names.InitialState(resolver.State{Addresses: at, ServiceConfig: cc.ParseServiceConfig(`{"loadBalancingConfig": [{"pick_first": {}}]}`)})
+	}
+	conn, err := dialSource(identityOf("tuf"), "peers.example.com:9443", grpc.WithResolvers(names))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	seen := map[string]bool{}
+	for end := time.Now().Add(10 * time.Second); len(seen) < 2 && time.Now().Before(end); {
+		sender, list, err := fetchFrom(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) != 1 || string(list[0]) != sender {
+			t.Fatalf("%s is said to have brought %q", sender, list)
+		}
+		seen[sender] = true
+	}
+	if len(seen) < 2 {
+		t.Errorf("only these were asked: %v", seen)
 	}
 }
 

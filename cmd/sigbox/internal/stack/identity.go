@@ -18,7 +18,11 @@ type identity struct {
 	pair        atomic.Pointer[tls.Certificate]
 	authorities atomic.Pointer[x509.CertPool]       // nil: not of a peer
 	trusted     atomic.Pointer[[]*x509.Certificate] // authorities, one by one
+	paths       atomic.Pointer[identityPaths]
 }
+
+// identityPaths are the files that an identity was read from last.
+type identityPaths struct{ certificate, authorities config.File }
 
 // load reads and takes over the certificate, its key and, unless authorities is "", the authorities.
 func (i *identity) load(certificate config.File, key config.KeyFile, authorities config.File) error {
@@ -46,6 +50,7 @@ func (i *identity) read(certificate config.File, key config.KeyFile, authorities
 		}
 	}
 	return func() {
+		i.paths.Store(&identityPaths{certificate, authorities})
 		i.authorities.Store(pool)
 		i.trusted.Store(&trusted)
 		i.pair.Store(&pair)

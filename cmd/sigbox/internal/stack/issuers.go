@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox/ca/fulcio"
-	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/clock"
@@ -18,29 +18,17 @@ import (
 	"github.com/sigbox/sigbox/oidc/devidp"
 )
 
-// trusting returns what verifies the tokens of issuers and, if idp is not nil, of the development
-// issuer, whose keys need no network then, like those that are pinned. It is added to issuers unless
-// they have it.
+// trusting returns what verifies the tokens of issuers. The keys of idp, where it is not nil, need no
+// network, like those that are pinned.
 func trusting(issuers *oidc.Config, idp *devidp.Server, pinned map[string]oidc.KeySet, c clock.Clock, log *slog.Logger) (*oidc.Verifier, error) {
-	o := oidc.Options{Clock: c, Logger: log, Keys: pinned}
-	if idp == nil {
-		return oidc.NewVerifier(issuers, o), nil
-	}
-	own, err := idp.Keys()
-	if err != nil {
-		return nil, fmt.Errorf("development issuer: %w", err)
-	}
-	dev := idp.Issuer()
-	if !slices.ContainsFunc(issuers.Issuers, func(i *oidc.Issuer) bool { return i.URL == dev.URL }) {
-		if err := issuers.Add(dev); err != nil {
+	o := oidc.Options{Clock: c, Logger: log, Keys: map[string]oidc.KeySet{}}
+	maps.Copy(o.Keys, pinned)
+	if idp != nil {
+		own, err := idp.Keys()
+		if err != nil {
 			return nil, fmt.Errorf("development issuer: %w", err)
 		}
-	}
-	o.Keys = map[string]oidc.KeySet{dev.URL: own}
-	for issuer, keys := range pinned {
-		if issuer != dev.URL {
-			o.Keys[issuer] = keys
-		}
+		o.Keys[idp.Issuer().URL] = own
 	}
 	return oidc.NewVerifier(issuers, o), nil
 }
@@ -48,72 +36,67 @@ func trusting(issuers *oidc.Config, idp *devidp.Server, pinned map[string]oidc.K
 // issuers are the issuers of a served authority, which a changed file replaces.
 type issuers struct {
 	idp   *devidp.Server // nil: not in this process
+	own   *config.Issuer // of idp; it is another one only after a restart
 	clock clock.Clock
 	log   *slog.Logger
-	face  *fulcio.Server // nil before there is one
-
 	now   atomic.Pointer[trusted]
-	rules atomic.Pointer[rules.Set]
 }
 
+// trusted is what counts together. It does not change.
 type trusted struct {
-	sum      [32]byte // of the file
+	sum      [32]byte // of the issuers and of keys that are not fetched
 	config   *oidc.Config
 	verifier *oidc.Verifier
+	rules    *rules.Set
+	public   []oidc.PublicIssuer
+	anybody  []config.IssuerURL // development issuers of other processes
 }
 
-// Verify implements fulcio.Verifier.
-func (i *issuers) Verify(ctx context.Context, raw string) (*oidc.Token, error) {
-	return i.now.Load().verifier.Verify(ctx, raw)
-}
-
-// Decide implements fulcio.Rules.
-func (i *issuers) Decide(t *oidc.Token, id profile.Identity) error {
-	return i.rules.Load().Decide(t, id)
+// trust is for a request.
+func (i *issuers) trust() fulcio.Trust {
+	t := i.now.Load()
+	return fulcio.Trust{Verifier: t.verifier, Rules: t.rules, Issuers: t.public}
 }
 
 // load reads and takes over what a configuration says.
-func (i *issuers) load(c *config.CA) error {
-	apply, err := i.read(c)
+func (i *issuers) load(ctx context.Context, cfg *config.Config) error {
+	apply, err := i.read(ctx, cfg)
 	if err == nil {
 		apply()
 	}
 	return err
 }
 
-// read reads what load does, and returns what takes it over. Issuers that have not changed are left
-// alone, with the keys that were fetched for them.
-func (i *issuers) read(c *config.CA) (apply func(), err error) {
-	raw, err := readIssuers(c)
+// read reads what load does, and returns what takes it over. Issuers that have not changed keep their
+// verifier, with the keys that were fetched for them.
+func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), err error) {
+	here := *cfg
+	here.Issuer = i.own
+	raw, known, err := readIssuers(&here)
 	if err != nil {
 		return nil, err
 	}
-	pinned, sums, err := pinnedKeys(c.IssuerKeys)
+	pinned, sums, err := pinnedKeys(cfg.CA.IssuerKeys)
 	if err != nil {
 		return nil, err
 	}
-	next := &trusted{sum: sha256.Sum256(append(sums, raw...))}
-	now := i.now.Load()
+	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(sums, raw...)), config: known}
 	if now != nil && now.sum == next.sum {
-		next = now
-	} else if next.config, err = parseIssuers(c, raw); err != nil {
-		return nil, err
-	} else if next.verifier, err = trusting(next.config, i.idp, pinned, i.clock, i.log); err != nil {
+		next.config, next.verifier = now.config, now.verifier
+	} else if next.verifier, err = trusting(known, i.idp, pinned, i.clock, i.log); err != nil {
 		return nil, err
 	}
-	set, err := readRules(c, next.config)
-	if err != nil {
+	if next.rules, err = readRules(cfg.CA, next.config); err != nil {
 		return nil, err
 	}
+	next.public, next.anybody = next.config.PublicConfiguration(), cfg.CA.DevelopmentIssuers()
 	return func() {
-		i.rules.Store(set) // first: a new issuer is not without its rules for a moment
-		if next == now {
-			return
+		for _, url := range next.anybody {
+			if now == nil || !slices.Contains(now.anybody, url) {
+				i.log.WarnContext(ctx, "FOR DEVELOPMENT: certificates are issued to anybody, on tokens of a development issuer", "issuer", url)
+			}
 		}
 		i.now.Store(next)
-		if i.face != nil {
-			i.face.SetIssuers(next.config.PublicConfiguration())
-		}
 	}, nil
 }
 
@@ -133,45 +116,52 @@ func readRules(c *config.CA, known *oidc.Config) (*rules.Set, error) {
 	return set, nil
 }
 
-// Issuers reads the issuers that an authority takes tokens of.
-func Issuers(c *config.CA) (*oidc.Config, error) {
-	raw, err := readIssuers(c)
-	if err != nil {
-		return nil, err
-	}
-	return parseIssuers(c, raw)
+// Issuers reads the issuers that the authority of a configuration takes tokens of: those of its file and
+// the development issuers, of this process and of others, each once.
+func Issuers(cfg *config.Config) (*oidc.Config, error) {
+	_, known, err := readIssuers(cfg)
+	return known, err
 }
 
-// readIssuers returns nil where there is no file.
-func readIssuers(c *config.CA) ([]byte, error) {
+// readIssuers returns what the file holds too; nil where there is none.
+func readIssuers(cfg *config.Config) (raw []byte, known *oidc.Config, err error) {
+	raw, known, err = readIssuersFile(cfg.CA)
+	if err != nil {
+		return nil, nil, err
+	}
+	development := cfg.CA.DevelopmentIssuers()
+	if cfg.Issuer != nil {
+		development = append(development, config.IssuerURL(cfg.Issuer.PublicURL))
+	}
+	for _, url := range development {
+		if err := addOnce(known, devidp.IssuerAt(string(url))); err != nil {
+			return nil, nil, err
+		}
+	}
+	return raw, known, nil
+}
+
+// addOnce adds a development issuer, unless it is there.
+func addOnce(known *oidc.Config, dev oidc.Issuer) error {
+	if slices.ContainsFunc(known.Issuers, func(i *oidc.Issuer) bool { return i.URL == dev.URL }) {
+		return nil
+	}
+	if err := known.Add(dev); err != nil {
+		return fmt.Errorf("development issuer: %w", err)
+	}
+	return nil
+}
+
+// readIssuersFile reads the file alone.
+func readIssuersFile(c *config.CA) (raw []byte, list *oidc.Config, err error) {
 	if c.Issuers == "" {
-		return nil, nil
+		return nil, &oidc.Config{}, nil
 	}
-	raw, err := os.ReadFile(string(c.Issuers))
-	if err != nil {
-		return nil, fmt.Errorf("issuers: %w", err)
+	if raw, err = os.ReadFile(string(c.Issuers)); err != nil {
+		return nil, nil, fmt.Errorf("issuers: %w", err)
 	}
-	return raw, nil
-}
-
-// parseIssuers adds the development issuer of another process to those of the file.
-func parseIssuers(c *config.CA, raw []byte) (*oidc.Config, error) {
-	parsed := &oidc.Config{}
-	if raw != nil {
-		var err error
-		if parsed, err = oidc.ParseConfig(string(c.Issuers), raw); err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range c.IssuerKeys {
-		if !k.Development {
-			continue
-		}
-		if err := parsed.Add(devidp.IssuerAt(string(k.Issuer))); err != nil {
-			return nil, fmt.Errorf("issuer_keys: the development issuer: %w", err)
-		}
-	}
-	return parsed, nil
+	list, err = oidc.ParseConfig(string(c.Issuers), raw)
+	return raw, list, err
 }
 
 // pinnedKeys reads the key sets that are not fetched; sums changes where one of them does.

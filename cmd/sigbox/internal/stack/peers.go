@@ -3,10 +3,8 @@ package stack
 import (
 	"context"
 	"crypto/x509"
-
 	"fmt"
 	"net"
-
 	"time"
 
 	"google.golang.org/grpc"
@@ -68,7 +66,7 @@ func (s *Server) peerDoor(service string) (*peerDoor, error) {
 		grpc.Creds(credentials.NewTLS(id.peerServer())), grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(250), grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(s.live.logUnary, admit), grpc.StreamInterceptor(refuseStreams),
+		grpc.ChainUnaryInterceptor(s.live.logUnary, admit), grpc.ChainStreamInterceptor(s.live.logStream, refuseStreams),
 	)
 	s.peers = append(s.peers, d)
 	return d, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,7 @@ type reloader struct {
 	load   func() (*config.Config, error)
 	now    <-chan os.Signal // reload at once; may be nil
 	cfg    *config.Config   // what was taken over last
+	files  []string         // that are looked at: those of the last configuration that could be read, refused or not
 
 	success, at prometheus.Gauge
 	failed      prometheus.Counter
@@ -36,7 +36,7 @@ type reloader struct {
 
 func newReloader(s *Server, o ServerOptions) *reloader {
 	r := &reloader{
-		server: s, load: o.Load, now: o.Reload, cfg: o.Config,
+		server: s, load: o.Load, now: o.Reload, cfg: o.Config, files: o.Config.LiveFiles(),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sigbox_config_reload_success", Help: "1 where the configuration and its files are what is running, 0 where they are wrong and what was loaded before counts.",
 		}),
@@ -61,56 +61,59 @@ func (r *reloader) succeeded(note string) {
 func (r *reloader) run(ctx context.Context) error {
 	look := time.NewTicker(watchEvery)
 	defer look.Stop()
-	done := r.fingerprint() // what has been dealt with
-	last := done            // what was seen last
+	done := r.look() // what has been dealt with
+	last := done     // what was seen last
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.now:
-			done = r.dealWith(ctx, r.fingerprint(), "SIGHUP")
+			done = r.reload(ctx, "SIGHUP")
 		case <-look.C:
-			seen := r.fingerprint()
+			seen := r.look()
 			if seen != done && seen == last {
-				done = r.dealWith(ctx, seen, "a file has changed")
+				done = r.reload(ctx, "a file has changed")
 			}
 			last = seen
 		}
 	}
 }
 
-// dealWith reloads, and returns the fingerprint of what that was: another one than seen where other
-// files are named now.
-func (r *reloader) dealWith(ctx context.Context, seen [32]byte, why string) [32]byte {
-	before := r.cfg.LiveFiles()
-	r.reload(ctx, why)
-	if slices.Equal(before, r.cfg.LiveFiles()) {
-		return seen
-	}
-	return r.fingerprint()
-}
+// look returns the fingerprint of everything that a reload reads.
+func (r *reloader) look() string { return fingerprint(r.server.cfg.File()) + fingerprint(r.files...) }
 
-// fingerprint is of everything that a reload reads. A file that cannot be read counts as one more.
-func (r *reloader) fingerprint() (sum [32]byte) {
-	h := sha256.New()
-	for _, path := range append(r.cfg.LiveFiles(), r.server.cfg.File()) {
+// fingerprint has a line for each file. One that cannot be read counts as one more.
+func fingerprint(paths ...string) string {
+	var b strings.Builder
+	for _, path := range paths {
 		raw, err := os.ReadFile(path)
-		fmt.Fprintf(h, "%q %d %x %t\n", path, len(raw), sha256.Sum256(raw), err != nil)
+		fmt.Fprintf(&b, "%q %x %t\n", path, sha256.Sum256(raw), err != nil)
 	}
-	h.Sum(sum[:0])
-	return sum
+	return b.String()
 }
 
-// reload takes over what can be, all of it or nothing.
-func (r *reloader) reload(ctx context.Context, why string) {
-	log := r.server.log
+// reload takes over what can be, all of it or nothing. It returns what it has dealt with, as look does.
+// Everything is looked at before it is read: what changes in between is seen to be another change.
+func (r *reloader) reload(ctx context.Context, why string) (done string) {
+	done = fingerprint(r.server.cfg.File())
 	next, err := r.load()
+	if err == nil {
+		r.files = next.LiveFiles()
+	}
+	done += fingerprint(r.files...)
 	if err == nil {
 		err = CheckFiles(next)
 	}
 	if err == nil {
-		err = r.server.live.adopt(next)
+		err = r.server.live.adopt(ctx, next)
 	}
+	r.noted(ctx, why, next, err)
+	return done
+}
+
+// noted says how a reload went; err is why next was refused.
+func (r *reloader) noted(ctx context.Context, why string, next *config.Config, err error) {
+	log := r.server.log
 	if err != nil {
 		r.success.Set(0)
 		r.failed.Inc()
@@ -132,7 +135,7 @@ func (r *reloader) reload(ctx context.Context, why string) {
 }
 
 // adopt takes over what a running server can of next. It changes nothing where something is wrong.
-func (l *live) adopt(next *config.Config) error {
+func (l *live) adopt(ctx context.Context, next *config.Config) error {
 	var apply []func()
 	var errs []error
 	prepare := func(f func(), err error) {
@@ -147,7 +150,7 @@ func (l *live) adopt(next *config.Config) error {
 		}
 	}
 	if l.issuers != nil && next.CA != nil {
-		prepare(l.issuers.read(next.CA))
+		prepare(l.issuers.read(ctx, next))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

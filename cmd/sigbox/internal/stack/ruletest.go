@@ -54,7 +54,7 @@ func ParseRuleCases(file string, data []byte) (cases []RuleCase, err error) {
 // TestRules decides cases as the authority of a configuration would. Nothing of a token but its
 // claims is looked at: no times, no audience, no signature.
 func TestRules(cfg *config.Config, cases []RuleCase) ([]RuleResult, error) {
-	known, err := knownIssuers(cfg)
+	known, err := Issuers(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -49,20 +49,15 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust := &issuers{idp: s.idp, clock: s.clock, log: s.log}
-	if err := trust.load(c); err != nil {
+	trust := &issuers{idp: s.idp, own: s.cfg.Issuer, clock: s.clock, log: s.log}
+	if err := trust.load(ctx, s.cfg); err != nil {
 		return fmt.Errorf("ca.issuers: %w", err)
 	}
-	for _, k := range c.IssuerKeys {
-		if k.Development {
-			s.log.WarnContext(ctx, "FOR DEVELOPMENT: certificates are issued to anybody, on tokens of a development issuer", "issuer", k.Issuer)
-		}
-	}
-	face, err := fulcio.New(fulcio.Config{Authority: authority, Verifier: trust, Rules: trust, Issuers: trust.now.Load().config.PublicConfiguration(), Logger: s.log})
+	face, err := fulcio.New(fulcio.Config{Authority: authority, Trust: trust.trust, Logger: s.log})
 	if err != nil {
 		return err
 	}
-	trust.face, s.live.issuers = face, trust
+	s.live.issuers = trust
 	d := s.door(c.Listen)
 	face.Register(d.mux)
 	face.RegisterGRPC(d.grpc)
@@ -126,10 +121,10 @@ func (s *Server) openCT(ctx context.Context) (*watchedCT, crypto.PublicKey, erro
 		if c == nil {
 			return watched, s.ctKey, nil
 		}
-		key, err := ReadPublicKey(string(c.Key)) // CheckFiles has compared them
+		key, err := keys.LoadPublic(string(c.Key)) // CheckFiles has compared them
 		return watched, key, err
 	}
-	key, err := ReadPublicKey(string(c.Key))
+	key, err := keys.LoadPublic(string(c.Key))
 	if err != nil {
 		return nil, nil, err
 	}

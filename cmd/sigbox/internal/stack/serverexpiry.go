@@ -30,21 +30,22 @@ func (s *Server) addExpiry(ctx context.Context) {
 // addIdentityExpiry contributes the certificates of a server that can be replaced while it runs.
 func (s *Server) addIdentityExpiry() {
 	if s.live.tls != nil {
-		c := s.cfg.TLS
-		s.expiry.add(func(context.Context) ([]expiry.Item, error) {
-			return tlsItems(s.live.tls.chain(), tlsMend(c)), nil
-		})
+		s.expiry.add(func(context.Context) ([]expiry.Item, error) { return s.live.tls.tlsItems(), nil })
 	}
 }
 
-func tlsMend(c *config.TLS) string {
-	return "replace " + string(c.Certificate) + " and its key: they are taken over without a restart"
+func (i *identity) tlsItems() []expiry.Item {
+	return tlsItems(i.chain(), tlsMend(i.paths.Load().certificate))
+}
+
+func tlsMend(certificate config.File) string {
+	return "replace " + string(certificate) + " and its key: they are taken over without a restart"
 }
 
 // addPeerExpiry contributes the certificate of a service towards the others.
 func (s *Server) addPeerExpiry(service string, id *identity) {
 	s.expiry.add(func(context.Context) ([]expiry.Item, error) {
-		return s.mends().peerItems(service, s.cfg.Peers(service), id.pair.Load().Leaf, *id.trusted.Load()), nil
+		return s.mends().peerItems(service, id), nil
 	})
 }
 
@@ -87,11 +88,10 @@ func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Ite
 	var items []expiry.Item
 	var errs []error
 	if cfg.TLS != nil {
-		pair, _, err := loadPair(cfg.TLS.Certificate, cfg.TLS.Key)
+		id := &identity{}
+		err := id.load(cfg.TLS.Certificate, cfg.TLS.Key, "")
 		if err == nil {
-			id := &identity{}
-			id.pair.Store(&pair)
-			items = append(items, tlsItems(id.chain(), tlsMend(cfg.TLS))...)
+			items = append(items, id.tlsItems()...)
 		}
 		errs = append(errs, err)
 	}
@@ -100,7 +100,7 @@ func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Ite
 			id := &identity{}
 			err := id.load(p.Certificate, p.Key, p.Authorities)
 			if err == nil {
-				items = append(items, m.peerItems(service, p, id.pair.Load().Leaf, *id.trusted.Load())...)
+				items = append(items, m.peerItems(service, id)...)
 			}
 			errs = append(errs, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/mirrordir"
 	tufweb "github.com/sigbox/sigbox/tuf/web"
 )
 
@@ -16,7 +17,11 @@ const firstSet = 2 * time.Second
 // addTUF adds the repository. It has the keys of snapshot and timestamp and no others.
 func (s *Server) addTUF(ctx context.Context) error {
 	c := s.cfg.TUF
-	t, err := OpenTUF(ctx, s.cfg, s.clock, s.log)
+	var mirror tuf.Mirror
+	if c.Mirror != "" {
+		mirror = mirrordir.New(string(c.Mirror))
+	}
+	t, err := openTUF(ctx, s.cfg, s.clock, s.log, mirror)
 	if err != nil {
 		return err
 	}
@@ -36,7 +41,6 @@ func (s *Server) addTUF(ctx context.Context) error {
 		return err
 	}
 	s.runs = append(s.runs, func(ctx context.Context) error { return runRepository(ctx, repo) }, g.run)
-	s.registry.MustRegister(expiries{repo})
 	d := s.door(c.Listen)
 	tufweb.New(tufPrefix, repo.Published).Register(d.mux)
 	if err := addClients(d.mux, string(c.PublicURL), repo, s.log); err != nil {

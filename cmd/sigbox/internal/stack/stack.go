@@ -214,6 +214,9 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if issuers == nil {
 		issuers = &oidc.Config{}
 	}
+	if err := addOnce(issuers, idp.Issuer()); err != nil {
+		return err
+	}
 	verifier, err := trusting(issuers, idp, nil, s.opts.Clock, s.opts.Log)
 	if err != nil {
 		return err
@@ -234,9 +237,8 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	face, err := fulcio.New(fulcio.Config{
-		Authority: authority, Verifier: verifier, Issuers: issuers.PublicConfiguration(), Logger: s.opts.Log,
-	})
+	trust := fulcio.Trust{Verifier: verifier, Issuers: issuers.PublicConfiguration()}
+	face, err := fulcio.New(fulcio.Config{Authority: authority, Trust: func() fulcio.Trust { return trust }, Logger: s.opts.Log})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
@@ -122,7 +123,15 @@ func WriteStatements(dir string, list [][]byte) error {
 		if err != nil {
 			return err
 		}
-		if err := writeStatement(filepath.Join(dir, StatementFile(s)), raw, s); err != nil {
+		path := filepath.Join(dir, StatementFile(s))
+		said, err := Said(path, s)
+		if err != nil {
+			return err
+		}
+		if said {
+			continue
+		}
+		if err := instance.WriteFile(path, raw, 0o644); err != nil {
 			return err
 		}
 	}
@@ -135,23 +144,16 @@ func StatementFile(s statement.Statement) string {
 	return fmt.Sprintf("%s-%x.json", s.Role, id[:8])
 }
 
-func writeStatement(path string, raw []byte, s statement.Statement) error {
-	old, err := os.ReadFile(path)
-	if err == nil {
-		if said, err := statement.Open(bytes.TrimSpace(old)); err == nil && said.Same(s) {
-			return nil
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+// Said says whether a file holds a statement that says the same, whenever it was made. A file that is not
+// there, or that is no statement, does not.
+func Said(path string, s statement.Statement) (bool, error) {
+	old, err := ReadBounded(path, statement.MaxSize+2)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".statement-*")
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer os.Remove(tmp.Name()) // gone where it was renamed
-	_, err = tmp.Write(raw)
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	said, err := statement.Open(bytes.TrimSpace(old))
+	return err == nil && said.Same(s), nil
 }

@@ -50,9 +50,9 @@ func (t Tour) Initialize(checksum string) string {
 `, t.URL, t.URL, checksum)
 }
 
-// shellQuote quotes a path for sh where it needs it.
+// shellQuote quotes a word for sh where it needs it.
 func shellQuote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%:,") == "" {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%:,") == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

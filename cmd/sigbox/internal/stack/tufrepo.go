@@ -10,7 +10,6 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/tuf"
-	"github.com/sigbox/sigbox/tuf/mirrordir"
 	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
 	"github.com/sigbox/sigbox/tuf/record"
 )
@@ -28,8 +27,14 @@ type TUFRepo struct {
 }
 
 // OpenTUF opens the repository of a configuration, which must have a section tuf and the id of its
-// instance. There may be no set in it yet.
-func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.Logger) (_ *TUFRepo, err error) {
+// instance. There may be no set in it yet. What is published reaches the directory of tuf.mirror through
+// serve alone, since one process at a time writes that.
+func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.Logger) (*TUFRepo, error) {
+	return openTUF(ctx, cfg, c, log, nil)
+}
+
+// openTUF is OpenTUF with a mirror, nil for none.
+func openTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.Logger, mirror tuf.Mirror) (_ *TUFRepo, err error) {
 	if cfg.TUF == nil {
 		return nil, fmt.Errorf("%s has no section tuf: there is no repository to work on", cfg.File())
 	}
@@ -50,11 +55,7 @@ func OpenTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.L
 		return nil, fmt.Errorf("tuf.database: %w", err)
 	}
 	store := tufpgstore.New(t.DB)
-	rc := tuf.Config{Store: store, Keys: t.Keys, Lifetimes: tuf.Production(), Clock: c, Log: log}
-	if cfg.TUF.Mirror != "" {
-		rc.Mirror = mirrordir.New(string(cfg.TUF.Mirror))
-	}
-	t.Repo = tuf.New(rc)
+	t.Repo = tuf.New(tuf.Config{Store: store, Keys: t.Keys, Lifetimes: tuf.Production(), Mirror: mirror, Clock: c, Log: log})
 	t.Inbox = record.Inbox{Store: store, Instance: string(cfg.Instance), Operator: cfg.TUF.PublicURL.URL().Hostname()}
 	return t, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/tuf/ceremony"
 	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
+	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
 // Retirement is the end of a key.
@@ -29,6 +30,9 @@ type Wish struct {
 	Statements [][]byte // brought by hand
 	Issuers    []string // for clients to ask, beside those that the CA names
 	Retire     []Retirement
+	// Without are the keys (ids of record.Key) of which nothing is taken that waits: a service with a
+	// wrong configuration has said it.
+	Without [][32]byte
 
 	// The signers of the next root; nil where the root stays.
 	Root *tuf.RootSigners
@@ -51,7 +55,7 @@ func (t *TUFRepo) Request(ctx context.Context, w Wish) (*ceremony.Request, error
 			return nil, err
 		}
 	}
-	rec, pending, err := t.Inbox.Pending(ctx, rec, now)
+	rec, pending, err := t.pending(ctx, rec, w.Without)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +65,7 @@ func (t *TUFRepo) Request(ctx context.Context, w Wish) (*ceremony.Request, error
 	}
 	rec, by, err := rec.Collect(w.Statements, now)
 	if err != nil {
-		return nil, err
+		return nil, hintWithout(err, pending)
 	}
 	for _, u := range w.Issuers {
 		rec = rec.WithIssuer(u, now.Add(-time.Hour))
@@ -80,7 +84,35 @@ func (t *TUFRepo) Request(ctx context.Context, w Wish) (*ceremony.Request, error
 		}
 		o.Root = &same
 	}
-	return ceremony.New(o)
+	r, err := ceremony.New(o)
+	return r, hintWithout(err, pending)
+}
+
+// pending is what waits, but for some keys, each of which must have something that waits.
+func (t *TUFRepo) pending(ctx context.Context, cur record.Record, without [][32]byte) (record.Record, []record.Received, error) {
+	now := t.clock.Now()
+	rec, pending, err := t.Inbox.Pending(ctx, cur, now)
+	if err != nil || len(without) == 0 {
+		return rec, pending, err
+	}
+	for _, id := range without {
+		if !slices.ContainsFunc(pending, func(p record.Received) bool { return p.Statement.KeyID() == id }) {
+			return rec, nil, fmt.Errorf("nothing of key %x waits, so that nothing can be left out: sigbox tuf status shows what waits", id)
+		}
+	}
+	return t.Inbox.Pending(ctx, cur, now, without...)
+}
+
+// hintWithout says how to go on without what waits, where it may be the reason that nothing can be composed.
+func hintWithout(err error, pending []record.Received) error {
+	if len(pending) == 0 || !errors.Is(err, trustroot.ErrMaterial) && !errors.Is(err, record.ErrRefused) {
+		return err
+	}
+	var list strings.Builder
+	for _, p := range pending {
+		fmt.Fprintf(&list, "\n  --without %x    %s at %s", p.Statement.KeyID(), p.Statement.Role, p.Statement.URL)
+	}
+	return fmt.Errorf("%w\nIt takes in what waits in the inbox. Retire the key that is replaced (--retire), or leave out what is not meant:%s", err, list.String())
 }
 
 // Publish hands a request to the repository, and reports whether there was anything to do.

@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 )
 
@@ -171,7 +172,7 @@ func (m mends) repositoryItems(ctx context.Context, t *TUFRepo, inUse [][32]byte
 
 // checkRenewable refuses keys with which what is published could not be renewed: nobody would notice
 // before it expires.
-func checkRenewable(p *tuf.Published, keys tuf.Keys, cfg *config.Config) error {
+func checkRenewable(p *tuf.Published, online tuf.Keys, cfg *config.Config) error {
 	root, ok := p.File("root.json")
 	if !ok {
 		return errors.New("the repository has no root")
@@ -186,12 +187,12 @@ func checkRenewable(p *tuf.Published, keys tuf.Keys, cfg *config.Config) error {
 		has       crypto.Signer
 		named     tuf.Signers
 	}{
-		{tuf.Snapshot, "tuf.snapshot_key", cfg.TUF.Snapshot, keys.Snapshot, named.Snapshot},
-		{tuf.Timestamp, "tuf.timestamp_key", cfg.TUF.Timestamp, keys.Timestamp, named.Timestamp},
+		{tuf.Snapshot, "tuf.snapshot_key", cfg.TUF.Snapshot, online.Snapshot, named.Snapshot},
+		{tuf.Timestamp, "tuf.timestamp_key", cfg.TUF.Timestamp, online.Timestamp, named.Timestamp},
 	} {
 		has := false
 		for _, k := range r.named.Keys {
-			has = has || samePublicKey(r.has.Public(), k)
+			has = has || keys.Equal(r.has.Public(), k)
 		}
 		if !has || r.named.Threshold > 1 {
 			return fmt.Errorf("%s: %s cannot renew %s, since root version %d names another key for it: clients refuse everything from %s on. "+

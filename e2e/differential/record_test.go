@@ -1,0 +1,93 @@
+package differential
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sigbox/sigbox/e2e/internal/peers"
+	"github.com/sigbox/sigbox/internal/pgtest"
+	"github.com/sigbox/sigbox/tlog/differential"
+)
+
+const tlogDir = "../../tlog"
+
+var update = flag.Bool("update", false, "write the recordings")
+
+func corpus(t *testing.T) map[string]string {
+	t.Helper()
+	c, err := differential.Corpus(os.DirFS(tlogDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func stop(t *testing.T, p *peers.Peer) {
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// onlyProof ends a test that asks upstream's servers, and builds them where it goes on.
+func onlyProof(t *testing.T) {
+	t.Helper()
+	if os.Getenv("SIGBOX_PROOF") == "" {
+		fmt.Printf("differential: %s NOT RUN by this tier: upstream's servers (make proof)\n", t.Name())
+		t.SkipNow()
+	}
+	if err := peers.Ensure(context.Background(), os.Stdout); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRekorV1 asks Rekor v1 on Trillian over PostgreSQL.
+func TestRekorV1(t *testing.T) {
+	onlyProof(t)
+	server := pgtest.Start(t)
+	server.Exec(t, "postgres", "CREATE DATABASE trillian")
+	p, err := peers.StartRekorV1(context.Background(), t.TempDir(), server.URL("trillian"), peers.Attestations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, p)
+	record(t, "rekor-v1", p, differential.RekorV1(corpus(t)))
+}
+
+// record compares what a peer answers with what is kept, or keeps it.
+func record(t *testing.T, api string, p *peers.Peer, requests []differential.Request) {
+	t.Helper()
+	answers, err := differential.NewPlayer(p.URL).Play(t.Context(), requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		raw, err := (&differential.Recording{Server: p.What, Answers: answers}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(tlogDir, "differential", "testdata", api+".json"), raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	kept, err := differential.Recorded(api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := differential.Compare(kept.Answers, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range found {
+		t.Errorf("%s: %s: kept %s, now %s", d.Request, d.Field, d.Theirs, d.Ours)
+	}
+	if kept.Server != p.What {
+		t.Errorf("the recording is of %q, this is %q", kept.Server, p.What)
+	}
+}

@@ -1,0 +1,186 @@
+package differential
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Player asks one server and learns from its answers what its names stand for. What it puts into
+// an answer in place of a server's own values has been checked for its form only: that proofs and
+// signatures hold is for the tests of the faces and of the clients.
+type Player struct {
+	URL    string // scheme and host
+	Client *http.Client
+
+	tree    string            // decimal
+	logID   string            // hex
+	ids     map[string]string // by the name of the row that made the entry
+	names   map[string]string // of entries by UUID
+	indexes map[string]string // log index to name
+}
+
+// NewPlayer returns a player for a server whose log is empty.
+func NewPlayer(url string) *Player {
+	return &Player{
+		URL: url, ids: map[string]string{}, names: map[string]string{}, indexes: map[string]string{},
+		Client: &http.Client{
+			Timeout:       time.Minute,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport:     &http.Transport{DisableCompression: true},
+		},
+	}
+}
+
+// Play sends the requests in their order. Errors are those of the connection, and of a request
+// that names what was never answered.
+func (p *Player) Play(ctx context.Context, requests []Request) ([]Answer, error) {
+	var answers []Answer
+	for _, r := range requests {
+		a, err := p.ask(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Name, err)
+		}
+		answers = append(answers, a)
+	}
+	return answers, nil
+}
+
+// ask sends one request, again and again where it waits for something.
+func (p *Player) ask(ctx context.Context, r Request) (Answer, error) {
+	var until string
+	var err error
+	if r.Until != "" {
+		if until, err = p.fill(r.Until); err != nil {
+			return Answer{}, err
+		}
+	}
+	for tries := 0; ; tries++ {
+		resp, body, err := p.send(ctx, r)
+		if err != nil {
+			return Answer{}, err
+		}
+		if bytes.Contains(body, []byte(until)) {
+			return p.answer(r, resp, body), nil
+		}
+		if tries == 50 {
+			return Answer{}, fmt.Errorf("no answer holds %s, the last one is %d %.300s", until, resp.StatusCode, body)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func (p *Player) send(ctx context.Context, r Request) (*http.Response, []byte, error) {
+	target, err := p.fill(r.Target)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := p.fill(r.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, p.URL+target, strings.NewReader(text))
+	if err != nil {
+		return nil, nil, err
+	}
+	if text == "" {
+		req.Body, req.ContentLength = http.NoBody, 0
+	} else {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for k, v := range r.Header {
+		if v == "-" {
+			req.Header.Del(k)
+		} else {
+			req.Header.Set(k, v)
+		}
+	}
+	resp, err := p.Client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return resp, body, errors.Join(err, resp.Body.Close())
+}
+
+var name = regexp.MustCompile(`\{\{(id|uuid|index|tree|treehex):?([^{}]*)\}\}`)
+
+// fill replaces names by what they stand for on this server.
+func (p *Player) fill(text string) (string, error) {
+	var missing error
+	out := name.ReplaceAllStringFunc(text, func(m string) string {
+		parts := name.FindStringSubmatch(m)
+		id, known := p.ids[parts[2]]
+		switch {
+		case parts[1] == "tree" && p.tree != "":
+			return p.tree
+		case parts[1] == "treehex" && p.tree != "":
+			n, err := strconv.ParseUint(p.tree, 10, 64)
+			missing = errors.Join(missing, err)
+			return fmt.Sprintf("%016x", n)
+		case !known:
+		case parts[1] == "id":
+			return id
+		case parts[1] == "uuid":
+			return id[treeLen:]
+		case parts[1] == "index":
+			for index, n := range p.indexes {
+				if n == parts[2] {
+					return index
+				}
+			}
+		}
+		missing = errors.Join(missing, fmt.Errorf("nothing was answered that %s stands for", m))
+		return m
+	})
+	return out, missing
+}
+
+// answer learns from an answer and puts names into it.
+func (p *Player) answer(r Request, resp *http.Response, body []byte) Answer {
+	a := Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Status: resp.StatusCode, Header: map[string]string{}}
+	var v any
+	if decoded, err := decodeJSON(body); err == nil && json.Valid(body) {
+		v = decoded
+		p.learn(r.Name, v)
+	}
+	for k, values := range resp.Header {
+		value := strings.Join(values, "\n")
+		if k == "Allow" { // upstream has them in any order
+			methods := strings.Split(strings.ReplaceAll(value, " ", ""), ",")
+			slices.Sort(methods)
+			value = strings.Join(methods, ",")
+		}
+		if !slices.Contains(ownHeaders, k) {
+			a.Header[k] = p.text(value)
+		}
+	}
+	switch {
+	case len(body) == 0:
+	case v != nil:
+		a.Body = p.value("", v)
+	default:
+		a.Body = p.plain(string(body))
+	}
+	return a
+}
+
+// ownHeaders say nothing of an API.
+var ownHeaders = []string{"Date", "Content-Length", "X-Request-Id"}
+
+func decodeJSON(body []byte) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var v any
+	err := dec.Decode(&v)
+	return v, err
+}
