@@ -32,17 +32,17 @@ vuln: ## Known vulnerabilities, where the database can be reached
 	@./.ci/vuln $(GOVULNCHECK)
 
 test: check postgres e2e ## Tier 2, what CI runs: check, real PostgreSQL, the real clients, the compose files
-	@echo '== test passed. NOT RUN by this tier: many kills, figures, upstream servers, 1,000 verifications of each gate (make proof)'
+	@echo '== test passed. NOT RUN by this tier: many kills, figures, upstream servers, storms of 1,000 verifications (make proof)'
 
 postgres: ## Tests against a real PostgreSQL server, which they start themselves
 	@./.ci/postgres
 	@echo '== go test (PostgreSQL)' && go test -tags postgres -count=1 -timeout 20m $$(.ci/packages postgres)
 
-e2e: ## The released clients (cosign 2 and 3, rekor-cli, gitsign, policy-controller, Kyverno) against the real binary
+e2e: ## The released clients (cosign 2 and 3, rekor-cli, gitsign, policy-controller, Kyverno, sigstore-js, -go, -python, -java) against the real binary
 	@./e2e/run
 
 proof: figures ## Tier 3, by hand: 500 kills, storms of 1,000, benchmarks, figures, upstream's servers asked again; writes docs/figures
-	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_E2E_KILLS=500 SIGBOX_E2E_STORM=1000 ./e2e/run -run 'TestKill|TestFigures|TestGateStorm' -v
+	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_E2E_KILLS=500 SIGBOX_E2E_STORM=1000 ./e2e/run -run 'TestKill|TestFigures|TestStorm|TestGateStorm' -v
 	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_KILL_ROUNDS=500 SIGBOX_ALL_FAULTS=1 go test -run '^(TestKill|TestFaults)$$' -count=1 -timeout 4h ./tlog/pgstore
 	./e2e/run differential
 	$(MAKE) bench

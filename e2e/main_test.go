@@ -125,6 +125,11 @@ func build(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, c := range clients.AllInstalled {
+		if err := c.Ensure(ctx, os.Stdout); err != nil {
+			return err
+		}
+	}
 	if world.sigbox != "" {
 		return nil
 	}

@@ -20,12 +20,21 @@ const resultsVar = "SIGBOX_RESULTS"
 
 // recorded are the clients whose commands are noted: by the variable of scripts that holds the path, the name
 // that `sigbox clients` has.
-var recorded = map[string]string{"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli",
-	"GITSIGN": "gitsign", "TESTER": "policy-controller", "KYVERNO": "kyverno"}
+var recorded = map[string]string{
+	"COSIGN3": "cosign-3", "COSIGN2": "cosign-2", "REKORCLI": "rekor-cli",
+	"GITSIGN": "gitsign", "TESTER": "policy-controller", "KYVERNO": "kyverno",
+	"JS": "sigstore-js/node", "JSCLI": "sigstore-js/sigstore",
+	"GOSIGN": "sigstore-go/sigstore-go-signing", "GOVERIFY": "sigstore-go/sigstore-go-verification",
+	"PYTHON": "sigstore-python", "JAVA": "sigstore-java/java",
+}
 
-// released are the programs of the recorded clients.
-var released = map[string]clients.Client{"cosign-3": clients.Cosign3, "cosign-2": clients.Cosign2, "rekor-cli": clients.RekorCLI,
-	"gitsign": clients.Gitsign, "policy-controller": clients.Tester, "kyverno": clients.Kyverno}
+// released are the versions of the recorded clients.
+var released = map[string]string{
+	"cosign-3": clients.Cosign3.Version, "cosign-2": clients.Cosign2.Version, "rekor-cli": clients.RekorCLI.Version,
+	"gitsign": clients.Gitsign.Version, "policy-controller": clients.Tester.Version, "kyverno": clients.Kyverno.Version,
+	"sigstore-js": clients.SigstoreJS.Version, "sigstore-go": clients.SigstoreGoSign.Version, "sigstore-python": clients.SigstorePython.Version,
+	"sigstore-java": clients.SigstoreJava.Version,
+}
 
 // results collects rows.
 type results struct {
@@ -76,7 +85,7 @@ func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
 	defer world.results.mu.Unlock()
 	for client, commands := range byClient {
 		world.results.rows.Add(client, runs.Row{
-			What: what, Log: log, Version: released[client].Version, Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
+			What: what, Log: log, Version: released[client], Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
 			Outcome: string(outcome), Commands: commands,
 		})
 	}

@@ -149,7 +149,7 @@ func (r *rig) env(t *testing.T, more ...string) []string {
 		}
 		e = append(e, name+"="+r.wrapped(t, name, path))
 	}
-	return append(e, more...)
+	return append(append(e, r.libraries(t)...), more...)
 }
 
 // script runs a shell script with the prelude; what it printed is shown whole if it fails. The

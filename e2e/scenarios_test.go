@@ -311,7 +311,7 @@ refuses 'differ' cmp before.json "$HOME/.rekor/state.json"
 
 // announce gives every scenario its row of the table before any of them runs.
 func announce() {
-	for _, s := range slices.Concat(scenarios, gates) {
+	for _, s := range slices.Concat(scenarios, libraries, []scenario{across}, gates) {
 		row := matrix.Row{Client: s.client, What: s.what, V1: matrix.NotRun, V2: matrix.NotRun}
 		if s.v1only {
 			row.V2 = matrix.None
@@ -324,6 +324,9 @@ func announce() {
 		{Client: "cosign 2, 3", What: tourRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: anotherRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "cosign 2, 3", What: goneRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: librariesClient, What: libraryGoneRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: "sigstore-java", What: javaRow, V1: matrix.NotRun, V2: matrix.NotRun},
+		{Client: "cosign 2, 3", What: stormRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "gRPC", What: grpcRow, V1: matrix.None, V2: matrix.NotRun},
 		{Client: "cosign 2", What: trapRow, V1: matrix.NotRun, V2: matrix.None},
 		{Client: "all", What: leavesRow, V1: matrix.NotRun, V2: matrix.NotRun},
@@ -376,6 +379,7 @@ func cellOf(t *testing.T, client, what string, log int, passed matrix.Cell) func
 
 func TestScenarios(t *testing.T) { runTable(t, scenarios) }
 
+// runTable runs scenarios beside each other, each on every log that it has to do with.
 func runTable(t *testing.T, table []scenario) {
 	for _, s := range table {
 		for log := 1; log <= 2; log++ {

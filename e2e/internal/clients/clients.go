@@ -40,7 +40,12 @@ var (
 	Cosign3  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v3/cmd/cosign", Module: "github.com/sigstore/cosign/v3", Version: "v3.1.3"}
 	Cosign2  = Client{Name: "cosign", Package: "github.com/sigstore/cosign/v2/cmd/cosign", Module: "github.com/sigstore/cosign/v2", Version: "v2.6.5"}
 	RekorCLI = Client{Name: "rekor-cli", Package: "github.com/sigstore/rekor/cmd/rekor-cli", Module: "github.com/sigstore/rekor", Version: "v1.5.4"}
-	All      = []Client{Cosign3, Cosign2, RekorCLI, Gitsign, Tester, Kyverno}
+
+	// sigstore-go's own examples, which are its programs.
+	SigstoreGoSign   = Client{Name: "sigstore-go-signing", Package: sigstoreGo + "/examples/sigstore-go-signing", Module: sigstoreGo, Version: "v1.3.0"}
+	SigstoreGoVerify = Client{Name: "sigstore-go-verification", Package: sigstoreGo + "/examples/sigstore-go-verification", Module: sigstoreGo, Version: "v1.3.0"}
+
+	All = []Client{Cosign3, Cosign2, RekorCLI, SigstoreGoSign, SigstoreGoVerify, Gitsign, Tester, Kyverno}
 )
 
 // Gates are what decides, from a signature, whether something may go on: into a branch, or into a cluster.
@@ -50,17 +55,27 @@ var (
 	Kyverno = Client{Name: "kyverno", Package: "github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno", Module: "github.com/kyverno/kyverno", Version: "v1.19.1", Graph: true}
 )
 
+const sigstoreGo = "github.com/sigstore/sigstore-go"
+
 // Path returns where the client's binary is, or will be.
 func (c Client) Path() (string, error) {
-	cache := os.Getenv("SIGBOX_E2E_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(home, ".cache", "sigbox", "clients")
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(cache, c.Name+"-"+c.Version, c.Name), nil
+}
+
+// cacheDir is where clients are kept.
+func cacheDir() (string, error) {
+	if dir := os.Getenv("SIGBOX_E2E_CACHE"); dir != "" {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".cache", "sigbox", "clients"), nil
 }
 
 // Ensure builds the client if the cache does not hold it, as the release's own module graph has

@@ -8,6 +8,7 @@ package ran
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -43,9 +44,9 @@ type Note struct {
 }
 
 // Wrap makes the wrapper of a client in dir and returns its path. self is the test binary, log the file to
-// note commands in.
+// note commands in. A client with several programs is called CLIENT/PROGRAM, where PROGRAM is what people type.
 func Wrap(dir, self, log, client, program string) (string, error) {
-	path := filepath.Join(dir, client)
+	path := filepath.Join(dir, strings.ReplaceAll(client, "/", "-"))
 	text := fmt.Sprintf("#!/bin/sh\n%s=%s %s=%s %s=%s exec %s \"$@\"\n", asVar, quote(client), realVar, quote(program), logVar, quote(log), quote(self))
 	return path, os.WriteFile(path, []byte(text), 0o755)
 }
@@ -55,7 +56,11 @@ func Called() bool { return os.Getenv(asVar) != "" }
 
 // Main runs the client, notes what it did and returns its exit status.
 func Main(args []string) (int, error) {
-	client, program, log := os.Getenv(asVar), os.Getenv(realVar), os.Getenv(logVar)
+	client, typed, several := strings.Cut(os.Getenv(asVar), "/")
+	if !several {
+		typed = programs[client]
+	}
+	program, log := os.Getenv(realVar), os.Getenv(logVar)
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SIGBOX_E2E_") })
 	cmd := exec.Command(program, args...)
 	cmd.Env, cmd.Stdin = env, os.Stdin
@@ -67,7 +72,7 @@ func Main(args []string) (int, error) {
 		return 1, fmt.Errorf("%s: %w", program, err)
 	}
 	note := Note{client, runs.Command{
-		Line: line(client, args, env), Env: sourced(env), Does: does(client, args), Offline: os.Getenv(OfflineVar) != "",
+		Line: line(cmp.Or(typed, client), args, env), Env: sourced(env), Does: does(client, typed, args), Offline: os.Getenv(OfflineVar) != "",
 		Exit: cmd.ProcessState.ExitCode(), Output: hex.EncodeToString(sum.hash.Sum(nil)),
 	}}
 	text, err := json.Marshal(note)
@@ -119,7 +124,7 @@ func Read(log string, skip int) (notes []Note, err error) {
 }
 
 // programs are the names that people type.
-var programs = map[string]string{"cosign-2": "cosign", "cosign-3": "cosign", "policy-controller": "tester"}
+var programs = map[string]string{"cosign-2": "cosign", "cosign-3": "cosign", "policy-controller": "tester", "sigstore-python": "sigstore"}
 
 // abilities say by the first word of a command what it shows of a client.
 var abilities = map[string]string{
@@ -130,18 +135,53 @@ var abilities = map[string]string{
 }
 
 // does says what a command shows. What is no subcommand of that name is for the client's own rule.
-func does(client string, args []string) string {
+func does(client, typed string, args []string) string {
 	if rule := rules[client]; rule != nil {
-		return rule(args)
+		return rule(typed, args)
 	}
+	return byWord(args)
+}
+
+// byWord goes by the first word that is in abilities.
+func byWord(args []string) string {
 	if i := slices.IndexFunc(args, func(a string) bool { return abilities[a] != "" }); i >= 0 {
 		return abilities[args[i]]
 	}
 	return ""
 }
 
-// rules are those of clients whose commands are called otherwise.
-var rules = map[string]func(args []string) string{}
+// rules are those of clients whose commands are called otherwise. typed is the program.
+var rules = map[string]func(typed string, args []string) string{"sigstore-js": javaScript, "sigstore-go": goExample, "sigstore-java": javaFile}
+
+// javaScript goes by the name of the file that Node runs: sign.mjs, attest.mjs, verify-offline.mjs.
+func javaScript(typed string, args []string) string {
+	if typed != "node" || len(args) == 0 {
+		return byWord(args)
+	}
+	word, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(args[0]), ".mjs"), "-")
+	return abilities[word]
+}
+
+// javaFile goes by the name of the file that Java compiles and runs: Sign.java, Verify.java.
+func javaFile(_ string, args []string) string {
+	for _, a := range args {
+		if name, ok := strings.CutSuffix(filepath.Base(a), ".java"); ok {
+			return abilities[strings.ToLower(name)]
+		}
+	}
+	return ""
+}
+
+// goExample goes by which of the two programs it is.
+func goExample(typed string, args []string) string {
+	switch {
+	case strings.HasSuffix(typed, "-verification"):
+		return runs.Verify
+	case slices.Contains(args, "-in-toto"):
+		return runs.Attest
+	}
+	return runs.Sign
+}
 
 // named are the variables of scripts whose values are put back, the first of equal values.
 var named = []string{
@@ -154,11 +194,8 @@ var detached = regexp.MustCompile(`^/.*/\.git_vtag_tmp\w+$`)
 var jwt = regexp.MustCompile(`^eyJ[\w-]+\.[\w-]+\.[\w-]+$`)
 
 // line is the command as a shell takes it, with variables for what differs from run to run.
-func line(client string, args, env []string) string {
-	words := []string{client}
-	if p := programs[client]; p != "" {
-		words[0] = p
-	}
+func line(typed string, args, env []string) string {
+	words := []string{typed}
 	values := map[string]string{}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")

@@ -72,10 +72,17 @@ func TestWrapper(t *testing.T) {
 
 func TestDoes(t *testing.T) {
 	for words, want := range map[string]string{
-		"sign --yes x": "sign", "sign-blob x": "sign", "attest x": "attest", "verify-attestation --type sign x": "verify",
-		"--verbose verify x": "verify", "tree x": "", "initialize": "", "": "",
+		"cosign-3 cosign sign --yes x": "sign", "cosign-3 cosign sign-blob x": "sign", "cosign-3 cosign attest x": "attest",
+		"cosign-3 cosign verify-attestation --type sign x": "verify", "cosign-3 cosign --verbose verify x": "verify",
+		"cosign-3 cosign tree x": "", "cosign-3 cosign initialize": "", "cosign-3 cosign": "",
+		"sigstore-js node js/sign.mjs verify": "sign", "sigstore-js node js/sign-rekor-v2.mjs x": "sign", "sigstore-js node js/attest.mjs x": "attest",
+		"sigstore-js node verify-offline.mjs x": "verify", "sigstore-js node other.mjs sign": "", "sigstore-js node": "", "sigstore-js sigstore attest x": "attest",
+		"sigstore-go sigstore-go-signing x": "sign", "sigstore-go sigstore-go-signing -in-toto x": "attest", "sigstore-go sigstore-go-verification sign": "verify",
+		"sigstore-java java -Dx=y java/Sign.java verify": "sign", "sigstore-java java Verify.java sign": "verify", "sigstore-java java -version": "",
+		"sigstore-python sigstore --trust-config x verify identity y": "verify",
 	} {
-		if got := does("cosign-3", strings.Fields(words)); got != want {
+		w := strings.Fields(words)
+		if got := does(w[0], w[1], w[2:]); got != want {
 			t.Errorf("%q: %q", words, got)
 		}
 	}

@@ -50,7 +50,7 @@ func all(t *testing.T) []*Client {
 // wanted are the consumers that issue 5 names, and none is forgotten.
 var wanted = []string{
 	"cosign-2", "cosign-3", "rekor-cli", "github-actions", "gitlab-ci", "jenkins", "tekton", "tekton-chains", "flux", "kubewarden", "ratify",
-	"containers-image", "gitsign", "policy-controller", "kyverno",
+	"containers-image", "gitsign", "policy-controller", "kyverno", "sigstore-js", "sigstore-go", "sigstore-python", "sigstore-java",
 }
 
 func TestEveryConsumerIsThere(t *testing.T) {
