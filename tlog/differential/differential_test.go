@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/keys"
@@ -25,6 +28,8 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/logtest"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
+	"github.com/sigbox/sigbox/tlog/rekorv2"
+	"github.com/sigbox/sigbox/tlog/tiles"
 )
 
 const host = "rekor.test"
@@ -81,16 +86,63 @@ func rekorV1(t *testing.T) string {
 // TestRekorV1: what a running Rekor v1 has answered to every request is what we answer, but for the
 // differences that are listed, and each of those is there.
 func TestRekorV1(t *testing.T) {
-	compare(t, "rekor-v1", rekorV1(t), differential.RekorV1(corpus(t)), differential.RekorV1Differences())
+	compare(t, "rekor-v1", differential.NewPlayer(rekorV1(t)), differential.RekorV1(corpus(t)), differential.RekorV1Differences())
 }
 
-func compare(t *testing.T, api, url string, requests []differential.Request, allowed []differential.Difference) {
+// rekorV2 starts our Rekor v2 with an empty log, over HTTP with its tiles, and over gRPC.
+func rekorV2(t *testing.T) *differential.Player {
+	t.Helper()
+	key, err := keys.NewECDSA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := checkpoint.NewSigner(host, host, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := logtest.New(t, func(c *tlog.Config) { c.Signer = signer })
+	face, err := rekorv2.New(rekorv2.Config{Log: l, Origin: host, PublicKey: key.Public(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := tiles.New(l, "/api/v2", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := differential.NewPlayer(serve(t, face.Register, files.Register))
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	face.RegisterGRPC(g)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(lis) }()
+	t.Cleanup(func() {
+		g.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	if p.RPC, err = grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.RPC.Close() })
+	return p
+}
+
+// TestRekorV2 is TestRekorV1 for Rekor v2: statuses, the bytes of leaves, tiles and bundles, and gRPC.
+func TestRekorV2(t *testing.T) {
+	compare(t, "rekor-v2", rekorV2(t), differential.RekorV2(corpus(t)), differential.RekorV2Differences())
+}
+
+func compare(t *testing.T, api string, p *differential.Player, requests []differential.Request, allowed []differential.Difference) {
 	t.Helper()
 	recorded, err := differential.Recorded(api)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := differential.NewPlayer(url).Play(t.Context(), requests)
+	ours, err := p.Play(t.Context(), requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,8 +165,7 @@ func TestDifferencesAreArgued(t *testing.T) {
 		}
 		docs += string(raw)
 	}
-	all := differential.RekorV1Differences()
-	for _, d := range all {
+	for _, d := range append(differential.RekorV1Differences(), differential.RekorV2Differences()...) {
 		if strings.Count(docs, "\n| "+d.Row+" |") != 1 {
 			t.Errorf("%q is not a row of docs/design/0005 or 0016, or two", d.Row)
 		}

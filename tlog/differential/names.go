@@ -23,6 +23,7 @@ var (
 	hexID      = regexp.MustCompile(`[0-9a-f]{80}|[0-9a-f]{64}`)
 	hexHash    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	methodList = regexp.MustCompile(`\[(GET|POST),(GET|POST)\]`)
+	withIndex  = regexp.MustCompile(`with index \d+`)
 	observable = regexp.MustCompile(`observable\(\d+\)`)
 	v1Head     = regexp.MustCompile(`^[^ \n]+ - [0-9]+\n[0-9]+\n[A-Za-z0-9+/]{43}=\n\n— [^ \n]+ [A-Za-z0-9+/]+=*\n$`)
 	v2Head     = regexp.MustCompile(`^[^ \n]+\n[0-9]+\n[A-Za-z0-9+/]{43}=\n\n— [^ \n]+ [A-Za-z0-9+/]+=*\n$`)
@@ -78,6 +79,14 @@ func (p *Player) text(s string) string {
 		slices.Sort(names)
 		return "[" + strings.Join(names, ",") + "]"
 	})
+	s = withIndex.ReplaceAllStringFunc(s, func(m string) string {
+		n := m[len("with index "):]
+		if p.indexes[n] == "" {
+			return m
+		}
+		return "with index {{index:" + p.indexes[n] + "}}"
+	})
+	s = strings.ReplaceAll(s, "\u00a0", " ") // protojson strews them in at random
 	return observable.ReplaceAllString(s, "observable(<size>)")
 }
 

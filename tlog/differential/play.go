@@ -13,6 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/sigbox/sigbox/tlog/tile"
 )
 
 // Player asks one server and learns from its answers what its names stand for. What it puts into
@@ -20,7 +24,9 @@ import (
 // signatures hold is for the tests of the faces and of the clients.
 type Player struct {
 	URL    string // scheme and host
+	Files  string // the same, of who serves the log's tiles; URL where it is ""
 	Client *http.Client
+	RPC    *grpc.ClientConn // for requests over gRPC
 
 	tree    string            // decimal
 	logID   string            // hex
@@ -57,6 +63,9 @@ func (p *Player) Play(ctx context.Context, requests []Request) ([]Answer, error)
 
 // ask sends one request, again and again where it waits for something.
 func (p *Player) ask(ctx context.Context, r Request) (Answer, error) {
+	if r.Method == "gRPC" {
+		return p.call(ctx, r)
+	}
 	var until string
 	var err error
 	if r.Until != "" {
@@ -88,7 +97,11 @@ func (p *Player) send(ctx context.Context, r Request) (*http.Response, []byte, e
 	if err != nil {
 		return nil, nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, p.URL+target, strings.NewReader(text))
+	base := p.URL
+	if r.Files && p.Files != "" {
+		base = p.Files
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, base+target, strings.NewReader(text))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,24 +167,48 @@ func (p *Player) answer(r Request, resp *http.Response, body []byte) Answer {
 		p.learn(r.Name, v)
 	}
 	for k, values := range resp.Header {
-		value := strings.Join(values, "\n")
-		if k == "Allow" { // upstream has them in any order
-			methods := strings.Split(strings.ReplaceAll(value, " ", ""), ",")
-			slices.Sort(methods)
-			value = strings.Join(methods, ",")
-		}
-		if !slices.Contains(ownHeaders, k) {
-			a.Header[k] = p.text(value)
+		if !slices.Contains(ownHeaders, k) && !r.Files {
+			a.Header[k] = p.header(k, values)
 		}
 	}
 	switch {
 	case len(body) == 0:
 	case v != nil:
 		a.Body = p.value("", v)
+	case r.Files && resp.StatusCode != http.StatusOK: // upstream leaves it to some web server
+	case strings.HasPrefix(r.Target, v2Tiles+"/entries/"):
+		a.Body = bundle(body)
 	default:
 		a.Body = p.plain(string(body))
 	}
 	return a
+}
+
+// bundle returns the entries of a bundle (C2SP tlog-tiles).
+func bundle(body []byte) any {
+	leaves, err := tile.ParseBundle(body)
+	if err != nil {
+		return err.Error()
+	}
+	var texts []any
+	for _, l := range leaves {
+		texts = append(texts, string(l))
+	}
+	return texts
+}
+
+// header puts names into the values of a header.
+func (p *Player) header(name string, values []string) string {
+	value := strings.Join(values, "\n")
+	switch name = strings.ToLower(name); {
+	case name == "allow": // upstream has them in any order
+		methods := strings.Split(strings.ReplaceAll(value, " ", ""), ",")
+		slices.Sort(methods)
+		return strings.Join(methods, ",")
+	case strings.HasSuffix(name, "x-log-index") && p.indexes[value] != "":
+		return "{{index:" + p.indexes[value] + "}}"
+	}
+	return p.text(value)
 }
 
 // ownHeaders say nothing of an API.

@@ -17,11 +17,15 @@ import (
 //	{{tree}}       the tree id as loginfo has it, decimal
 //	{{treehex}}    the tree id as entry ids begin with it, 16 hex digits
 type Request struct {
-	Name   string // unique; what it is about, and after a slash the case
-	Method string
-	Target string            // path and query, sent as they are
+	Name   string            // unique; what it is about, and after a slash the case
+	Method string            // "gRPC" for a call
+	Target string            // path and query, sent as they are; the method of a call
 	Header map[string]string // Content-Type is application/json where there is a body and none is here; "-" sends none
-	Body   string
+	Body   string            // JSON of the message of a call
+
+	// Files says that the log is read as the files of C2SP tlog-tiles, which upstream leaves to some web
+	// server: no headers are compared, and no bodies of refusals.
+	Files bool
 
 	// Until is repeated until the answer holds this, for at most ten seconds: upstream writes its
 	// index and attestations some time after it has answered.

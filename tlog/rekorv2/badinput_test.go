@@ -70,6 +70,7 @@ func TestBadInput(t *testing.T) {
 		message           string
 	}{
 		{"empty body", "", []byte(" "), 400, invalid, "invalid type, must be hashedrekord"},
+		{"no body, no type", "-", nil, 400, invalid, "invalid type, must be hashedrekord"},
 		{"empty object", "", []byte(`{}`), 400, invalid, "invalid type, must be hashedrekord"},
 		{"request null", "", []byte(`{"hashedRekordRequestV002":null}`), 400, invalid, "invalid type, must be hashedrekord"},
 		{"dsse", "", []byte(`{"dsseRequestV002":{"envelope":{"payload":"eA=="},"verifiers":[]}}`), 400, invalid, "invalid type, must be hashedrekord"},

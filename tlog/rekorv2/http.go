@@ -59,7 +59,7 @@ func compact(b []byte) []byte {
 }
 
 func (s *Server) readRequest(w http.ResponseWriter, r *http.Request) (*pb.CreateEntryRequest, error) {
-	if httpx.MediaType(r) != "application/json" {
+	if httpx.MediaType(r) != "application/json" && (r.ContentLength != 0 || r.Header.Get("Content-Type") != "") {
 		return nil, httpx.Errorf(http.StatusUnsupportedMediaType, "content type must be application/json")
 	}
 	body, err := httpx.ReadBody(w, r, s.maxBody)
