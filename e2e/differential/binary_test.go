@@ -46,21 +46,25 @@ var ourOwn = map[string]*regexp.Regexp{
 	"rekor-v1": regexp.MustCompile(`^(methods/[A-Z]+ /api/v1/timestamp.*|empty log/(entry 0|proof to 1|retrieve)|` +
 		`by index/(another parameter|first|leading zeros|minus zero|plus|second)|` +
 		`retrieve/(10 indexes|10 of mixed keys|at a trailing slash|key in capitals|the same index twice|unknown key beside an index))$`),
+	"rekor-v2": regexp.MustCompile(`^tiles/GET /tile/(0|entries)/000.p/[0-9]+$`),
 }
 
 // TestBinary: the whole program answers as its faces do.
 func TestBinary(t *testing.T) {
 	i := up(t)
-	check(t, "rekor-v1", i.URL, differential.RekorV1(corpus(t)), differential.RekorV1Differences())
+	check(t, "rekor-v1", differential.NewPlayer(i.URL), differential.RekorV1(corpus(t)), differential.RekorV1Differences())
+	v2 := differential.NewPlayer(i.URL)
+	v2.RPC = dial(t, i.Addr)
+	check(t, "rekor-v2", v2, differential.RekorV2(corpus(t)), differential.RekorV2Differences())
 }
 
-func check(t *testing.T, api, url string, requests []differential.Request, allowed []differential.Difference) {
+func check(t *testing.T, api string, p *differential.Player, requests []differential.Request, allowed []differential.Difference) {
 	t.Helper()
 	kept, err := differential.Recorded(api)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, err := differential.NewPlayer(url).Play(t.Context(), requests)
+	answers, err := p.Play(t.Context(), requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +73,12 @@ func check(t *testing.T, api, url string, requests []differential.Request, allow
 		t.Fatal(err)
 	}
 	own := false
-	for _, p := range differential.Unlisted(found, allowed) {
-		if ourOwn[api].MatchString(p.Request) {
+	for _, d := range differential.Unlisted(found, allowed) {
+		if ourOwn[api].MatchString(d.Request) {
 			own = true
 			continue
 		}
-		t.Error(p)
+		t.Error(d)
 	}
 	if !own {
 		t.Errorf("the binary answers none of these otherwise: %s", ourOwn[api])

@@ -4,9 +4,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sigbox/sigbox/e2e/internal/peers"
 	"github.com/sigbox/sigbox/internal/pgtest"
@@ -56,13 +62,39 @@ func TestRekorV1(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, p)
-	record(t, "rekor-v1", p, differential.RekorV1(corpus(t)))
+	record(t, "rekor-v1", p, differential.NewPlayer(p.URL), differential.RekorV1(corpus(t)))
+}
+
+// TestRekorV2 asks Rekor v2 on the POSIX driver, and for its tiles a web server over its files, as its
+// compose file has it.
+func TestRekorV2(t *testing.T) {
+	onlyProof(t)
+	p, err := peers.StartRekorV2(context.Background(), t.TempDir(), 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, p)
+	files := httptest.NewServer(http.StripPrefix("/api/v2", http.FileServer(http.Dir(p.Tiles))))
+	t.Cleanup(files.Close)
+	player := differential.NewPlayer(p.URL)
+	player.Files, player.RPC = files.URL, dial(t, p.RPC)
+	record(t, "rekor-v2", p, player, differential.RekorV2(corpus(t)))
+}
+
+func dial(t *testing.T, addr string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // record compares what a peer answers with what is kept, or keeps it.
-func record(t *testing.T, api string, p *peers.Peer, requests []differential.Request) {
+func record(t *testing.T, api string, p *peers.Peer, player *differential.Player, requests []differential.Request) {
 	t.Helper()
-	answers, err := differential.NewPlayer(p.URL).Play(t.Context(), requests)
+	answers, err := player.Play(t.Context(), requests)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,8 @@ type Peer struct {
 	What    string // name, version and settings that matter
 	URL     string
 	KeyFile string // PEM of the log's public key; "" where the server publishes it
+	RPC     string // HOST:PORT of gRPC; Rekor v2 only
+	Tiles   string // directory of the log's tiles; Rekor v2 only
 
 	daemons []*daemon.Daemon
 }

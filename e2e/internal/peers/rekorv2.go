@@ -32,10 +32,10 @@ func StartRekorV2(ctx context.Context, dir string, interval time.Duration) (_ *P
 	if err != nil {
 		return nil, err
 	}
-	p.URL = "http://" + local(ports[0])
+	p.URL, p.RPC, p.Tiles = "http://"+local(ports[0]), local(ports[1]), filepath.Join(dir, "log")
 	err = p.runClient(ctx, dir, rekorTiles, "serve", "--http-address", "127.0.0.1", "--http-port", ports[0],
 		"--grpc-address", "127.0.0.1", "--grpc-port", ports[1], "--http-metrics-port", ports[2],
-		"--hostname", "rekor.test", "--storage-dir", filepath.Join(dir, "log"), "--signer-filepath", private,
+		"--hostname", "rekor.test", "--storage-dir", p.Tiles, "--signer-filepath", private,
 		"--checkpoint-interval", interval.String(), "--batch-max-age", min(interval, 250*time.Millisecond).String(),
 		"--persistent-antispam", "--log-level", "warn")
 	if err != nil {
