@@ -90,7 +90,7 @@ func v1EntryDifferences() []Difference {
 		{`member/(intoto-002 spec.content.hash|tuf spec.(metadata|root).content) .*`, map[string]string{"status": `400`, "code": `400`}, "an entry that upstream cannot canonicalise", 9},
 		{`broken/url in \w+|search/key and URL|search/key by URL`, map[string]string{
 			"status": `400`, "code": `400`, "message": `".*fetching by URL is not supported"`, "header Location": none, "body": none,
-		}, "a `url` field in any spec", 5},
+		}, "a `url` field in any object of a spec", 5},
 		{`broken/dsse payload twice`, map[string]string{
 			"status": `400`, "code": `400`, "message": `".*duplicate field in JSON object"`, "body": none, "header Location": none, "header Etag": none,
 		}, "dsse, intoto 0.0.1: a key twice in the envelope", 1},
