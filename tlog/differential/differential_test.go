@@ -57,6 +57,15 @@ func serve(t *testing.T, register ...func(*http.ServeMux)) string {
 	return srv.URL
 }
 
+// kinds are all kinds of Rekor v1.
+func kinds() entry.Kinds {
+	all := upstream.Kinds()
+	maps.Copy(all, entry.Kinds{
+		hashedrekord.Kind: hashedrekord.Parse, dssekind.Kind: dssekind.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002,
+	})
+	return all
+}
+
 // rekorV1 starts our Rekor v1 with an empty log and every kind.
 func rekorV1(t *testing.T) string {
 	t.Helper()
@@ -69,13 +78,9 @@ func rekorV1(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := upstream.Kinds()
-	maps.Copy(kinds, entry.Kinds{
-		hashedrekord.Kind: hashedrekord.Parse, dssekind.Kind: dssekind.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002,
-	})
 	face, err := rekorv1.New(rekorv1.Config{
 		Log: logtest.New(t, func(c *tlog.Config) { c.Signer, c.LeafInput = signer, entry.LeafInput }), TreeID: treeID, Signer: key,
-		Kinds: kinds, Fingerprints: upstream.Fingerprints(), Logger: slog.New(slog.DiscardHandler),
+		Kinds: kinds(), Fingerprints: upstream.Fingerprints(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
