@@ -22,8 +22,9 @@ import (
 var remake = flag.Bool("corpus", false, "make testdata/corpus anew")
 
 const (
-	inToto    = "application/vnd.in-toto+json"
-	statement = `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2",` +
+	p384SHA256 = common.PublicKeyDetails(19) // deprecated by protobuf-specs
+	inToto     = "application/vnd.in-toto+json"
+	statement  = `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2",` +
 		`"subject":[{"name":"artifact","digest":{"sha256":"c7ead87fa5c82d2b17feece1c2ee1bda8e94788f4b208de5057b3617a42b7413"}}],` +
 		`"predicate":{"builder":{"id":"b"},"buildType":"t","materials":[{"uri":"git+https://x","digest":{"sha1":"ABCDEF0123"}}]}}`
 )
@@ -74,7 +75,7 @@ func TestMakeCorpus(t *testing.T) {
 		"v2-rsa3072":     v2(t, entrytest.RSA(t, 3072), crypto.SHA256, common.PublicKeyDetails_PKIX_RSA_PKCS1V15_3072_SHA256, nil),
 		"v2-rsa4096":     v2(t, entrytest.RSA(t, 4096), crypto.SHA256, common.PublicKeyDetails_PKIX_RSA_PKCS1V15_4096_SHA256, nil),
 		"v2-ed25519ph":   v2(t, entrytest.Ed25519(t), crypto.SHA512, common.PublicKeyDetails_PKIX_ED25519_PH, nil),
-		"v2-p384-sha256": v2(t, entrytest.ECDSA(t, elliptic.P384()), crypto.SHA256, common.PublicKeyDetails_PKIX_ECDSA_P384_SHA_256, nil), //nolint:staticcheck // what it stood for
+		"v2-p384-sha256": v2(t, entrytest.ECDSA(t, elliptic.P384()), crypto.SHA256, p384SHA256, nil),
 	} {
 		if err := os.WriteFile(filepath.Join("testdata", "corpus", name+".json"), append(entry, '\n'), 0o644); err != nil {
 			t.Fatal(err)

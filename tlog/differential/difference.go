@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"sync"
 )
 
 // Difference is a way in which our answers may differ from upstream's.
@@ -15,16 +14,36 @@ type Difference struct {
 	Differ   int               // how many requests differ in this way
 }
 
+// rule is a Difference with its expressions compiled.
+type rule struct {
+	requests *regexp.Regexp
+	ours     map[string]*regexp.Regexp
+}
+
+func rules(allowed []Difference) []rule {
+	whole := func(expr string) *regexp.Regexp { return regexp.MustCompile(`^(?s:` + expr + `)$`) }
+	var out []rule
+	for _, a := range allowed {
+		r := rule{whole(a.Requests), map[string]*regexp.Regexp{}}
+		for field, expr := range a.Ours {
+			r.ours[field] = whole(expr)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 // allows says whether a disagreement is of this kind.
-func (a Difference) allows(d Disagreement) bool {
-	want, listed := a.Ours[d.Field]
-	return listed && whole(a.Requests).MatchString(d.Request) && whole(want).MatchString(d.Ours)
+func (r rule) allows(d Disagreement) bool {
+	want := r.ours[d.Field]
+	return want != nil && want.MatchString(d.Ours) && r.requests.MatchString(d.Request)
 }
 
 // Unlisted returns the disagreements that no difference allows.
 func Unlisted(found []Disagreement, allowed []Difference) []Disagreement {
+	all := rules(allowed)
 	return slices.DeleteFunc(slices.Clone(found), func(d Disagreement) bool {
-		return slices.ContainsFunc(allowed, func(a Difference) bool { return a.allows(d) })
+		return slices.ContainsFunc(all, func(r rule) bool { return r.allows(d) })
 	})
 }
 
@@ -35,10 +54,10 @@ func Check(found []Disagreement, allowed []Difference) (problems []string) {
 	for _, d := range Unlisted(found, allowed) {
 		problems = append(problems, d.String())
 	}
-	for _, a := range allowed {
-		fields, requests := map[string]bool{}, map[string]bool{}
+	for i, r := range rules(allowed) {
+		a, fields, requests := allowed[i], map[string]bool{}, map[string]bool{}
 		for _, d := range found {
-			if a.allows(d) {
+			if r.allows(d) {
 				fields[d.Field], requests[d.Request] = true, true
 			}
 		}
@@ -53,15 +72,3 @@ func Check(found []Disagreement, allowed []Difference) (problems []string) {
 	}
 	return problems
 }
-
-// whole compiles an expression that has to match all of a text. The same few are asked for thousands of times.
-func whole(expr string) *regexp.Regexp {
-	if re, ok := compiled.Load(expr); ok {
-		return re.(*regexp.Regexp)
-	}
-	re := regexp.MustCompile(`^(?s:` + expr + `)$`)
-	compiled.Store(expr, re)
-	return re
-}
-
-var compiled sync.Map // expression to *regexp.Regexp

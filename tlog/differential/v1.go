@@ -103,16 +103,14 @@ func v1Headers() []Request {
 			out = append(out, r)
 		}
 	}
-	for _, r := range []Request{
+	out = append(out, []Request{
 		{Name: "origin/GET", Method: "GET", Target: v1Log, Header: map[string]string{"Origin": "https://example.com"}},
 		{Name: "origin/POST", Method: "POST", Target: v1Index, Body: `{"hash":"` + noUUID + `"}`, Header: map[string]string{"Origin": "https://example.com"}},
 		{Name: "origin/preflight", Method: "OPTIONS", Target: v1Entries, Header: map[string]string{"Origin": "https://example.com", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}},
 		{Name: "origin/preflight of DELETE", Method: "OPTIONS", Target: v1Entries, Header: map[string]string{"Origin": "https://example.com", "Access-Control-Request-Method": "DELETE"}},
 		{Name: "origin/preflight with another header", Method: "OPTIONS", Target: v1Entries, Header: map[string]string{"Origin": "https://example.com", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}},
 		{Name: "origin/not found", Method: "GET", Target: "/nosuch", Header: map[string]string{"Origin": "https://example.com"}},
-	} {
-		out = append(out, r)
-	}
+	}...)
 	return sorted(out)
 }
 
