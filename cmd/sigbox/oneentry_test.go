@@ -168,7 +168,7 @@ func (o *oneEntry) post(ctx context.Context, face int, body []byte, answered fun
 		}
 		at := header.Get("Location")
 		if status, text, _, err = o.send(ctx, http.MethodGet, at, nil); err != nil || status != http.StatusOK {
-			return acked{}, fmt.Errorf("GET %s, which the answer names: %d %w %s", at, status, err, text)
+			return acked{}, fmt.Errorf("GET %s, which the answer names: %d %v %s", at, status, err, text)
 		}
 		return read(text, v)
 	}

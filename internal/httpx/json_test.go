@@ -127,6 +127,9 @@ func TestCheckJSON(t *testing.T) {
 			if got := message(t, httpx.CheckJSON([]byte(tc.in)), http.StatusBadRequest); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
+			if _, err := httpx.ParseJSON([]byte(tc.in)); message(t, err, http.StatusBadRequest) != tc.want {
+				t.Errorf("parsed: %v, want %q", err, tc.want)
+			}
 		})
 	}
 }

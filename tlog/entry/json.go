@@ -1,13 +1,13 @@
 package entry
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
-	"strings"
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
+
+	"github.com/sigbox/sigbox/internal/strictjson"
 )
 
 // Object returns v[name] where v is an object and the member is one too, nil otherwise. Names
@@ -107,41 +107,9 @@ func escape(s string) []byte {
 // reads keys) and nothing nests deeper than 64: otherwise two readers may see two documents. data must be
 // valid JSON; the error wraps ErrInvalid.
 func UniqueKeys(data []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	type level struct {
-		object, value bool // value: the next token of an object is a value, not a key
-		seen          map[string]bool
+	switch _, err := strictjson.ParseLoose(data); err {
+	case strictjson.ErrDuplicate, strictjson.ErrDeep:
+		return Invalidf("%v", err)
 	}
-	var stack []level
-	for {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil // the end, or a syntax error that json.Unmarshal names better
-		}
-		var top *level
-		if len(stack) > 0 {
-			top = &stack[len(stack)-1]
-		}
-		if key, ok := tok.(string); ok && top != nil && top.object && !top.value {
-			name := strings.ToLower(strings.ToUpper(key)) // both ways: some letters fold only in one
-			if top.seen[name] {
-				return Invalidf("duplicate field in JSON object")
-			}
-			top.seen[name], top.value = true, true
-			continue
-		}
-		if top != nil {
-			top.value = false
-		}
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
-			if len(stack) == 64 {
-				return Invalidf("JSON nesting is deeper than 64")
-			}
-			stack = append(stack, level{object: tok == json.Delim('{'), seen: map[string]bool{}})
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		}
-	}
+	return nil // a syntax error json.Unmarshal names better
 }

@@ -2,13 +2,13 @@ package rekorv1
 
 import (
 	"bytes"
-	"encoding/json"
 	"mime"
 	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 )
@@ -44,7 +44,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {
-	body, err := s.readJSON(w, r, "proposedEntry")
+	body, err := s.readBody(w, r, "proposedEntry")
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Pro
 // Parse reads a proposed entry as POST /api/v1/log/entries does, and verifies the signatures in it.
 // Errors are fit for the client; those of an entry, and not of its JSON, wrap [entry.ErrInvalid].
 func Parse(kinds entry.Kinds, body []byte) (tlog.Entry, error) {
-	if err := checkJSON(body, "proposedEntry"); err != nil {
+	if err := notEmpty(body, "proposedEntry"); err != nil {
 		return nil, err
 	}
 	e, err := parse(kinds, body)
@@ -64,9 +64,13 @@ func Parse(kinds entry.Kinds, body []byte) (tlog.Entry, error) {
 	return e, nil
 }
 
-// parse reads a proposed entry from JSON that was checked.
+// parse reads a proposed entry; JSON is checked and decoded at once.
 func parse(kinds entry.Kinds, body []byte) (entry.Proposed, error) {
-	kind, spec, err := decodeProposed(body, "proposedEntry", "")
+	v, err := httpx.ParseJSON(body)
+	if err != nil {
+		return nil, err
+	}
+	kind, spec, err := readProposed(v, "proposedEntry", "")
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +86,15 @@ func parse(kinds entry.Kinds, body []byte) (entry.Proposed, error) {
 
 // readJSON reads a body that is exactly one JSON value. name is what the schema calls it.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) ([]byte, error) {
+	body, err := s.readBody(w, r, name)
+	if err != nil {
+		return nil, err
+	}
+	return body, httpx.CheckJSON(body)
+}
+
+// readBody reads a body that is declared as JSON and is not empty.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, name string) ([]byte, error) {
 	if err := checkType(r); err != nil {
 		return nil, err
 	}
@@ -89,14 +102,14 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) (
 	if err != nil {
 		return nil, err
 	}
-	return body, checkJSON(body, name)
+	return body, notEmpty(body, name)
 }
 
-func checkJSON(body []byte, name string) error {
+func notEmpty(body []byte, name string) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return schema(codeRequired, "%s in body is required", name)
 	}
-	return httpx.CheckJSON(body)
+	return nil
 }
 
 // checkType refuses a body that is not declared as JSON in UTF-8. Where there is none, nothing has to
@@ -132,20 +145,16 @@ const versionPattern = `^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]
 
 var version = regexp.MustCompile(versionPattern)
 
-// decodeProposed reads kind, apiVersion and spec of a proposed entry; other fields are ignored,
+// readProposed takes kind, apiVersion and spec out of a proposed entry; other fields are ignored,
 // as upstream does. name and prefix say where in the body it stands.
-func decodeProposed(raw []byte, name, prefix string) (entry.Kind, any, error) {
+func readProposed(value any, name, prefix string) (entry.Kind, any, error) {
 	var none entry.Kind
-	var p struct {
-		Kind       any `json:"kind"`
-		APIVersion any `json:"apiVersion"`
-		Spec       any `json:"spec"`
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if err := dec.Decode(&p); err != nil {
+	o, ok := value.(map[string]any)
+	if !ok && value != nil {
 		return none, nil, unreadable(codeType, "%s in body must be of type object", name)
 	}
+	var p struct{ Kind, APIVersion, Spec any }
+	p.Kind, p.APIVersion, p.Spec = strictjson.Member(o, "kind"), strictjson.Member(o, "apiVersion"), strictjson.Member(o, "spec")
 	kind, ok := p.Kind.(string)
 	switch {
 	case p.Kind == nil || p.Kind == "":

@@ -86,7 +86,11 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 		places = append(places, p)
 	}
 	for i, raw := range q.Entries {
-		kind, spec, err := decodeProposed(raw, "entries", fmt.Sprintf("entries.%d.", i))
+		v, err := httpx.ParseJSON(raw)
+		if err != nil {
+			return nil, err
+		}
+		kind, spec, err := readProposed(v, "entries", fmt.Sprintf("entries.%d.", i))
 		if errors.Is(err, errUnread) {
 			return nil, unread("entry", "%s", err) // in a list, upstream fails to read it
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
 )
 
@@ -37,16 +38,53 @@ type Envelope struct {
 	attempts int
 }
 
-// Parse reads the JSON of an envelope and opens it. field names it in errors.
+// Parse reads the JSON of an envelope and opens it, as encoding/json reads it into an Envelope. field names it in
+// errors.
 func Parse(text, field string) (*Envelope, error) {
-	var e Envelope
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
+	v, err := strictjson.ParseLoose([]byte(text))
+	switch err {
+	case nil:
+	case strictjson.ErrDuplicate, strictjson.ErrDeep:
+		return nil, entry.Invalidf("%s: %v", field, err)
+	default:
 		return nil, entry.Invalid(field+" is not the JSON of a DSSE envelope", err)
 	}
-	if err := entry.UniqueKeys([]byte(text)); err != nil {
-		return nil, entry.Invalidf("%s: %v", field, err)
+	var e Envelope
+	o, ok := object(v)
+	for _, to := range []struct {
+		name string
+		text *string
+	}{{"payloadType", &e.Type}, {"payload", &e.Payload}} {
+		ok = ok && read(o, to.name, to.text)
+	}
+	list, isList := strictjson.Member(o, "signatures").([]any)
+	ok = ok && (isList || strictjson.Member(o, "signatures") == nil)
+	for _, item := range list {
+		var s Signature
+		o, isObject := object(item)
+		ok = ok && isObject && read(o, "keyid", &s.KeyID) && read(o, "sig", &s.Sig)
+		e.Signatures = append(e.Signatures, s)
+	}
+	if !ok {
+		return nil, entry.Invalidf("%s is not the JSON of a DSSE envelope: a member has the wrong type", field)
 	}
 	return &e, e.Open()
+}
+
+// object takes null for an object without members, as encoding/json does.
+func object(v any) (map[string]any, bool) {
+	o, ok := v.(map[string]any)
+	return o, ok || v == nil
+}
+
+// read takes a string out of an object, and leaves to as it is where there is none or null.
+func read(o map[string]any, name string, to *string) bool {
+	v := strictjson.Member(o, name)
+	s, ok := v.(string)
+	if ok {
+		*to = s
+	}
+	return ok || v == nil
 }
 
 // Open decodes the payload and the signatures, of which there must be 1 to 100.

@@ -1,0 +1,82 @@
+package strictjson_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/strictjson"
+)
+
+// asEncodingJSON is what encoding/json makes of a value.
+func asEncodingJSON(data []byte) (v any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err = dec.Decode(&v); err == nil && dec.More() {
+		err = errors.New("more")
+	}
+	return v, err
+}
+
+// samples of every part of the grammar, and what is almost one. That package httpx refuses what it should, it tests.
+var samples = []string{
+	`null`, `true`, ` false `, `0`, `-0`, `-1.5e+10`, `1E-9`, `1e999999`, `[]`, `{}`, `[ ]`, `{ }`, `""`, `"x"`, `[1,"a",null,{"b":[true]}]`,
+	`{"a":{"b":{"c":"d"}},"e":""}`, `"\"\\\/\b\f\n\r\t"`, `"a\u00e9b\u2028c"`, `"\ud83d\ude00"`, `"\uD83D\uDE00 é 😀"`, `"\ufffd"`, `{"\u0061b":"\u0041"}`,
+	`"\n` + strings.Repeat(`abc\"`, 100) + `"`, `"` + strings.Repeat("x", 5000) + `"`, "\t[\r\n1 ,\n2 ]", `{"a" : 1 , "b":2}`,
+	`"\ud800"`, `"\ud800x"`, `"\ud800\u0041"`, `"\udc00\ud800"`, `"\ud800\ud800\udc00"`, `"\ud800\`, `"\ud800\u"`, `"\ud800\uzzzz"`,
+	``, `-`, `+1`, `01`, `1.`, `.5`, `1e`, `1e+`, `0x1`, `--1`, `tru`, `nulll`, `truex`, `[1,]`, `[,1]`, `[1 2]`, `[1`, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`,
+	`{1:2}`, `{"a" 1}`, `{"a":1 "b":2}`, `"`, `"\`, `"\"`, `"\x"`, `"\u12"`, `"\u123g"`, "\"\n\"", "\"\x1f\"", "\"a\\n\x01\"", "\"\x7f\"", `1 2`, `{}x`, "\x00", "[\x00]", `'a'`,
+	`{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"k":1,"\u212a":2}`, strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 65) + strings.Repeat("]", 65),
+}
+
+// TestParse: values are those of encoding/json, and what it refuses is refused.
+func TestParse(t *testing.T) {
+	for _, s := range samples {
+		same(t, []byte(s))
+	}
+}
+
+func same(t *testing.T, data []byte) {
+	t.Helper()
+	want, wantErr := asEncodingJSON(data)
+	got, err := strictjson.Parse(data)
+	if checked := strictjson.Check(data); !errors.Is(err, checked) {
+		t.Errorf("%.60q: parsed with %v, checked with %v", data, err, checked)
+	}
+	loose, looseErr := strictjson.ParseLoose(data)
+	if err == nil && (looseErr != nil || !reflect.DeepEqual(got, loose)) {
+		t.Errorf("%.60q: loosely %v, %v", data, loose, looseErr)
+	}
+	stricter := errors.Is(looseErr, strictjson.ErrDuplicate) || errors.Is(looseErr, strictjson.ErrDeep) || errors.Is(looseErr, strictjson.ErrUTF8)
+	switch {
+	case looseErr == nil && (wantErr != nil || !reflect.DeepEqual(loose, want)):
+		t.Errorf("%.60q: %v, encoding/json has %v, %v", data, loose, want, wantErr)
+	case looseErr != nil && wantErr == nil && !stricter && !errors.Is(looseErr, strictjson.ErrTrailing):
+		t.Errorf("%.60q: refused with %v, encoding/json has %v", data, looseErr, want)
+	case errors.Is(err, strictjson.ErrUTF8) && looseErr == nil && !bytes.Contains(data, []byte(`\u`)):
+		t.Errorf("%.60q: half a surrogate pair, where there is no escape", data)
+	}
+}
+
+func TestMember(t *testing.T) {
+	v, err := strictjson.Parse([]byte(`{"Spec":1,"KIND":2,"ſ":3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := v.(map[string]any)
+	for name, want := range map[string]any{"spec": json.Number("1"), "kind": json.Number("2"), "s": json.Number("3"), "Spec": json.Number("1"), "speck": nil} {
+		if got := strictjson.Member(o, name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range samples {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { same(t, data) })
+}
