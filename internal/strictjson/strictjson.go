@@ -30,6 +30,15 @@ func Parse(data []byte) (any, error) { return parse(data, false) }
 // signed and was read so before.
 func ParseLoose(data []byte) (any, error) { return parse(data, true) }
 
+// Pick names members to read: a nil Pick takes all of a value.
+type Pick map[string]Pick
+
+// ParseSome is [ParseLoose] that makes nothing of members of objects which pick does not name; they are checked all
+// the same.
+func ParseSome(data []byte, pick Pick) (any, error) {
+	return (&reader{data: data, loose: true, pick: pick}).whole()
+}
+
 // Check says whether [Parse] takes data, and makes nothing of it.
 func Check(data []byte) error {
 	_, err := (&reader{data: data, check: true}).whole()
@@ -45,6 +54,30 @@ type reader struct {
 	at    int
 	loose bool
 	check bool // nothing is made of what is read but names
+	pick  Pick // of the value at hand
+}
+
+// member reads the value of a member; keep says whether it is wanted.
+func (r *reader) member(name string, depth int) (v any, keep bool, err error) {
+	if r.check || r.pick == nil {
+		v, err = r.value(depth)
+		return v, !r.check, err
+	}
+	pick := r.pick
+	r.pick, keep = pick.of(name)
+	r.check = !keep
+	v, err = r.value(depth)
+	r.pick, r.check = pick, false
+	return v, keep, err
+}
+
+func (p Pick) of(name string) (Pick, bool) {
+	for have, inner := range p {
+		if strings.EqualFold(have, name) {
+			return inner, true
+		}
+	}
+	return nil, false
 }
 
 func (r *reader) whole() (any, error) {
@@ -172,11 +205,11 @@ func (r *reader) object(depth int) (any, error) {
 		}
 		r.at++
 		r.blanks()
-		v, err := r.value(depth)
+		v, keep, err := r.member(name, depth)
 		if err != nil {
 			return nil, err
 		}
-		if !r.check {
+		if keep {
 			members[name] = v
 		}
 		r.blanks()

@@ -74,6 +74,23 @@ func TestMember(t *testing.T) {
 	}
 }
 
+func TestParseSome(t *testing.T) {
+	const in = `{"Subject":[{"a":1}],"predicate":{"x":{"materials":2},"materials":[3,{"y":null}],"z":"\n"},"more":{"subject":4}}`
+	v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
+	got, jsonErr := json.Marshal(v)
+	if want := `{"Subject":[{"a":1}],"predicate":{"materials":[3,{"y":null}]}}`; string(got) != want || errors.Join(err, jsonErr) != nil {
+		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+	for in, want := range map[string]error{
+		`{"more":{"a":1,"A":2}}`: strictjson.ErrDuplicate, `{"more":[1,]}`: strictjson.ErrSyntax, `{"more":"\x"}`: strictjson.ErrSyntax, `{"more":1} x`: strictjson.ErrTrailing,
+		`{"more":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`: strictjson.ErrDeep, `{"subject":1,"more":1,"SUBJECT":2}`: strictjson.ErrDuplicate,
+	} {
+		if v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil}); !errors.Is(err, want) {
+			t.Errorf("%.40s: %v, %v, want %v", in, v, err, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range samples {
 		f.Add([]byte(s))

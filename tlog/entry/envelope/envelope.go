@@ -152,28 +152,67 @@ func (e *Envelope) SignedBy(key *entry.Key, skip func(Signature) bool) (int, err
 // Digests names what an in-toto statement is about: "algorithm:hex" of its subjects, then of the
 // materials that the caller finds in it, in the order of the statement; nothing for any other payload.
 func (e *Envelope) Digests(materials func(statement []byte) []map[string]string) ([]string, error) {
-	var s struct {
-		Subject []struct {
-			Digest map[string]string `json:"digest"`
-		} `json:"subject"`
-	}
-	if e.Type != inToto || json.Unmarshal(e.body, &s) != nil {
+	if e.Type != inToto {
 		return nil, nil
 	}
+	digests, more, ok := subjects(e.body)
+	if !ok {
+		return nil, nil
+	}
+	if more {
+		digests = append(digests, materials(e.body)...)
+	}
 	var out []string
-	add := func(digest map[string]string) {
-		for _, alg := range slices.Sorted(maps.Keys(digest)) {
-			out = append(out, alg+":"+digest[alg])
+	for _, d := range digests {
+		for _, alg := range slices.Sorted(maps.Keys(d)) {
+			out = append(out, alg+":"+d[alg])
 		}
-	}
-	for _, sub := range s.Subject {
-		add(sub.Digest)
-	}
-	for _, m := range materials(e.body) {
-		add(m)
 	}
 	if len(out) > maxDigests {
 		return nil, entry.Invalidf("statement has more than %d digests", maxDigests)
 	}
 	return out, nil
+}
+
+// subjects returns the digests of a statement's subjects as encoding/json reads them, and whether there may be
+// materials too; ok is false for what is no statement. All but odd statements are read in one pass, in which
+// nothing is made of the predicate.
+func subjects(statement []byte) (digests []map[string]string, more, ok bool) {
+	v, err := strictjson.ParseSome(statement, strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
+	if err != nil {
+		return oddSubjects(statement)
+	}
+	o, ok := object(v)
+	list, isList := strictjson.Member(o, "subject").([]any)
+	ok = ok && (isList || strictjson.Member(o, "subject") == nil)
+	for _, item := range list {
+		subject, isObject := object(item)
+		digest, isToo := object(strictjson.Member(subject, "digest"))
+		ok = ok && isObject && isToo
+		texts := make(map[string]string, len(digest))
+		for alg, v := range digest {
+			text, isText := v.(string)
+			ok = ok && (isText || v == nil)
+			texts[alg] = text
+		}
+		digests = append(digests, texts)
+	}
+	predicate, _ := strictjson.Member(o, "predicate").(map[string]any)
+	return digests, strictjson.Member(predicate, "materials") != nil, ok
+}
+
+// oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
+func oddSubjects(statement []byte) (digests []map[string]string, more, ok bool) {
+	var s struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal(statement, &s) != nil {
+		return nil, false, false
+	}
+	for _, sub := range s.Subject {
+		digests = append(digests, sub.Digest)
+	}
+	return digests, true, true
 }
