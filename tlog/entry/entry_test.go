@@ -5,10 +5,13 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +162,48 @@ func TestVerifyDigestRefusesOddInput(t *testing.T) {
 	} {
 		if err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestPEM: however a key comes, its canonical form is that of package pem, and so is what is refused.
+func TestPEM(t *testing.T) {
+	key := entrytest.P256(t)
+	block := func(typ string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der}) }
+	spki := entrytest.SPKI(t, key.Public())
+	cert := entrytest.Cert(t, key, entrytest.SAN{URI: "https://a/b"}, nil, nil)
+	off := slices.Clone(spki) // a point that is not on the curve
+	off[len(off)-1] ^= 1
+	good := block("PUBLIC KEY", spki)
+	for name, row := range map[string]struct{ in, want []byte }{
+		"P-256":                   {good, good},
+		"P-384":                   {entrytest.PEM(t, entrytest.ECDSA(t, elliptic.P384()).Public()), nil},
+		"RSA":                     {entrytest.PEM(t, entrytest.RSA(t, 2048).Public()), nil},
+		"certificate":             {block("CERTIFICATE", cert), block("CERTIFICATE", cert)},
+		"no final newline":        {bytes.TrimSpace(good), good},
+		"CRLF":                    {bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")), good},
+		"one line":                {[]byte("-----BEGIN PUBLIC KEY-----\n" + base64.StdEncoding.EncodeToString(spki) + "\n-----END PUBLIC KEY-----\n"), good},
+		"a blank line more":       {bytes.Replace(good, []byte("-----\n"), []byte("-----\n\n"), 1), good},
+		"headers":                 {pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Headers: map[string]string{"a": "b"}, Bytes: spki}), good},
+		"point not on the curve":  {block("PUBLIC KEY", off), []byte{}},
+		"a byte more":             {block("PUBLIC KEY", append(slices.Clone(spki), 0)), []byte{}},
+		"point cut off":           {block("PUBLIC KEY", spki[:90]), []byte{}},
+		"compressed point":        {block("PUBLIC KEY", append(slices.Clone(spki[:26]), spki[27:]...)), []byte{}},
+		"key called certificate":  {block("CERTIFICATE", spki), []byte{}},
+		"certificate called key":  {block("PUBLIC KEY", cert), []byte{}},
+		"empty":                   {block("PUBLIC KEY", nil), []byte{}},
+		"loose bits at the end":   {bytes.Replace(good, []byte("==\n"), []byte("=\n"), 1), []byte{}},
+		"another type at the end": {bytes.Replace(good, []byte("END PUBLIC"), []byte("END PRIVATE"), 1), []byte{}},
+	} {
+		if row.want == nil {
+			row.want = row.in
+		}
+		k, err := entry.ParseKey(row.in)
+		switch {
+		case len(row.want) == 0 && !errors.Is(err, entry.ErrInvalid):
+			t.Errorf("%s: %v", name, err)
+		case len(row.want) > 0 && (err != nil || !bytes.Equal(k.PEM(), row.want)):
+			t.Errorf("%s: %v, %s", name, err, row.in)
 		}
 	}
 }

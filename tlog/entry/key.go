@@ -3,11 +3,14 @@ package entry
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 )
 
 const (
@@ -28,12 +31,14 @@ type Key struct {
 // Text before the first block is skipped, as upstream does. Errors wrap ErrInvalid.
 func ParseKey(data []byte) (*Key, error) {
 	data = bytes.TrimSpace(data)
+	k, err := parsePlain(data)
+	if k != nil || err != nil {
+		return k, err
+	}
 	block, rest := pem.Decode(data)
 	if block == nil {
 		return nil, Invalidf("public key is not PEM")
 	}
-	var k *Key
-	var err error
 	switch {
 	case len(rest) > 0:
 		k, err = parseChain(data)
@@ -51,6 +56,26 @@ func ParseKey(data []byte) (*Key, error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// parsePlain is ParseKey for the one key or certificate that comes in its canonical form; it returns neither a key
+// nor an error for all else.
+func parsePlain(data []byte) (*Key, error) {
+	if der, canonical, ok := plainPEM(pemKey, data); ok {
+		if pub, err := parseP256(der); err == nil {
+			return &Key{pub: pub, pem: canonical}, nil
+		}
+		return nil, nil
+	}
+	der, canonical, ok := plainPEM(pemCert, data)
+	if !ok {
+		return nil, nil
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, Invalid("certificate cannot be parsed", err)
+	}
+	return &Key{pub: c.PublicKey, certs: []*x509.Certificate{c}, pem: canonical}, checkSize(c.PublicKey)
 }
 
 // ReadKey reads what [Key.PEM] gave, for its fingerprint and subjects: what was checked then is not
@@ -74,19 +99,30 @@ func ReadKey(canonical []byte) (*Key, error) {
 var p256 = []byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04")
 
 func parsePublic(der []byte) (*Key, error) {
+	if pub, err := parseP256(der); err == nil {
+		return &Key{pub: pub, pem: encodePEM(pemKey, der)}, nil
+	}
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, Invalid("public key cannot be parsed", err)
 	}
-	// Encoded anew, not copied: SPKI has optional parts and the body must not depend on them. The
-	// usual one of P-256 has none.
-	out := der
-	if !bytes.HasPrefix(der, p256) {
-		if out, err = x509.MarshalPKIXPublicKey(pub); err != nil {
-			return nil, Invalid("public key is of an unsupported type", err)
-		}
+	// Encoded anew, not copied: SPKI has optional parts and the body must not depend on them.
+	out, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, Invalid("public key is of an unsupported type", err)
 	}
-	return &Key{pub: pub, pem: pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: out})}, nil
+	return &Key{pub: pub, pem: encodePEM(pemKey, out)}, nil
+}
+
+var errNotP256 = errors.New("not the usual SPKI of a P-256 key")
+
+// parseP256 reads the usual SPKI of a P-256 key, which has no optional parts: a prefix and a point, which
+// must be on the curve.
+func parseP256(der []byte) (*ecdsa.PublicKey, error) {
+	if len(der) != len(p256)+64 || !bytes.HasPrefix(der, p256) {
+		return nil, errNotP256
+	}
+	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), der[len(p256)-1:])
 }
 
 func parseChain(data []byte) (*Key, error) {
@@ -112,7 +148,7 @@ func parseCerts(ders [][]byte) (*Key, error) {
 			return nil, Invalid("certificate cannot be parsed", err)
 		}
 		k.certs = append(k.certs, c)
-		k.pem = append(k.pem, pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: c.Raw})...)
+		k.pem = append(k.pem, encodePEM(pemCert, c.Raw)...)
 	}
 	k.pub = k.certs[0].PublicKey
 	return k, nil
