@@ -63,7 +63,8 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if !ok || text == "" {
 		return nil, entry.Invalidf("missing proposedContent.envelope")
 	}
-	env, err := envelope.Parse(text, "proposedContent.envelope")
+	raw := []byte(text)
+	env, err := envelope.Parse(raw, "proposedContent.envelope")
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := canonical{envelope: hexSum([]byte(text)), payload: hexSum(env.Body())}
+	c := canonical{envelope: hexSum(raw), payload: hexSum(env.Body())}
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
 	}

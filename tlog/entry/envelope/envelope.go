@@ -40,8 +40,8 @@ type Envelope struct {
 
 // Parse reads the JSON of an envelope and opens it, as encoding/json reads it into an Envelope. field names it in
 // errors.
-func Parse(text, field string) (*Envelope, error) {
-	v, err := strictjson.ParseLoose([]byte(text))
+func Parse(text []byte, field string) (*Envelope, error) {
+	v, err := strictjson.ParseLoose(text)
 	switch err {
 	case nil:
 	case strictjson.ErrDuplicate, strictjson.ErrDeep:

@@ -58,7 +58,7 @@ func ParseV001(spec any) (entry.Proposed, error) {
 
 // propose checks an envelope and makes the entry of it.
 func (v *v001) propose(text string) (*Entry, error) {
-	env, err := envelope.Parse(text, "content.envelope")
+	env, err := envelope.Parse([]byte(text), "content.envelope")
 	if err != nil {
 		return nil, err
 	}
