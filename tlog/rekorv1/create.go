@@ -33,14 +33,14 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	receipt.Leaf.Attestation = nil // the client has it; upstream sends it to readers only
-	answer, err := sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
+	created, err := sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
 	if err != nil {
 		w.Header().Del("Location")
 		s.fail(w, r, err)
 		return
 	}
 	w.Header().Set("ETag", id) // unquoted: sigstore-go looks the entry up by it
-	httpx.WriteJSON(w, http.StatusCreated, answer)
+	httpx.Write(w, http.StatusCreated, "application/json", answer(created))
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {

@@ -31,8 +31,8 @@ func (s *Server) getByIndex(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sh, index := s.shards.resolve(index)
-	answer, err := sh.load(r.Context(), index)
-	s.answerEntry(w, r, answer, err)
+	found, err := sh.load(r.Context(), index)
+	s.answerEntry(w, r, found, err)
 }
 
 // getByID answers the entry of a UUID (64 hex) or an entry id (80 hex).
@@ -46,22 +46,22 @@ func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, schema(codePattern, "entryUUID in path should match '%s'", idPattern))
 		return
 	}
-	var answer map[string]logEntry
+	var found map[string]logEntry
 	err = tlog.ErrNotFound
 	for i := 0; i < len(p.in) && errors.Is(err, tlog.ErrNotFound); i++ {
-		answer, err = p.in[i].find(r.Context(), p.uuid)
+		found, err = p.in[i].find(r.Context(), p.uuid)
 	}
-	s.answerEntry(w, r, answer, err)
+	s.answerEntry(w, r, found, err)
 }
 
-func (s *Server) answerEntry(w http.ResponseWriter, r *http.Request, answer map[string]logEntry, err error) {
+func (s *Server) answerEntry(w http.ResponseWriter, r *http.Request, found map[string]logEntry, err error) {
 	switch {
 	case errors.Is(err, tlog.ErrNotFound):
 		notFound(w)
 	case err != nil:
 		s.fail(w, r, err)
 	default:
-		httpx.WriteJSON(w, http.StatusOK, answer)
+		httpx.Write(w, http.StatusOK, "application/json", answer(found))
 	}
 }
 
