@@ -194,7 +194,7 @@ func BenchmarkCanonical(b *testing.B) {
 func TestCanonicalBesideUpstream(t *testing.T) {
 	started, rounds := time.Now(), 5
 	if os.Getenv("SIGBOX_FIGURES") != "" {
-		rounds = 100
+		rounds = 60
 	}
 	figures := map[string]cost{}
 	for _, r := range canonicalRows(t) {
