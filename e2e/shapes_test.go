@@ -44,10 +44,16 @@ func TestShapes(t *testing.T) {
 // startFleet runs a new fleet on a database of its own, with a guard in another server.
 func startFleet(t *testing.T, s fleet.Shape, database string) *fleet.Fleet {
 	t.Helper()
+	return startFleetWith(t, s, database, nil)
+}
+
+// startFleetWith is startFleet with a configuration that change has changed.
+func startFleetWith(t *testing.T, s fleet.Shape, database string, change func(map[string]any)) *fleet.Fleet {
+	t.Helper()
 	dir := t.TempDir()
 	f, err := s.Start(context.Background(), fleet.Options{
 		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(),
-		Database: database, Guard: pgtest.Start(t).URL("postgres"),
+		Database: database, Guard: pgtest.Start(t).URL("postgres"), Change: change,
 	})
 	if err != nil {
 		t.Fatal(err)

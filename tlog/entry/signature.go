@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"slices"
 )
 
 // errSignature says no more than that: why a signature does not hold helps only a forger.
@@ -57,14 +58,28 @@ func VerifyDigest(pub crypto.PublicKey, hash crypto.Hash, digest, sig []byte) er
 	return errors.New("public key is of an unsupported type")
 }
 
-// VerifyMessage checks a signature over a message as DSSE signs: SHA-256 first, but pure Ed25519.
-func VerifyMessage(pub crypto.PublicKey, message, sig []byte) error {
+// Message is what DSSE signs, in parts: it may be large, and is put together for Ed25519 only.
+type Message struct {
+	parts  [][]byte
+	digest []byte // SHA-256 of all, once it was needed
+}
+
+// NewMessage returns the message that parts make, one after the other.
+func NewMessage(parts ...[]byte) *Message { return &Message{parts: parts} }
+
+// Verify checks a signature over the message as DSSE signs: SHA-256 first, but pure Ed25519.
+func (m *Message) Verify(pub crypto.PublicKey, sig []byte) error {
 	if k, ok := pub.(ed25519.PublicKey); ok {
-		return failed(ed25519.Verify(k, message, sig))
+		return failed(ed25519.Verify(k, slices.Concat(m.parts...), sig))
 	}
-	h := crypto.SHA256.New()
-	h.Write(message)
-	return VerifyDigest(pub, crypto.SHA256, h.Sum(nil), sig)
+	if m.digest == nil {
+		h := crypto.SHA256.New()
+		for _, p := range m.parts {
+			h.Write(p)
+		}
+		m.digest = h.Sum(nil)
+	}
+	return VerifyDigest(pub, crypto.SHA256, m.digest, sig)
 }
 
 func failed(ok bool) error {

@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		{"no UTF-8", "POST", entriesPath, put(`"kind"`, "\"\xff\":1,\"kind\""), "", 400, "UTF-8"},
 		{"byte order mark", "POST", entriesPath, "\xef\xbb\xbf" + string(good), "", 400, "UTF-8"},
 		{"deep nesting", "POST", entriesPath, strings.Repeat(`{"a":`, 30_000/5), "", 400, "nesting is deeper"},
-		{"body too large", "POST", entriesPath, `{"x":"` + strings.Repeat("x", 64<<10) + `"}`, "", 413, "Request Entity Too Large. Limit set to 65536"},
+		{"body too large", "POST", entriesPath, `{"x":"` + strings.Repeat("x", 64<<10) + `"}`, "", 413, "Request Entity Too Large. Limit set to 65536 (tlog.limits.body)"},
 		{"text/plain", "POST", entriesPath, string(good), "text/plain", 415, `unsupported media type "text/plain", only [application/json] are allowed`},
 		{"UTF-7", "POST", entriesPath, string(good), "application/json; charset=utf-7", 415, "unsupported media type"},
 		{"no type", "POST", entriesPath, string(good), "-", 415, "unsupported media type"},

@@ -67,9 +67,13 @@ func asProblem(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &h):
-		return &problem{h.Status, h.Status, h.Message, err}
+		message := h.Message
+		if h.Status == http.StatusRequestEntityTooLarge {
+			message += " (tlog.limits.body)" // upstream's words, and what an operator looks for
+		}
+		return &problem{h.Status, h.Status, message, err}
 	case errors.Is(err, tlog.ErrTooLarge):
-		return &problem{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "entry is larger than the log takes", err}
+		return &problem{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "entry is larger than the log takes (tlog.limits.entry)", err}
 	case errors.Is(err, tlog.ErrFrozen):
 		return &problem{http.StatusMethodNotAllowed, http.StatusMethodNotAllowed, "This log has been frozen, please switch to the latest log.", err}
 	case errors.Is(err, tlog.ErrBusy):

@@ -36,7 +36,7 @@ func TestLargeEntry(t *testing.T) {
 	s := newServer(t, func(_ *rekorv1.Config, l *tlog.Config) { l.MaxEntry = 4 << 10 })
 	s.add(named(t, 10))
 	a := s.post(entriesPath, named(t, 100))
-	if code, message := errorBody(t, a); a.StatusCode != http.StatusRequestEntityTooLarge || code != a.StatusCode || !strings.Contains(message, "larger than the log takes") {
+	if code, message := errorBody(t, a); a.StatusCode != http.StatusRequestEntityTooLarge || code != a.StatusCode || !strings.Contains(message, "larger than the log takes (tlog.limits.entry)") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	if a.Header.Get("Location") != "" || s.size() != 1 {

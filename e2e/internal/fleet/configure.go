@@ -36,6 +36,9 @@ func (f *Fleet) configure() error {
 		if err := m.edit(file, peers); err != nil {
 			return fmt.Errorf("sigbox.yaml: %w", err)
 		}
+		if m.opts.Change != nil {
+			m.opts.Change(file)
+		}
 		out, err := yaml.Marshal(file)
 		if err != nil {
 			return err

@@ -37,6 +37,8 @@ type Options struct {
 	Database string   // connection string of a superuser, of a server that is the fleet's own
 	Guard    string   // the same of another server
 	Env      []string // the whole environment of each process
+
+	Change func(config map[string]any) // changes what init wrote; may be nil
 }
 
 // Fleet is the processes of one sigbox.

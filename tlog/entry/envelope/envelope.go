@@ -34,7 +34,7 @@ type Envelope struct {
 
 	body     []byte   // decoded Payload
 	raw      [][]byte // decoded Signatures
-	pae      []byte
+	message  *entry.Message
 	attempts int
 }
 
@@ -103,7 +103,7 @@ func (e *Envelope) Open() error {
 		}
 		e.raw = append(e.raw, raw)
 	}
-	e.pae = e.encode()
+	e.message = entry.NewMessage(e.header(), e.body)
 	return nil
 }
 
@@ -119,16 +119,15 @@ func decodeBase64(s string) ([]byte, bool) {
 // Body returns the decoded payload.
 func (e *Envelope) Body() []byte { return e.body }
 
-// encode makes the pre-authentication encoding: what the signatures are over.
-func (e *Envelope) encode() []byte {
-	b := append(make([]byte, 0, len(e.body)+len(e.Type)+48), "DSSEv1 "...)
+// header is what stands before the payload in the pre-authentication encoding, which the signatures are over.
+func (e *Envelope) header() []byte {
+	b := append(make([]byte, 0, len(e.Type)+48), "DSSEv1 "...)
 	b = strconv.AppendInt(b, int64(len(e.Type)), 10)
 	b = append(b, ' ')
 	b = append(b, e.Type...)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(len(e.body)), 10)
-	b = append(b, ' ')
-	return append(b, e.body...)
+	return append(b, ' ')
 }
 
 // SignedBy returns the index of the first signature that the key verifies, -1 where it verifies
@@ -142,7 +141,7 @@ func (e *Envelope) SignedBy(key *entry.Key, skip func(Signature) bool) (int, err
 		if e.attempts++; e.attempts > maxAttempts {
 			return -1, entry.Invalidf("too many signatures and verifiers: list the verifiers in the order of the signatures")
 		}
-		if entry.VerifyMessage(key.Public(), e.pae, raw) == nil {
+		if e.message.Verify(key.Public(), raw) == nil {
 			return i, nil
 		}
 	}
