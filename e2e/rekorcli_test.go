@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
 )
@@ -23,16 +24,19 @@ func TestRekorCLIKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := start(t)
+	started, r := time.Now(), start(t)
+	idle := resident(t, r.Pid())
 	cmd := exec.CommandContext(t.Context(), maker, filepath.Join(r.work, "samples"))
 	cmd.Env = r.base()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", maker, err, out)
 	}
 	r.script(t, kindsScript, r.env(t, "KEPT="+filepath.Dir(maker)))
-	if n := resident(t, r.Pid()); n > mostResident {
+	n := resident(t, r.Pid())
+	if n > mostResident {
 		t.Errorf("%d MiB resident", n>>20)
 	}
+	keep(t, "kinds", started, map[string]any{"resident_idle_bytes": idle, "resident_with_every_kind_bytes": n, "limit_bytes": mostResident})
 	r.keepRun(t, kindsRow, 1, matrix.Works)
 }
 
