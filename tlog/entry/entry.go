@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
@@ -55,7 +54,7 @@ func Cause(err error) error {
 
 // Proposed is an entry that was parsed and whose signatures hold.
 type Proposed interface {
-	tlog.Entry
+	Signed
 	// Body returns the canonical body, which is both Merkle leaf and stored bytes.
 	Body() []byte
 	// Insertable says why the entry may be looked up but not appended, nil if it may. The error

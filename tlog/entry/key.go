@@ -155,21 +155,21 @@ func parseCerts(ders [][]byte) (*Key, error) {
 }
 
 // ParseKeyDER reads a DER SubjectPublicKeyInfo. Errors wrap ErrInvalid.
-func ParseKeyDER(der []byte) (crypto.PublicKey, error) {
+func ParseKeyDER(der []byte) (*Key, error) {
 	k, err := parsePublic(der)
 	if err != nil {
 		return nil, err
 	}
-	return k.pub, checkSize(k.pub)
+	return k, checkSize(k.pub)
 }
 
-// ParseCertDER reads a DER certificate and returns its public key. Errors wrap ErrInvalid.
-func ParseCertDER(der []byte) (crypto.PublicKey, error) {
+// ParseCertDER reads a DER certificate. Errors wrap ErrInvalid.
+func ParseCertDER(der []byte) (*Key, error) {
 	k, err := parseCerts([][]byte{der})
 	if err != nil {
 		return nil, err
 	}
-	return k.pub, checkSize(k.pub)
+	return k, checkSize(k.pub)
 }
 
 func checkSize(pub crypto.PublicKey) error {

@@ -15,8 +15,9 @@ import (
 // memo is a kind that this package has never heard of, with an attestation beside its body.
 type memo struct{ entry.Base }
 
-func (*memo) Insertable() error   { return nil }
-func (*memo) Attestation() []byte { return []byte("kept beside the leaf") }
+func (*memo) Insertable() error                    { return nil }
+func (*memo) Verifiers() ([]entry.Verifier, error) { return nil, entry.Invalidf("signed by nobody") }
+func (*memo) Attestation() []byte                  { return []byte("kept beside the leaf") }
 
 func parseMemo(any) (entry.Proposed, error) {
 	return &memo{entry.NewBase([]byte(`{"apiVersion":"0.0.2","kind":"intoto","spec":{}}`), []string{"memo"})}, nil

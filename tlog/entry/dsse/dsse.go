@@ -21,7 +21,11 @@ type Entry struct {
 	entry.Base
 	lookup bool // from a canonical body: nothing was verified
 	told   int  // how many of its search keys the body tells; the others are digests of the statement
+	signed []*entry.Key
 }
+
+// Verifiers returns the key or certificate of each signature.
+func (e *Entry) Verifiers() ([]entry.Verifier, error) { return entry.Verifiers(e.signed) }
 
 // Encode returns the body, and to be stored the body with the search keys that it does not tell.
 func (e *Entry) Encode(_, _ int64) (leaf, stored []byte, err error) {
@@ -81,13 +85,15 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 		return nil, err
 	}
 	c := canonical{envelope: hexSum(raw), payload: hexSum(env.Body())}
+	var signed []*entry.Key
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
+		signed = append(signed, key)
 	}
 	c.sort()
 	keys := c.keys(func(s signature) *entry.Key { return matched[s.text] })
 	told := len(entry.SearchKeys(keys))
-	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...)), told: told}, nil
+	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...)), told: told, signed: signed}, nil
 }
 
 // keys are the search keys but for the digests of the statement, in upstream's order.

@@ -16,7 +16,11 @@ var Kind = entry.Kind{Name: "hashedrekord", Version: "0.0.1"}
 type Entry struct {
 	entry.Base
 	permitted bool
+	key       *entry.Key
 }
+
+// Verifiers returns the key or certificate.
+func (e *Entry) Verifiers() ([]entry.Verifier, error) { return entry.Verifiers([]*entry.Key{e.key}) }
 
 // Insertable refuses an algorithm that the log does not take. Such an entry can still be looked
 // up: a log may have been written under another policy.
@@ -50,6 +54,7 @@ func Parse(spec any) (entry.Proposed, error) {
 	return &Entry{
 		Base:      entry.NewBase(f.body(key.PEM()), f.keys(key)),
 		permitted: entry.Permitted(key.Public(), hash),
+		key:       key,
 	}, nil
 }
 

@@ -19,7 +19,13 @@ var Kind = entry.Kind{Name: "hashedrekord", Version: "0.0.2"}
 const MaxBody = 65535
 
 // Entry is a hashedrekord whose signature holds. It has no search keys: a v2 log is read as tiles.
-type Entry struct{ entry.Base }
+type Entry struct {
+	entry.Base
+	key *entry.Key
+}
+
+// Verifiers returns the key or certificate.
+func (e *Entry) Verifiers() ([]entry.Verifier, error) { return entry.Verifiers([]*entry.Key{e.key}) }
 
 // Parse checks a request and verifies its signature. Errors wrap [entry.ErrInvalid].
 func Parse(req *pb.HashedRekordRequestV002) (*Entry, error) {
@@ -33,10 +39,11 @@ func Parse(req *pb.HashedRekordRequestV002) (*Entry, error) {
 	case len(req.GetDigest()) == 0:
 		return nil, entry.Invalidf("missing digest")
 	}
-	pub, err := publicKey(v)
+	key, err := publicKey(v)
 	if err != nil {
 		return nil, err
 	}
+	pub := key.Public()
 	hash, name, err := algorithm(v.GetKeyDetails(), pub)
 	if err != nil {
 		return nil, err
@@ -51,10 +58,10 @@ func Parse(req *pb.HashedRekordRequestV002) (*Entry, error) {
 	if len(body) > MaxBody {
 		return nil, entry.Invalidf("entry too large for tile bundle: %d bytes, at most %d", len(body), MaxBody)
 	}
-	return &Entry{entry.NewBase(body, nil)}, nil
+	return &Entry{entry.NewBase(body, nil), key}, nil
 }
 
-func publicKey(v *pb.Verifier) (crypto.PublicKey, error) {
+func publicKey(v *pb.Verifier) (*entry.Key, error) {
 	switch {
 	case len(v.GetPublicKey().GetRawBytes()) > 0:
 		return entry.ParseKeyDER(v.GetPublicKey().GetRawBytes())

@@ -27,7 +27,12 @@ type Entry struct {
 	missing     string // what it lacks to be appended: it is for looking an entry up
 	told        int    // how many of its search keys the body tells; the others are digests of the statement
 	attestation []byte
+	signed      []*entry.Key // none for a look-up
 }
+
+// Verifiers returns the key or certificate of each signature that the body has. Of version 0.0.1 that is
+// one, whatever else is in the envelope.
+func (e *Entry) Verifiers() ([]entry.Verifier, error) { return entry.Verifiers(e.signed) }
 
 // Encode returns the body, and to be stored the body with the search keys that it does not tell.
 func (e *Entry) Encode(_, _ int64) (leaf, stored []byte, err error) {
@@ -46,12 +51,12 @@ func (e *Entry) Insertable() error {
 func (e *Entry) Attestation() []byte { return e.attestation }
 
 // newEntry puts an entry together: its body, the search keys that the body tells, and what the envelope adds.
-func newEntry(body []byte, keys []string, env *envelope.Envelope) (*Entry, error) {
+func newEntry(body []byte, keys []string, env *envelope.Envelope, signed ...*entry.Key) (*Entry, error) {
 	digests, err := env.Digests(materials)
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{told: len(entry.SearchKeys(keys)), Base: entry.NewBase(body, append(keys, digests...))}
+	e := &Entry{told: len(entry.SearchKeys(keys)), signed: signed, Base: entry.NewBase(body, append(keys, digests...))}
 	if base64.StdEncoding.DecodedLen(len(env.Payload)) <= MaxAttestation {
 		e.attestation = env.Body()
 	}

@@ -76,7 +76,7 @@ func (v *v001) propose(text string) (*Entry, error) {
 		return nil, entry.Invalidf("could not verify envelope: publicKey verifies none of its signatures")
 	}
 	v.envelope, v.payload = sum([]byte(text)), sum(env.Body())
-	return newEntry(v.body(), v.keys(), env)
+	return newEntry(v.body(), v.keys(), env, v.key)
 }
 
 // otherKeyID says which signatures name another key than this one: by the fingerprint that SSH gives

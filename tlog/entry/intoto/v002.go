@@ -115,7 +115,7 @@ func (v *v002) propose(payload string) (*Entry, error) {
 		return nil, err
 	}
 	v.payload = sum(env.Body())
-	return newEntry(v.body(), v.keys(), env)
+	return newEntry(v.body(), v.keys(), env, v.owners...)
 }
 
 // verify checks that each key is that of a signature, and that each signature is by one of the keys. A

@@ -56,6 +56,8 @@ func Kinds() entry.Kinds {
 // Entry is an entry that upstream's code has read and verified.
 type Entry struct {
 	entry.Base
+	kind        string
+	impl        types.EntryImpl
 	missing     error // why it cannot be appended
 	attestation []byte
 }
@@ -100,7 +102,7 @@ func (k kind) run(spec map[string]any) (*Entry, error) {
 	if err := impl.Unmarshal(k.wrap(&v, spec)); err != nil {
 		return nil, refuse(k.name, err)
 	}
-	e := &Entry{}
+	e := &Entry{kind: k.name, impl: impl}
 	if ok, err := impl.Insertable(); !ok {
 		e.missing = entry.Invalid("entry not insertable into log: its content is missing", err)
 	}
