@@ -10,6 +10,7 @@ import (
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/rules"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/oidc"
 )
 
@@ -31,31 +32,40 @@ var errBothKeys = errors.New("request holds a public key and a CSR")
 
 // failure is an error as the client reads it.
 type failure struct {
-	code    codes.Code
-	http    int
-	message string
+	code     codes.Code
+	http     int
+	message  string
+	exceeded *quota.ExceededError // nil unless it is that
 }
 
 func (f *failure) Error() string { return f.message }
 
 // GRPCStatus lets grpc-go answer with the same code and message.
-func (f *failure) GRPCStatus() *status.Status { return status.New(f.code, f.message) }
+func (f *failure) GRPCStatus() *status.Status {
+	if f.exceeded != nil {
+		return f.exceeded.GRPCStatus()
+	}
+	return status.New(f.code, f.message)
+}
 
 func invalid(format string, args ...any) *failure {
-	return &failure{codes.InvalidArgument, http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, message: fmt.Sprintf(format, args...)}
 }
 
 // failureOf is the table from errors to answers. A refused token is 400, not 401: so upstream.
 func failureOf(err error) *failure {
 	var algorithm *ca.AlgorithmError
 	var denied *rules.DeniedError
+	var exceeded *quota.ExceededError
 	switch {
 	case errors.Is(err, oidc.ErrUnavailable):
-		return &failure{codes.Unavailable, http.StatusServiceUnavailable, badToken}
+		return &failure{code: codes.Unavailable, http: http.StatusServiceUnavailable, message: badToken}
 	case errors.Is(err, oidc.ErrToken), errors.Is(err, ca.ErrIdentity):
 		return invalid(badToken)
 	case errors.As(err, &denied): // the one answer with this code
-		return &failure{codes.PermissionDenied, http.StatusForbidden, notAllowed + ": " + denied.Reason}
+		return &failure{code: codes.PermissionDenied, http: http.StatusForbidden, message: notAllowed + ": " + denied.Reason}
+	case errors.As(err, &exceeded):
+		return &failure{codes.ResourceExhausted, http.StatusTooManyRequests, exceeded.Error(), exceeded}
 	case errors.Is(err, errBothKeys):
 		return invalid(bothKeys)
 	case errors.Is(err, ca.ErrPublicKey):
@@ -69,9 +79,9 @@ func failureOf(err error) *failure {
 	case errors.As(err, &algorithm):
 		return invalid("%s", algorithm.Error())
 	case errors.Is(err, ca.ErrLogEnded):
-		return &failure{codes.Unavailable, http.StatusServiceUnavailable, endedCTL}
+		return &failure{code: codes.Unavailable, http: http.StatusServiceUnavailable, message: endedCTL}
 	case errors.Is(err, ca.ErrTransparency):
-		return &failure{codes.Internal, http.StatusInternalServerError, badCTL}
+		return &failure{code: codes.Internal, http: http.StatusInternalServerError, message: badCTL}
 	}
-	return &failure{codes.Internal, http.StatusInternalServerError, badBackend}
+	return &failure{code: codes.Internal, http: http.StatusInternalServerError, message: badBackend}
 }

@@ -30,7 +30,12 @@ func (g *grpcServer) CreateSigningCertificate(ctx context.Context, in *pb.Create
 	if values := metadata.ValueFromIncomingContext(ctx, tokenMetadata); req.token == "" && len(values) == 1 {
 		req.token = values[0]
 	}
-	chain, err := g.s.issue(ctx, req)
+	visit, err := g.s.quotas.ArriveRPC(ctx)
+	if err != nil {
+		return nil, g.s.fail(ctx, err)
+	}
+	defer visit.End()
+	chain, err := g.s.issue(ctx, req, visit)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,11 @@ package fulcio
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -57,12 +59,7 @@ func handle(mux *http.ServeMux, method, path string, f func(http.ResponseWriter,
 }
 
 func (s *Server) signV2(w http.ResponseWriter, r *http.Request) error {
-	var body requestV2
-	req, err := read(w, r, &body)
-	if err != nil {
-		return err
-	}
-	chain, err := s.issue(r.Context(), req)
+	chain, err := s.sign(w, r, &requestV2{})
 	if err != nil {
 		return err
 	}
@@ -71,12 +68,7 @@ func (s *Server) signV2(w http.ResponseWriter, r *http.Request) error {
 
 // signV1 answers 201 with the chain as PEM; older clients compare the status.
 func (s *Server) signV1(w http.ResponseWriter, r *http.Request) error {
-	var body requestV1
-	req, err := read(w, r, &body)
-	if err != nil {
-		return err
-	}
-	chain, err := s.issue(r.Context(), req)
+	chain, err := s.sign(w, r, &requestV1{})
 	if err != nil {
 		return err
 	}
@@ -84,9 +76,26 @@ func (s *Server) signV1(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (s *Server) sign(w http.ResponseWriter, r *http.Request, body jsonRequest) ([]*x509.Certificate, error) {
+	visit, err := s.quotas.Arrive(r)
+	if err != nil {
+		return nil, s.fail(r.Context(), err)
+	}
+	defer visit.End()
+	req, err := read(w, r, body)
+	if err != nil {
+		visit.Settle(false)
+		return nil, err
+	}
+	return s.issue(r.Context(), req, visit)
+}
+
+// jsonRequest is the body of a signing request.
+type jsonRequest interface{ request() (request, error) }
+
 // read reads a signing request: the JSON body, and the token from the Authorization header where
 // the body holds none.
-func read(w http.ResponseWriter, r *http.Request, body interface{ request() (request, error) }) (request, error) {
+func read(w http.ResponseWriter, r *http.Request, body jsonRequest) (request, error) {
 	if httpx.MediaType(r) != "application/json" {
 		return request{}, httpx.Errorf(http.StatusUnsupportedMediaType, "content type must be application/json")
 	}
@@ -127,16 +136,19 @@ func writeProto(w http.ResponseWriter, m proto.Message) error {
 
 // writeError answers in the shape of upstream's gateway.
 func writeError(w http.ResponseWriter, err error) {
-	f := &failure{codes.Internal, http.StatusInternalServerError, badBackend}
+	f := &failure{code: codes.Internal, http: http.StatusInternalServerError, message: badBackend}
 	var known *failure
 	var bad *httpx.Error
 	switch {
 	case errors.As(err, &known):
 		f = known
 	case errors.As(err, &bad):
-		f = &failure{codes.InvalidArgument, bad.Status, bad.Message}
+		f = &failure{code: codes.InvalidArgument, http: bad.Status, message: bad.Message}
 	}
-	if f.http == http.StatusServiceUnavailable {
+	switch {
+	case f.exceeded != nil:
+		w.Header().Set("Retry-After", strconv.Itoa(f.exceeded.Seconds()))
+	case f.http == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	}
 	httpx.WriteJSON(w, f.http, map[string]any{"code": int(f.code), "message": f.message, "details": []any{}})

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	pb "github.com/sigstore/fulcio/pkg/generated/protobuf"
@@ -15,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/oidc"
 )
 
@@ -43,10 +45,11 @@ type Trust struct {
 	Rules    Rules               // nil: whoever the verifier takes may sign
 }
 
-// Config is what a Server needs. All fields are required.
+// Config is what a Server needs. All fields but Quotas are required.
 type Config struct {
 	Authority Issuer
-	Trust     func() Trust // what counts now; asked once for each request
+	Trust     func() Trust  // what counts now; asked once for each request
+	Quotas    *quota.Quotas // of those who sign; nil is none
 	Logger    *slog.Logger
 }
 
@@ -54,6 +57,7 @@ type Config struct {
 type Server struct {
 	authority Issuer
 	trust     func() Trust
+	quotas    *quota.Quotas
 	logger    *slog.Logger
 }
 
@@ -62,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Authority == nil || cfg.Trust == nil || cfg.Logger == nil {
 		return nil, errors.New("fulcio: authority, trust and logger are required")
 	}
-	return &Server{authority: cfg.Authority, trust: cfg.Trust, logger: cfg.Logger}, nil
+	return &Server{authority: cfg.Authority, trust: cfg.Trust, quotas: cfg.Quotas, logger: cfg.Logger}, nil
 }
 
 func publicIssuers(in []oidc.PublicIssuer) []*pb.OIDCIssuer {
@@ -90,31 +94,43 @@ type request struct {
 	csr   []byte // PEM; instead of key and proof
 }
 
-// issue answers a request with the chain, leaf first, root last. Its error is a *failure.
-func (s *Server) issue(ctx context.Context, r request) ([]*x509.Certificate, error) {
+// issue answers a request with the chain, leaf first, root last. Its error is a *failure. It settles the
+// visit.
+func (s *Server) issue(ctx context.Context, r request, visit *quota.Visit) ([]*x509.Certificate, error) {
+	chain, err := s.try(ctx, r, visit)
+	if err != nil {
+		f := s.fail(ctx, err)
+		visit.Settle(f.http >= http.StatusInternalServerError)
+		return nil, f
+	}
+	visit.Settle(false)
+	return chain, nil
+}
+
+func (s *Server) try(ctx context.Context, r request, visit *quota.Visit) ([]*x509.Certificate, error) {
 	trust := s.trust()
 	token, err := trust.Verifier.Verify(ctx, r.token)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
 	id, err := profile.FromToken(token)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
 	if trust.Rules != nil {
 		if err := trust.Rules.Decide(token, id); err != nil {
-			return nil, s.fail(ctx, err)
+			return nil, err
 		}
+	}
+	who := quota.Identity{Name: token.IssuerURL + "\x00" + id.SANText, Issuer: token.IssuerURL, Vouched: true}
+	if err := visit.Identify(who); err != nil {
+		return nil, err
 	}
 	key, err := s.key(r, id.Challenge)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
-	chain, err := s.authority.Issue(ctx, id, key)
-	if err != nil {
-		return nil, s.fail(ctx, err)
-	}
-	return chain, nil
+	return s.authority.Issue(ctx, id, key)
 }
 
 func (s *Server) key(r request, challenge string) (ca.Key, error) {
@@ -129,7 +145,7 @@ func (s *Server) key(r request, challenge string) (ca.Key, error) {
 }
 
 // fail logs the true reason and returns what the client may read.
-func (s *Server) fail(ctx context.Context, reason error) error {
+func (s *Server) fail(ctx context.Context, reason error) *failure {
 	f := failureOf(reason)
 	level := slog.LevelWarn
 	if f.code == codes.Internal {

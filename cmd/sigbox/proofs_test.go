@@ -105,6 +105,10 @@ func answer(ctx context.Context, method, url string, body io.Reader) (status int
 		return 0, "", nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	return exchange(req)
+}
+
+func exchange(req *http.Request) (status int, text string, header http.Header, err error) {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, "", nil, err

@@ -43,7 +43,7 @@ const (
 	maxForwarded = 4 << 10
 )
 
-// Client returns the address of the client of a request, for log lines only: the other end of the
+// Client returns the address of the client of a request, for log lines and quotas: the other end of the
 // connection or, where that is a trusted proxy, what it says. The last address in the chain that is not
 // a trusted proxy's counts, since clients can write what they like before it. A proxy that sets one of
 // Forwarded and X-Forwarded-For may pass on the other one as the client sent it: where both are there

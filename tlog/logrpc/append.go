@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sigbox/sigbox/internal/quota"
 	pb "github.com/sigbox/sigbox/proto/sigbox/tlog/v1"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/tile"
@@ -65,20 +66,38 @@ func (s *Server) Append(ctx context.Context, req *pb.AppendRequest) (*pb.AppendR
 	if l.Parse == nil {
 		return nil, s.refuse(ctx, status.Errorf(codes.FailedPrecondition, "log %s takes no entries through this service", l.Name))
 	}
+	visit, err := s.quotas.ArriveRPC(ctx)
+	if err != nil {
+		return nil, s.refuse(ctx, err)
+	}
+	defer visit.End()
+	out, err := l.append(ctx, req, visit)
+	err = s.refuse(ctx, err)
+	visit.Settle(quota.OurFault(status.Code(err)))
+	return out, err
+}
+
+func (l *served) append(ctx context.Context, req *pb.AppendRequest, visit *quota.Visit) (*pb.AppendResponse, error) {
 	e, err := l.Parse(req)
 	if err != nil {
-		return nil, s.refuse(ctx, status.Error(codes.InvalidArgument, err.Error()))
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if err := l.Writers.Admit(e, visit); err != nil {
+		return nil, err
 	}
 	receipt, err := l.Engine.Append(ctx, e)
 	if err != nil {
-		return nil, s.refuse(ctx, err)
+		return nil, err
+	}
+	if receipt.Duplicate {
+		visit.Duplicate()
 	}
 	out, err := l.receipt(receipt)
 	if err == nil && l.Promise != nil {
 		out.Sct, err = l.Promise(e, receipt)
 	}
 	if err != nil {
-		return nil, s.refuse(ctx, err)
+		return nil, err
 	}
 	return out, nil
 }

@@ -14,9 +14,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sigbox/sigbox/internal/quota"
 	pb "github.com/sigbox/sigbox/proto/sigbox/tlog/v1"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/rpcerr"
+	"github.com/sigbox/sigbox/tlog/writers"
 )
 
 // FollowPath is the HTTP/2 path of the stream, for servers that treat streams otherwise.
@@ -40,6 +42,8 @@ type Log struct {
 	Engine Engine
 	// Parse checks what is appended. nil: the log is not appended to through this service.
 	Parse Parser
+	// Writers says whose entries are taken; nil takes everybody's.
+	Writers *writers.Gate
 	// Split takes the stored bytes of an entry apart into Merkle leaf input and what is kept beside
 	// it. nil: all of it is the leaf.
 	Split func(stored []byte) (leaf, extra []byte, err error)
@@ -49,7 +53,8 @@ type Log struct {
 
 // Config is what a Server is made of. Zero fields have the defaults named here.
 type Config struct {
-	Logs []Log
+	Logs   []Log
+	Quotas *quota.Quotas // of those who append; nil is none
 
 	MaxFollowers int           // streams at a time; default 1,000
 	Heartbeat    time.Duration // between messages to an idle follower; default 15 s, which clients rely on
@@ -61,6 +66,7 @@ type Config struct {
 type Server struct {
 	pb.UnimplementedLogsServer
 	logs      map[string]*served
+	quotas    *quota.Quotas
 	followers chan struct{} // one item for each stream
 	heartbeat time.Duration
 	pace      time.Duration
@@ -77,7 +83,7 @@ type served struct {
 
 // New returns a Server.
 func New(c Config) (*Server, error) {
-	s := &Server{logs: map[string]*served{}, heartbeat: c.Heartbeat, pace: c.Pace, logger: c.Logger, draining: make(chan struct{})}
+	s := &Server{logs: map[string]*served{}, quotas: c.Quotas, heartbeat: c.Heartbeat, pace: c.Pace, logger: c.Logger, draining: make(chan struct{})}
 	if c.MaxFollowers <= 0 {
 		c.MaxFollowers = 1000
 	}
@@ -124,7 +130,11 @@ func (s *Server) refuse(ctx context.Context, err error) error {
 		return nil
 	}
 	st, ours := status.FromError(err)
-	if !ours {
+	var refused *writers.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		st = status.New(codes.PermissionDenied, refused.Error())
+	case !ours:
 		st = rpcerr.Status(err)
 	}
 	rpcerr.Log(ctx, s.logger, "log service", st, err)

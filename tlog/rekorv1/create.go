@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -15,32 +16,53 @@ import (
 
 // create appends an entry and answers 201 with it, or 409 where the log holds it already.
 func (s *Server) create(w http.ResponseWriter, r *http.Request) {
-	e, err := s.readProposed(w, r)
+	visit, err := s.quotas.Arrive(r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
+	defer visit.End()
 	sh := s.shards.active()
-	receipt, err := sh.log.Append(r.Context(), e)
+	id, created, err := s.append(w, r, visit, sh)
+	if id != "" {
+		w.Header().Set("Location", entriesPath+"/"+id)
+	}
 	if err != nil {
+		visit.Settle(asProblem(err).status >= http.StatusInternalServerError)
 		s.fail(w, r, err)
 		return
 	}
-	id := sh.entryID(receipt.Leaf.Hash)
-	w.Header().Set("Location", entriesPath+"/"+id)
-	if receipt.Duplicate && !s.duplicates {
-		s.fail(w, r, refuse(http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID %s", id))
-		return
-	}
-	receipt.Leaf.Attestation = nil // the client has it; upstream sends it to readers only
-	created, err := sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint)
-	if err != nil {
-		w.Header().Del("Location")
-		s.fail(w, r, err)
-		return
-	}
+	visit.Settle(false)
 	w.Header().Set("ETag", id) // unquoted: sigstore-go looks the entry up by it
 	httpx.Write(w, http.StatusCreated, "application/json", answer(created))
+}
+
+// append puts the entry of a request into a shard. It returns the entry's id with the error that it is
+// a duplicate, and with no other error.
+func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Visit, sh *shard) (id string, created map[string]logEntry, err error) {
+	e, err := s.readProposed(w, r)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := s.writers.Admit(e, visit); err != nil {
+		return "", nil, err
+	}
+	receipt, err := sh.log.Append(r.Context(), e)
+	if err != nil {
+		return "", nil, err
+	}
+	id = sh.entryID(receipt.Leaf.Hash)
+	if receipt.Duplicate {
+		visit.Duplicate()
+	}
+	if receipt.Duplicate && !s.duplicates {
+		return id, nil, refuse(http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID %s", id)
+	}
+	receipt.Leaf.Attestation = nil // the client has it; upstream sends it to readers only
+	if created, err = sh.render(receipt.Leaf, receipt.Proof, receipt.Checkpoint); err != nil {
+		return "", nil, err
+	}
+	return id, created, nil
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {

@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/writers"
 )
 
 // statusClientClosed is what upstream answers when the client has gone.
@@ -63,6 +65,8 @@ func unreadable(code int, format string, args ...any) *problem {
 func asProblem(err error) *problem {
 	var p *problem
 	var h *httpx.Error
+	var refused *writers.RefusedError
+	var exceeded *quota.ExceededError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -72,6 +76,10 @@ func asProblem(err error) *problem {
 			message += " (tlog.limits.body)" // upstream's words, and what an operator looks for
 		}
 		return &problem{h.Status, h.Status, message, err}
+	case errors.As(err, &refused):
+		return &problem{http.StatusForbidden, http.StatusForbidden, refused.Error(), err}
+	case errors.As(err, &exceeded):
+		return &problem{http.StatusTooManyRequests, http.StatusTooManyRequests, exceeded.Error(), err}
 	case errors.Is(err, tlog.ErrTooLarge):
 		return &problem{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "entry is larger than the log takes (tlog.limits.entry)", err}
 	case errors.Is(err, tlog.ErrFrozen):
@@ -103,7 +111,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else {
 		s.logger.InfoContext(r.Context(), "rekor v1: request refused", attrs...)
 	}
-	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
+	var exceeded *quota.ExceededError
+	switch {
+	case errors.As(err, &exceeded):
+		w.Header().Set("Retry-After", strconv.Itoa(exceeded.Seconds()))
+	case p.status == http.StatusServiceUnavailable:
 		// Spread out, so that clients that were turned away together do not return together.
 		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
 	}

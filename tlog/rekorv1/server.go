@@ -8,8 +8,10 @@ import (
 	"maps"
 	"net/http"
 
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/writers"
 )
 
 // Defaults of a Config.
@@ -32,6 +34,9 @@ type Config struct {
 	// of an entry never changes.
 	Inactive []Shard
 
+	Writers *writers.Gate // whose entries are taken; nil takes everybody's
+	Quotas  *quota.Quotas // of those who append; nil is none
+
 	ReturnDuplicates bool         // 201 with the stored entry instead of 409
 	MaxBody          int64        // bytes of a request body; 0 is DefaultMaxBody
 	MaxResults       int          // entries that answer a search, the newest of what Log.Search returns; 0 is DefaultMaxResults
@@ -42,6 +47,8 @@ type Config struct {
 type Server struct {
 	shards     shards
 	kinds      entry.Kinds
+	writers    *writers.Gate
+	quotas     *quota.Quotas
 	formats    map[string]func(key []byte) (string, error)
 	duplicates bool
 	maxBody    int64
@@ -55,7 +62,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("rekor v1: Log, Signer and Kinds are needed")
 	}
 	s := &Server{
-		kinds: c.Kinds, formats: maps.Clone(c.Fingerprints), duplicates: c.ReturnDuplicates,
+		kinds: c.Kinds, writers: c.Writers, quotas: c.Quotas, formats: maps.Clone(c.Fingerprints), duplicates: c.ReturnDuplicates,
 		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
 	}
 	var err error

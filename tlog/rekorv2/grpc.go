@@ -12,18 +12,28 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/rpcerr"
 	"github.com/sigbox/sigbox/tlog/tile"
+	"github.com/sigbox/sigbox/tlog/writers"
 )
 
 // CreateEntry appends an entry (gRPC).
 func (s *Server) CreateEntry(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
-	tle, err := s.create(ctx, req)
+	visit, err := s.quotas.ArriveRPC(ctx)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}
+	defer visit.End()
+	tle, err := s.create(ctx, req, visit)
+	if err != nil {
+		st := s.refuse(ctx, err)
+		visit.Settle(quota.OurFault(st.Code()))
+		return nil, st.Err()
+	}
+	visit.Settle(false)
 	return tle, nil
 }
 
@@ -67,7 +77,13 @@ func (s *Server) refuse(ctx context.Context, err error) *status.Status {
 
 // statusOf is the table from our errors to gRPC's: upstream's codes and words where it has them.
 func statusOf(err error) *status.Status {
+	var refused *writers.RefusedError
+	var exceeded *quota.ExceededError
 	switch {
+	case errors.As(err, &refused):
+		return status.New(codes.PermissionDenied, refused.Error())
+	case errors.As(err, &exceeded):
+		return exceeded.GRPCStatus()
 	case errors.Is(err, errKind):
 		return status.New(codes.InvalidArgument, "invalid type, must be hashedrekord")
 	case errors.Is(err, entry.ErrInvalid):

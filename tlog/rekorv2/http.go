@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 )
 
@@ -21,32 +22,51 @@ import (
 const frozen = "This log has been frozen, please switch to the latest log.\n"
 
 func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) {
+	visit, err := s.quotas.Arrive(r)
+	if err != nil {
+		s.refuseHTTP(w, r, err)
+		return
+	}
+	defer visit.End()
 	req, err := s.readRequest(w, r)
 	if err != nil {
+		visit.Settle(false)
 		s.failHTTP(w, err)
 		return
 	}
-	tle, err := s.create(r.Context(), req)
+	tle, err := s.create(r.Context(), req, visit)
 	if errors.Is(err, tlog.ErrFrozen) {
+		visit.Settle(false)
 		w.Header().Set("Allow", "")
 		httpx.Write(w, http.StatusMethodNotAllowed, "text/plain; charset=utf-8", []byte(frozen))
 		return
 	}
 	if err != nil {
-		st := s.refuse(r.Context(), err)
-		if st.Code() == codes.Unavailable {
-			// Spread out, so that clients that were turned away together do not return together.
-			w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
-		}
-		writeError(w, httpStatus(st.Code()), st.Code(), st.Message())
+		visit.Settle(quota.OurFault(s.refuseHTTP(w, r, err)))
 		return
 	}
 	body, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(tle)
+	visit.Settle(err != nil)
 	if err != nil {
 		s.failHTTP(w, err)
 		return
 	}
 	httpx.Write(w, http.StatusCreated, "application/json", compact(body))
+}
+
+// refuseHTTP answers with what an error is over gRPC.
+func (s *Server) refuseHTTP(w http.ResponseWriter, r *http.Request, err error) codes.Code {
+	st := s.refuse(r.Context(), err)
+	var exceeded *quota.ExceededError
+	switch {
+	case errors.As(err, &exceeded):
+		w.Header().Set("Retry-After", strconv.Itoa(exceeded.Seconds()))
+	case st.Code() == codes.Unavailable:
+		// Spread out, so that clients that were turned away together do not return together.
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not a secret
+	}
+	writeError(w, httpStatus(st.Code()), st.Code(), st.Message())
+	return st.Code()
 }
 
 // compact takes out the blanks that protojson strews in at random.
@@ -122,6 +142,10 @@ func httpStatus(c codes.Code) int {
 		return http.StatusBadRequest
 	case codes.NotFound:
 		return http.StatusNotFound
+	case codes.PermissionDenied:
+		return http.StatusForbidden
+	case codes.ResourceExhausted:
+		return http.StatusTooManyRequests
 	case codes.Unavailable:
 		return http.StatusServiceUnavailable
 	case codes.Canceled:

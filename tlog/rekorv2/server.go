@@ -19,11 +19,13 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"google.golang.org/grpc"
 
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
 	"github.com/sigbox/sigbox/tlog/tile"
+	"github.com/sigbox/sigbox/tlog/writers"
 )
 
 // DefaultMaxBody bounds a request over HTTP, in bytes.
@@ -34,6 +36,9 @@ type Config struct {
 	Log       tlog.Log         // its checkpoints have the origin Origin and are signed by the key
 	Origin    string           // the host name of the log's URL, without port
 	PublicKey crypto.PublicKey // ECDSA
+
+	Writers *writers.Gate // whose entries are taken; nil takes everybody's
+	Quotas  *quota.Quotas // of those who append; nil is none
 
 	MaxBody int64        // bytes of an HTTP body; 0 is DefaultMaxBody
 	Logger  *slog.Logger // nil is slog.Default()
@@ -46,6 +51,8 @@ type Server struct {
 	tiles   *tlog.Tiles
 	origin  string
 	logID   []byte
+	writers *writers.Gate
+	quotas  *quota.Quotas
 	maxBody int64
 	logger  *slog.Logger
 }
@@ -71,7 +78,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekor v2: %w", err)
 	}
-	s := &Server{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], maxBody: c.MaxBody, logger: c.Logger}
+	s := &Server{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}
@@ -111,15 +118,21 @@ func Parse(req *pb.CreateEntryRequest) (tlog.Entry, error) {
 }
 
 // create appends an entry and returns it with its proof, or the stored one where the log holds
-// it already. Errors are tlog's and entry's.
-func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest) (*rekor.TransparencyLogEntry, error) {
+// it already. Errors are tlog's, entry's, writers' and quota's.
+func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest, visit *quota.Visit) (*rekor.TransparencyLogEntry, error) {
 	e, err := Parse(req)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.writers.Admit(e, visit); err != nil {
 		return nil, err
 	}
 	receipt, err := s.log.Append(ctx, e)
 	if err != nil {
 		return nil, err
+	}
+	if receipt.Duplicate {
+		visit.Duplicate()
 	}
 	return s.render(receipt)
 }

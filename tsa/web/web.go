@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tsa"
 )
 
@@ -37,16 +39,17 @@ const (
 // Face answers timestamp requests from an authority.
 type Face struct {
 	authority *tsa.Authority
+	quotas    *quota.Quotas
 	log       *slog.Logger
 	chain     []byte
 }
 
-// New returns a face over authority. A nil log writes nothing.
-func New(authority *tsa.Authority, log *slog.Logger) *Face {
+// New returns a face over authority. Nil quotas are none; a nil log writes nothing.
+func New(authority *tsa.Authority, quotas *quota.Quotas, log *slog.Logger) *Face {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Face{authority: authority, log: log, chain: authority.ChainPEM()}
+	return &Face{authority: authority, quotas: quotas, log: log, chain: authority.ChainPEM()}
 }
 
 // Register adds the face's routes to mux.
@@ -60,17 +63,32 @@ func (f *Face) certChain(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (f *Face) stamp(w http.ResponseWriter, r *http.Request) {
+	visit, err := f.quotas.Arrive(r)
+	if err != nil {
+		f.refuse(w, r, refusalOf(err))
+		return
+	}
+	defer visit.End()
+	resp, refused := f.answer(w, r)
+	if refused != nil {
+		visit.Settle(refused.status >= http.StatusInternalServerError)
+		f.refuse(w, r, refused)
+		return
+	}
+	visit.Settle(false)
+	httpx.Write(w, http.StatusCreated, typeReply, resp)
+}
+
+func (f *Face) answer(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	media, ok := mediaType(r)
 	if !ok {
-		f.refuse(w, r, &refusal{http.StatusUnsupportedMediaType, textMedia, nil})
-		return
+		return nil, &refusal{http.StatusUnsupportedMediaType, textMedia, nil}
 	}
 	body, err := httpx.ReadBody(w, r, maxBody)
 	if err != nil {
 		var e *httpx.Error
 		errors.As(err, &e)
-		f.refuse(w, r, &refusal{e.Status, e.Message, err})
-		return
+		return nil, &refusal{e.Status, e.Message, err}
 	}
 	parse := parseQuery
 	if media == typeJSON {
@@ -78,15 +96,13 @@ func (f *Face) stamp(w http.ResponseWriter, r *http.Request) {
 	}
 	req, refused := parse(body)
 	if refused != nil {
-		f.refuse(w, r, refused)
-		return
+		return nil, refused
 	}
 	resp, err := f.authority.Stamp(r.Context(), req)
 	if err != nil {
-		f.refuse(w, r, refusalOf(err))
-		return
+		return nil, refusalOf(err)
 	}
-	httpx.Write(w, http.StatusCreated, typeReply, resp)
+	return resp, nil
 }
 
 // mediaType takes the two types, in UTF-8 where a character set is named.
@@ -115,7 +131,11 @@ func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	}
 	f.log.Log(r.Context(), level, "timestamp refused", "request_id", httpx.RequestID(r.Context()),
 		"status", ref.status, "text", ref.text, "cause", ref.cause)
-	if ref.status == http.StatusServiceUnavailable {
+	var exceeded *quota.ExceededError
+	switch {
+	case errors.As(ref.cause, &exceeded):
+		w.Header().Set("Retry-After", strconv.Itoa(exceeded.Seconds()))
+	case ref.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	}
 	httpx.WriteJSON(w, ref.status, struct {
@@ -126,6 +146,10 @@ func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
 
 // refusalOf is the one table from the authority's errors to answers.
 func refusalOf(err error) *refusal {
+	var exceeded *quota.ExceededError
+	if errors.As(err, &exceeded) {
+		return &refusal{http.StatusTooManyRequests, exceeded.Error(), err}
+	}
 	for _, row := range []struct {
 		is     error
 		status int

@@ -55,7 +55,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	web.New(a, logger).Register(mux)
+	web.New(a, nil, logger).Register(mux)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return &rig{s, a, c, &log}

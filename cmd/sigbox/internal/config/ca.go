@@ -32,6 +32,8 @@ type CA struct {
 	CT *CTClient `yaml:"ct"`
 	// The timestamp authority, on the same port.
 	TSA *TSA `yaml:"tsa"`
+	// How often certificates may be asked for.
+	Quotas *Quotas `yaml:"quotas" live:"true"`
 	// How this service is known to the others.
 	Peers *Peers `yaml:"peers"`
 	// A directory that the service's trust statements are written to at every start, for a tuf that
@@ -57,6 +59,8 @@ type TSA struct {
 	Key KeyFile `yaml:"key" required:"true"`
 	// PEM file with the stamping certificate first, then its issuers, the root last.
 	Chain File `yaml:"chain" required:"true"`
+	// How often timestamps may be asked for.
+	Quotas *AddressQuotas `yaml:"quotas" live:"true"`
 }
 
 // TUF is the TUF repository.

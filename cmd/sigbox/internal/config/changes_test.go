@@ -29,6 +29,10 @@ func TestChanges(t *testing.T) {
 		{"tlog2:9443", "tlog3:9443", "", "ca.ct.address[1]"},
 		{", \"tlog2:9443\"", "", "", "ca.ct.address"},
 		{"9443\", certificate: peer.crt, key: peer.key, authorities: peers.pem}\n", "9443\", certificate: peer2.crt, key: peer2.key, authorities: peers2.pem}\n", "tlog.peers.certificate tlog.peers.key tlog.peers.authorities", ""},
+		{"  poll: 200ms\n", "  poll: 200ms\n  quotas: {address: 5/1m}\n  authorities: ca.pem\n", "tlog.authorities tlog.quotas", ""},
+		{"duplicates: return\n", "duplicates: return\n    writers: {certificates: true}\n", "tlog.rekor_v1.writers", ""},
+		{"rekor_v2: {key: v2.pem}", "rekor_v2: {key: v2.pem, writers: {keys: [release.pub]}}", "tlog.rekor_v2.writers", ""},
+		{"chain: tsachain.pem", "chain: tsachain.pem, quotas: {address: 5/1m}", "ca.tsa.quotas", ""},
 		{"guard: {file: guard}", "guard: none", "", "tlog.guard"},
 		{"guard: {file: guard}", "guard: {file: other}", "", "tlog.guard.file"},
 		{"tree_id: 7", "tree_id: 8", "", "tlog.rekor_v1.shards[0].tree_id"},
@@ -51,7 +55,7 @@ func TestChanges(t *testing.T) {
 	for _, path := range before.LiveFiles() {
 		names = append(names, path[strings.LastIndex(path, "/")+1:])
 	}
-	want := strings.Fields("cert.pem key.pem issuers.yaml jwks.json peer.crt peer.key peers.pem peer.crt peer.key peers.pem peer.crt peer.key peers.pem")
+	want := strings.Fields("cert.pem key.pem issuers.yaml jwks.json peer.crt peer.key peers.pem roots.pem peer.crt peer.key peers.pem peer.crt peer.key peers.pem")
 	if !reflect.DeepEqual(names, want) {
 		t.Errorf("live files %v, want %v", names, want)
 	}

@@ -101,6 +101,9 @@ func (c *Config) inherit() {
 }
 
 func (t *TLog) inherit() {
+	if t.Authorities == "" && t.CT != nil {
+		t.Authorities = t.CT.Roots
+	}
 	if t.PublicURL == "" {
 		return // a problem already
 	}
@@ -205,6 +208,9 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 		case g.Database != nil && t.Database != nil && g.Database.URL != "" && g.Database.URL == t.Database.URL:
 			p.add(where("tlog.guard.database"), "tlog.guard.database", "is the database of the logs: what is lost there would be lost here too; name another server")
 		}
+	}
+	for key, w := range t.writers() {
+		checkWriters(t, p, where, key, w)
 	}
 	names, origins := map[string]string{}, map[string]string{}
 	unique := func(seen map[string]string, value, key, what string) {

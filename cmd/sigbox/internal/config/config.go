@@ -30,8 +30,8 @@ type Config struct {
 	// checks that must fail. Requests under way are finished in any case.
 	ShutdownDelay Duration `yaml:"shutdown_delay" default:"0s" min:"0s" max:"5m"`
 	// The proxies that stand in front: a list of IP addresses and networks, such as 10.0.0.0/8. What one
-	// of them says in Forwarded or X-Forwarded-For is taken for the client's address, in log lines.
-	// Nothing else is decided by it.
+	// of them says in Forwarded or X-Forwarded-For is taken for the client's address, in log lines and
+	// for quotas. Nothing else is decided by it.
 	TrustedProxies []Network `yaml:"trusted_proxies" live:"true"`
 	// What is written to standard error.
 	Logging Logging `yaml:"logging"`

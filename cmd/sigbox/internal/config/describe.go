@@ -13,13 +13,13 @@ import (
 
 // The comments of the structs, which the compiler does not keep.
 //
-//go:embed config.go tlog.go ca.go peers.go
+//go:embed config.go tlog.go ca.go peers.go writers.go
 var sources embed.FS
 
 // docs are the comments by "Type" and "Type.Field".
 var docs = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go"} {
+	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go", "writers.go"} {
 		src, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err)
@@ -179,6 +179,9 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[PeerAddresses](): "address, HOST:PORT, or a list of them",
 	reflect.TypeFor[[]Source]():      "list of addresses, HOST:PORT, and paths of directories",
 	reflect.TypeFor[[]Network]():     "list of IP addresses and networks",
+	reflect.TypeFor[Rate]():          "rate, COUNT/PERIOD, such as 600/1m",
+	reflect.TypeFor[[]IssuerURL]():   "list of URLs of issuers",
+	reflect.TypeFor[[]File]():        "list of paths of files",
 	reflect.TypeFor[[]Kind]():        "list of kinds: " + strings.Join(Kinds, ", "),
 }
 

@@ -60,6 +60,13 @@ func value(key, new string) mistake  { return mistake{"\x00" + key, new, base} }
 // among is a change of what ties the services together.
 func among(old, new string) mistake { return mistake{old, new, together} }
 
+// writing is a change of who may write.
+func writing(section string) mistake {
+	return change("duplicates: return", "duplicates: return\n    writers: "+section)
+}
+
+func quotas(section string) mistake { return change("  poll: 200ms", "  quotas: "+section) }
+
 // then makes another change before this one, which is the one that is shown.
 func (m mistake) then(old, new string) mistake {
 	m.in = mistake{old, new, ""}.on(m.in)
@@ -224,6 +231,18 @@ var mistakes = []struct {
 		change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "{\"https://gitlab.example.com\": jwks.json}"), change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "jwks.json"),
 		change("keys: jwks.json}]", "keys: jwks.json}, {issuer: \"https://gitlab.example.com\", keys: more.json}]"),
 	}},
+	{"who may write", []mistake{
+		writing("{}"), writing(""), writing("open"), writing("{certificates: false}"), writing("{certificates: yes}"), writing("{issuers: []}"), writing("{keys: release.pub}"),
+		writing("{certificates: true, issuers: [\"https://gitlab.example.com\"]}"), writing("{issuers: [gitlab.example.com]}"), writing("{issuer: \"https://gitlab.example.com\"}"),
+		writing("{keys: [~/release.pub]}"), writing("{certificates: true}").then("  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+		change("rekor_v2: {key", "rekor_v2: {writers: {issuers: [\"https://gitlab.example.com\"]}, key").then("  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+		change("  poll: 200ms", "  authorities: [ca.pem]"),
+	}},
+	{"quotas", []mistake{
+		quotas("{address: 600}"), quotas("{address: 600/m}"), quotas("{address: 600/1}"), quotas("{address: 0/1m}"), quotas("{address: 600 / 1m}"), quotas("{address: -1/1m}"), quotas("{address: 10000000/1m}"),
+		quotas("{address: 600/1ms}"), quotas("{address: 600/25h}"), quotas("{address: 10/s}"), quotas("{address: \"\"}"), quotas("{identities: 600/1m}"), quotas("600/1m"), quotas("{address: {count: 600, per: 1m}}"),
+		change("chain: tsachain.pem}", "chain: tsachain.pem, quotas: {identity: 600/1m}}"), change("issuers: issuers.yaml,", "issuers: issuers.yaml, quotas: {issuer: often},"),
+	}},
 	{"true or false", []mistake{
 		change("format: json}", "format: json, requests: yes}"), change("format: json}", "format: json, requests: 1}"), change("format: json}", "format: json, requests: True}"),
 		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: \"\"}"), change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, beyond_loopback: [true]}"),
@@ -275,6 +294,8 @@ func TestBase(t *testing.T) {
 		base, together,
 		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"0.0.0.0:80\", beyond_loopback: true}").apply(),
 		among("[\"tlog1:9443\", \"tlog2:9443\"]", "tlog:9443").apply(),
+		writing("{certificates: true, keys: [release.pub, old.asc]}").apply(), writing("{issuers: [\"https://gitlab.example.com\", \"http://sso:8080/realms/x\"]}").apply(),
+		quotas("{address: 600/1m, identity: 1/1s, issuer: 9999999/24h}").apply(),
 	} {
 		c, err := Parse("sigbox.yaml", []byte(text))
 		if err != nil {

@@ -24,6 +24,12 @@ type TLog struct {
 	Poll Duration `yaml:"poll" default:"200ms" min:"10ms" max:"1m"`
 	// Bounds on what is taken and kept in memory, for each log.
 	Limits Limits `yaml:"limits"`
+	// PEM file with the certificates of the authorities that are believed about who signs: each issuing
+	// certificate followed by its issuers up to the self-signed root, such as the chain of ca. It
+	// decides nothing by itself: writers and quotas go by it.
+	Authorities File `yaml:"authorities" live:"true" derived:"the roots of tlog.ct"`
+	// How often entries may be written to the Rekor logs, to both together.
+	Quotas *Quotas `yaml:"quotas" live:"true"`
 
 	// How this service is known to the others: the certificate authority appends to the CT log through
 	// it, and tuf asks for statements.
@@ -52,6 +58,8 @@ type RekorV1 struct {
 	// is not even read: an entry of it that the log has is found by index, by id and by search, and not
 	// by its content.
 	Kinds []Kind `yaml:"kinds"`
+	// Who may write. Without it everybody may.
+	Writers *Writers `yaml:"writers" live:"true"`
 }
 
 // Kinds are the kinds of entries that a Rekor v1 log may take.
@@ -88,6 +96,8 @@ type RekorV2 struct {
 	Host Host `yaml:"host" derived:"the host of tlog.public_url"`
 	// PEM file with the log's key: ECDSA P-256, PKCS #8, of no other role.
 	Key KeyFile `yaml:"key" required:"true"`
+	// Who may write. Without it everybody may.
+	Writers *Writers `yaml:"writers" live:"true"`
 }
 
 // CT is a certificate transparency log (RFC 6962).
@@ -108,10 +118,14 @@ type CT struct {
 
 // Limits are bounds for each log, in each process.
 type Limits struct {
-	// Bytes of one entry as it is stored, of its leaf, and of its attestation. Rekor v2 entries are
-	// bounded by their format at 65535 bytes in any case.
+	// Bytes of one entry as it is stored, of its leaf, and of its attestation. A larger one is answered
+	// 413 (Rekor v2: 400, as upstream). Rekor v2 entries are bounded by their format at 65535 bytes in any
+	// case. Of an intoto or cose entry, an attestation of up to 102400 bytes is kept beside the entry,
+	// written in the same transaction; a larger one is not, and the entry is taken without, as upstream
+	// does.
 	Entry Size `yaml:"entry" default:"1MiB" min:"16KiB" max:"64MiB"`
-	// Bytes of the body of a request.
+	// Bytes of the body of a request. A larger one is answered 413, before it is read where its length is
+	// announced. An attestation of n bytes makes a body of less than twice as many. Over gRPC a message has at most 4 MiB, whatever is written here.
 	Body Size `yaml:"body" default:"4MiB" min:"64KiB" max:"256MiB"`
 	// Entries in one commit.
 	Batch int64 `yaml:"batch" default:"1024" min:"1" max:"65536"`

@@ -31,6 +31,7 @@ type (
 	InstanceID    string        // 32 hex digits
 	IssuerURL     string        // iss of an OpenID Connect issuer
 	Network       string        // IP network in CIDR form
+	Rate          string        // so many in a period; see [Rate.Quota]
 	PeerAddress   string        // host:port of another service
 	PeerAddresses []PeerAddress // one, or a list
 	Source        string        // path of a directory, or host:port of another service; see [Source.Dir]

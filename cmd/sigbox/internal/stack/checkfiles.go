@@ -182,6 +182,7 @@ func (c *fileCheck) tlog(t *config.TLog) {
 	if t.Guard.Database != nil {
 		c.database("tlog.guard.database", t.Guard.Database)
 	}
+	c.writers(t)
 	for _, l := range t.Logs() {
 		role := "tlog." + l.Face
 		k := c.key(l.Section+".key", role, l.Key, p256)
@@ -238,5 +239,30 @@ func (c *fileCheck) database(key string, d *config.Database) {
 	}
 	if _, err := pgconn.ParseConfig(text); err != nil { // never quoted: it may hold a password
 		c.add(key, errors.New("the connection string is not one that libpq would take"))
+	}
+}
+
+// writers checks who may write.
+func (c *fileCheck) writers(t *config.TLog) {
+	if t.Authorities != "" && (t.CT == nil || t.Authorities != t.CT.Roots) { // which says so itself
+		if _, err := readChains(string(t.Authorities)); err != nil {
+			c.add("tlog.authorities", err)
+		}
+	}
+	check := func(key string, w *config.Writers) {
+		if w == nil {
+			return
+		}
+		for i, file := range w.Keys {
+			if _, err := readFingerprint(string(file)); err != nil {
+				c.add(fmt.Sprintf("%s.keys[%d]", key, i), err)
+			}
+		}
+	}
+	if t.RekorV1 != nil {
+		check("tlog.rekor_v1.writers", t.RekorV1.Writers)
+	}
+	if t.RekorV2 != nil {
+		check("tlog.rekor_v2.writers", t.RekorV2.Writers)
 	}
 }

@@ -217,6 +217,12 @@ func TestCheckFiles(t *testing.T) {
 		{name: "the key of another log", old: "key: ct.pub", new: "key: other.pub", key: "ca.ct.key", want: "tlog.ct.key is another one"},
 		{name: "the private key of the log", old: "key: ct.pub", new: "key: v1.pem", key: "ca.ct.key", want: "must not leave its owner"},
 		{name: "no directory of statements", old: "statements]", new: "nowhere]", key: "tuf.sources[1]", want: "write HOST:PORT"},
+		{name: "writers who are not there", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [nobody.pub]}, ", key: "tlog.rekor_v2.writers.keys[0]", want: "no such file"},
+		{name: "a writer's private key", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [v1.pem]}, ", key: "tlog.rekor_v2.writers.keys[0]", want: "it is a private key"},
+		{name: "a writer's certificate", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [ct.pub, tls.pem]}, ", key: "tlog.rekor_v2.writers.keys[1]", want: "it is a certificate"},
+		{name: "a writer's key in no form", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [issuers.yaml]}, ", key: "tlog.rekor_v2.writers.keys[0]", want: "want PEM (PUBLIC KEY), PGP, SSH"},
+		{name: "no authorities", old: "  rekor_v2: {", new: "  authorities: nobody.pem\n  rekor_v2: {", key: "tlog.authorities", want: "no such file"},
+		{name: "authorities without their root", old: "  rekor_v2: {", new: "  authorities: tls.pem\n  rekor_v2: {", key: "", want: ""},
 		{name: "a web key that others can read", file: "tls-key.pem", text: read("tls-key.pem"), mode: 0o644, key: "tls.key", want: "chmod 600"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -3,16 +3,15 @@ package stack
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 )
 
 // logUnary writes the one line of a gRPC call, as httpx does of other requests.
@@ -49,13 +48,9 @@ func (l *live) line(ctx context.Context, id, method string, err error, size int,
 	if !l.log.Enabled(ctx, level) {
 		return
 	}
-	remote := ""
-	if p, ok := peer.FromContext(ctx); ok {
-		remote = p.Addr.String()
-	}
-	h := http.Header{"X-Forwarded-For": metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), "Forwarded": metadata.ValueFromIncomingContext(ctx, "forwarded")}
+	remote, header := quota.RPCClient(ctx)
 	l.log.LogAttrs(ctx, level, "request", slog.String("request_id", id), slog.String("method", "gRPC"), slog.String("route", method),
-		slog.String("status", status.Code(err).String()), slog.Int("bytes", size), httpx.Took(took), slog.String("client", l.requests.Client(remote, h)))
+		slog.String("status", status.Code(err).String()), slog.Int("bytes", size), httpx.Took(took), slog.String("client", l.requests.Client(remote, header)))
 }
 
 // counted is a stream that counts the bytes of its messages.

@@ -16,6 +16,8 @@ type live struct {
 	tls      *identity            // nil: HTTP in the clear
 	peers    map[string]*identity // by service
 	issuers  *issuers             // nil without ca
+	gates    *gates               // nil without tlog
+	quotas   []liveQuotas
 }
 
 // take applies the parts that are not files.
@@ -30,4 +32,7 @@ func (l *live) take(cfg *config.Config) {
 		proxies = append(proxies, n.Prefix())
 	}
 	l.requests.Set(cfg.Logging.Requests, proxies)
+	for _, q := range l.quotas {
+		q.quotas.Set(q.rates(cfg))
+	}
 }

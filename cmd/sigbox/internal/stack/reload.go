@@ -152,6 +152,9 @@ func (l *live) adopt(ctx context.Context, next *config.Config) error {
 	if l.issuers != nil && next.CA != nil {
 		prepare(l.issuers.read(ctx, next))
 	}
+	if l.gates != nil && next.TLog != nil {
+		prepare(l.gates.read(next.TLog))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

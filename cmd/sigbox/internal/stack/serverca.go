@@ -53,7 +53,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err := trust.load(ctx, s.cfg); err != nil {
 		return fmt.Errorf("ca.issuers: %w", err)
 	}
-	face, err := fulcio.New(fulcio.Config{Authority: authority, Trust: trust.trust, Logger: s.log})
+	face, err := fulcio.New(fulcio.Config{Authority: authority, Trust: trust.trust, Quotas: s.newQuotas("ca", caRates), Logger: s.log})
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (s *Server) addTSA(d *door, c *config.TSA) error {
 	if err != nil {
 		return err
 	}
-	tsaweb.New(authority, s.log).Register(d.mux)
+	tsaweb.New(authority, s.newQuotas("tsa", tsaRates), s.log).Register(d.mux)
 	d.services = append(d.services, endpoint{"Timestamps", string(s.cfg.CA.PublicURL) + tsaPath + "/certchain"})
 	s.health.add("tsa certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
 	s.addChainExpiry("tsa", chain)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
 	"github.com/sigbox/sigbox/tlog/entry/upstream"
@@ -40,20 +41,26 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 		}
 	}
 	s.logs = opened
+	if s.live.gates, err = openGates(t, s.clock); err != nil {
+		return err
+	}
+	quotas := s.newQuotas("tlog", logRates)
 	d := s.door(t.Listen)
-	service := logrpc.Config{Logger: s.log}
+	service := logrpc.Config{Quotas: quotas, Logger: s.log}
 	var inactive []rekorv1.Shard
 	for i, l := range logs {
 		var ct *ctlog.Server
 		if l.Face == config.FaceRekorV1 && !l.Active {
 			inactive = append(inactive, rekorv1.Shard{Log: opened[i], TreeID: l.TreeID, Signer: l.Signer})
-		} else if ct, err = s.addFace(d, l, opened[i], inactive); err != nil {
+		} else if ct, err = s.addFace(d, l, opened[i], inactive, quotas); err != nil {
 			return fmt.Errorf("log %s: %w", l.Name, err)
 		}
 		if ct != nil {
 			s.ct, s.ctKey = ct, l.Signer.Public()
 		}
-		service.Logs = append(service.Logs, rpcLog(l.Config, opened[i], ct, kindsV1(s.listedKinds())))
+		log := rpcLog(l.Config, opened[i], ct, kindsV1(s.listedKinds()))
+		log.Writers = s.live.gates.of(l.Face)
+		service.Logs = append(service.Logs, log)
 	}
 	if s.service, err = logrpc.New(service); err != nil {
 		return err
@@ -120,12 +127,13 @@ func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error)
 
 // addFace adds the API of a log, and returns that of a CT log; inactive are the earlier shards of a
 // Rekor v1 log.
-func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []rekorv1.Shard) (ct *ctlog.Server, err error) {
+func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []rekorv1.Shard, quotas *quota.Quotas) (ct *ctlog.Server, err error) {
 	url, limits := string(s.cfg.TLog.PublicURL), s.cfg.TLog.Limits
 	switch l.Face {
 	case config.FaceRekorV1:
 		face, err := rekorv1.New(rekorv1.Config{
 			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(s.listedKinds()), Fingerprints: upstream.Fingerprints(), Logger: s.log,
+			Writers: s.live.gates.v1, Quotas: quotas,
 			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {
@@ -134,7 +142,7 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		face.Register(d.mux)
 		d.services = append(d.services, endpoint{"Rekor v1", url + "/api/v1/log"})
 	case config.FaceRekorV2:
-		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Logger: s.log})
+		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Writers: s.live.gates.v2, Quotas: quotas, Logger: s.log})
 		if err != nil {
 			return nil, err
 		}

@@ -278,7 +278,7 @@ func (s *Stack) addTSA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	tsaweb.New(authority, s.opts.Log).Register(s.mux)
+	tsaweb.New(authority, nil, s.opts.Log).Register(s.mux)
 	return nil
 }
 
