@@ -177,9 +177,19 @@ func TestEarnedBack(t *testing.T) {
 	if e := exceeded(); e != nil {
 		t.Errorf("by a clock that was set back, after a wait: %v", e)
 	}
-	q.Set(Rates{})
+	q.Set(Rates{Address: Rate{4, time.Minute}})
+	if exceeded() == nil {
+		t.Error("set to what it was, it begins anew")
+	}
+	q.Set(Rates{Address: Rate{5, time.Minute}})
 	if e := exceeded(); e != nil {
-		t.Errorf("switched off: %v", e)
+		t.Errorf("one that is larger: %v", e)
+	}
+	q.Set(Rates{})
+	for range 9 {
+		if e := exceeded(); e != nil {
+			t.Errorf("switched off: %v", e)
+		}
 	}
 }
 

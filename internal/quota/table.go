@@ -51,11 +51,13 @@ func newTable(c clock.Clock, size int) *table {
 	return &table{clock: c, seed: maphash.MakeSeed(), size: size, young: map[uint64]int64{}}
 }
 
-// set changes the rate. What was used up goes on to count, as the time that it takes to earn it back.
+// set changes the rate. Under another one all begin anew.
 func (t *table) set(r Rate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rate = r
+	if r != t.rate {
+		t.rate, t.young, t.old = r, map[uint64]int64{}, nil
+	}
 }
 
 func (t *table) current() Rate {
