@@ -17,7 +17,7 @@ const Origin = "log.test"
 
 // New returns a running, empty log in memory with a fresh key. It is drained when the test ends.
 // Options change the configuration: Signer for another origin or key, LeafInput for entries
-// whose stored bytes are not their leaf, Clock, limits.
+// whose stored bytes are not their leaf, Clock, limits, Hook for the points of engine and store.
 func New(t testing.TB, options ...func(*tlog.Config)) *tlog.Engine {
 	t.Helper()
 	store := memstore.New()
@@ -25,6 +25,7 @@ func New(t testing.TB, options ...func(*tlog.Config)) *tlog.Engine {
 	if err := tlog.Create(t.Context(), store, cfg, nil); err != nil {
 		t.Fatal(err)
 	}
+	store.UseHook(cfg.Hook)
 	return Open(t, store, cfg)
 }
 

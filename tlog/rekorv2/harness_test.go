@@ -44,7 +44,7 @@ type server struct {
 	grpcAddr string // of the last server that grpc has started
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, options ...func(*rekorv2.Config, *tlog.Config)) *server {
 	t.Helper()
 	key, err := keys.NewECDSA()
 	if err != nil {
@@ -55,15 +55,24 @@ func newServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, key: key}
-	s.serve(logtest.New(t, func(c *tlog.Config) { c.Signer = signer }))
+	var face []func(*rekorv2.Config)
+	s.serve(logtest.New(t, func(c *tlog.Config) {
+		c.Signer = signer
+		for _, o := range options {
+			o(&rekorv2.Config{}, c)
+			face = append(face, func(f *rekorv2.Config) { o(f, &tlog.Config{}) })
+		}
+	}), face...)
 	return s
 }
 
-func (s *server) serve(l tlog.Log) {
+func (s *server) serve(l tlog.Log, options ...func(*rekorv2.Config)) {
 	s.t.Helper()
-	face, err := rekorv2.New(rekorv2.Config{
-		Log: l, Origin: origin, PublicKey: s.key.Public(), MaxBody: 128 << 10, Logger: slog.New(slog.DiscardHandler),
-	})
+	c := rekorv2.Config{Log: l, Origin: origin, PublicKey: s.key.Public(), MaxBody: 128 << 10, Logger: slog.New(slog.DiscardHandler)}
+	for _, o := range options {
+		o(&c)
+	}
+	face, err := rekorv2.New(c)
 	if err != nil {
 		s.t.Fatal(err)
 	}
