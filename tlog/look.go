@@ -2,6 +2,7 @@ package tlog
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -75,4 +76,18 @@ func (e *Engine) Reach(ctx context.Context, size int64) {
 	case <-patience.C:
 	case <-ctx.Done():
 	}
+}
+
+// catchUp looks for heads that other processes wrote, as far as there were any when it was called: a
+// search names no size to reach. The head row is asked first, since waiting for a look takes longer.
+func (e *Engine) catchUp(ctx context.Context) error {
+	if e.cfg.Poll <= 0 || e.published.Load().state.Frozen {
+		return nil
+	}
+	head, err := e.store.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read the head: %w", err)
+	}
+	e.Reach(ctx, head.Size)
+	return nil
 }

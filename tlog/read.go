@@ -179,6 +179,9 @@ func (e *Engine) Find(ctx context.Context, identity [32]byte) (int64, error) {
 
 // Search implements [Log].
 func (e *Engine) Search(ctx context.Context, keys [][]byte, and bool, limit int) (Hits, error) {
+	if err := e.catchUp(ctx); err != nil {
+		return Hits{}, fmt.Errorf("search: %w", err)
+	}
 	v, err := e.shown()
 	if err != nil {
 		return Hits{}, err

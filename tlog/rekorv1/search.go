@@ -7,10 +7,12 @@ import (
 	"net/mail"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tlog"
 )
 
 const hashPattern = `^(sha512:)?[0-9a-fA-F]{128}$|^(sha256:)?[0-9a-fA-F]{64}$|^(sha1:)?[0-9a-fA-F]{40}$`
@@ -32,56 +34,88 @@ type indexQuery struct {
 
 // search answers the ids of entries that carry any or all of the keys of a query.
 func (s *Server) search(w http.ResponseWriter, r *http.Request) {
-	ids, err := s.searchIDs(w, r)
+	keys, and, err := s.readQuery(w, r)
+	var found results
+	if err == nil {
+		found, err = s.searchShards(r.Context(), keys, and)
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	httpx.WriteJSON(w, http.StatusOK, ids)
+	h := w.Header()
+	h.Set(headerTree, strconv.FormatInt(s.shards.active().treeID, 10))
+	h.Set(headerSize, strconv.FormatInt(found.size, 10))
+	if found.from > 0 {
+		h.Set(headerFrom, strconv.FormatInt(found.from, 10))
+	}
+	h.Set("Access-Control-Expose-Headers", headerTree+", "+headerSize+", "+headerFrom)
+	httpx.WriteJSON(w, http.StatusOK, found.ids)
 }
 
-func (s *Server) searchIDs(w http.ResponseWriter, r *http.Request) ([]string, error) {
+// The headers of an answer to a search, which upstream has not: it is complete up to a size of the tree
+// that takes entries, and so in all shards before it. Where there were more entries than are
+// returned, it is complete from a virtual index on.
+const (
+	headerTree = "Sigbox-Tree-ID"
+	headerSize = "Sigbox-Tree-Size"
+	headerFrom = "Sigbox-Results-From"
+)
+
+// results are the ids of a search, oldest first: of all entries from a virtual index on, up to a size of
+// the active shard.
+type results struct {
+	ids        []string
+	from, size int64
+}
+
+func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byte, and bool, err error) {
 	body, err := s.readJSON(w, r, "query")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var q indexQuery
 	if err := decode(body, &q, "query"); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	keys, err := q.keys(s.formats)
-	if err != nil {
-		return nil, err
-	}
-	ids := []string{}
-	for _, sh := range slices.Backward(s.shards) { // the newest first, as many as there is room for
-		found, err := sh.search(r.Context(), keys, q.Operator == "and", s.maxResults-len(ids))
-		if err != nil {
-			return nil, err
-		}
-		ids = append(found, ids...)
-	}
-	return ids, nil
+	keys, err = q.keys(s.formats)
+	return keys, q.Operator == "and", err
 }
 
-// search returns the ids of the newest entries of a shard that carry the keys.
-func (sh *shard) search(ctx context.Context, keys [][]byte, and bool, limit int) ([]string, error) {
-	if limit <= 0 {
-		return nil, nil
+// searchShards searches the newest shard first, and then those before it, as long as there is room.
+func (s *Server) searchShards(ctx context.Context, keys [][]byte, and bool) (results, error) {
+	all := results{ids: []string{}}
+	for i, sh := range slices.Backward(s.shards) {
+		hits, ids, err := sh.search(ctx, keys, and, s.maxResults-len(all.ids))
+		if err != nil {
+			return all, err
+		}
+		if i == len(s.shards)-1 {
+			all.size = hits.Size
+		}
+		if all.ids = append(ids, all.ids...); len(all.ids) == s.maxResults || hits.From > 0 {
+			all.from = sh.first + hits.Indexes[0]
+			break
+		}
 	}
+	return all, nil
+}
+
+// search returns the newest entries of a shard that carry the keys, and their ids.
+func (sh *shard) search(ctx context.Context, keys [][]byte, and bool, limit int) (tlog.Hits, []string, error) {
 	hits, err := sh.log.Search(ctx, keys, and, limit)
 	if err != nil {
-		return nil, err
+		return hits, nil, err
 	}
 	hashes, err := sh.log.LeafHashes(ctx, hits.Indexes)
 	if err != nil {
-		return nil, err
+		return hits, nil, err
 	}
 	ids := make([]string, 0, len(hashes))
 	for _, h := range hashes {
 		ids = append(ids, sh.entryID(h))
 	}
-	return ids, nil
+	return hits, ids, nil
 }
 
 // keys checks a query and returns its search keys, lower-cased as those of entries are.
