@@ -1,7 +1,6 @@
 package rekorv1_test
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/json"
 	"fmt"
@@ -89,7 +88,7 @@ func TestSearchSeesWhatOthersAcknowledged(t *testing.T) {
 
 func dsseFace(t *testing.T, trees []*tree, limit int) *server {
 	t.Helper()
-	s := &server{t: t, logs: &bytes.Buffer{}}
+	s := &server{t: t, logs: &lines{}}
 	c := shardedConfig(trees)
 	c.Kinds, c.MaxResults = entry.Kinds{dsse.Kind: dsse.Parse}, limit
 	s.serve(c)

@@ -83,6 +83,10 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request) (*pb.Create
 		return nil, httpx.Errorf(http.StatusUnsupportedMediaType, "content type must be application/json")
 	}
 	body, err := httpx.ReadBody(w, r, s.maxBody)
+	var large *httpx.Error
+	if errors.As(err, &large) && large.Status == http.StatusRequestEntityTooLarge {
+		return nil, httpx.Errorf(large.Status, "%s (tlog.limits.body)", large.Message)
+	}
 	if err != nil {
 		return nil, err
 	}
