@@ -18,6 +18,9 @@ type Config struct {
 	// Face is the API that the log is for. It is stored when the log is created; Open refuses a
 	// log that was created for another one, unless either is empty.
 	Face string
+	// Follows is the name of the log that a new one goes on for, once that is frozen: its next shard.
+	// It is stored when the log is created, and read by nobody here.
+	Follows string
 	// Signer signs the checkpoints and knows the origin. Open refuses a log whose stored origin
 	// or key is another. Required.
 	Signer *checkpoint.Signer

@@ -69,7 +69,7 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 	}
 	d := Description{
 		Name: cfg.Name, Origin: origin, Face: cfg.Face,
-		KeySHA256: cfg.Signer.Verifier().KeyID(), CreatedMS: cfg.Clock.Now().UnixMilli(),
+		KeySHA256: cfg.Signer.Verifier().KeyID(), CreatedMS: cfg.Clock.Now().UnixMilli(), Follows: cfg.Follows,
 	}
 	var a *attempt
 	err = store.Create(ctx, d, func(tx Tx) (*Batch, error) {

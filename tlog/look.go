@@ -88,6 +88,9 @@ func (e *Engine) catchUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the head: %w", err)
 	}
+	if head.Frozen {
+		head.Size++ // what another process has frozen is not known here yet, whatever its size
+	}
 	e.Reach(ctx, head.Size)
 	return nil
 }

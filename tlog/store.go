@@ -31,6 +31,7 @@ type Description struct {
 	Face      string   // the API it was created for; may be empty
 	KeySHA256 [32]byte // SHA-256 of the SubjectPublicKeyInfo of its key
 	CreatedMS int64    // Unix milliseconds
+	Follows   string   // name of the log that this one goes on for once that is frozen; "" for none. One log has one successor
 }
 
 // Head is the head row of a log, the only row that is ever updated.
@@ -124,7 +125,7 @@ type Store interface {
 	Reader
 	// Create makes the log and commits its first batch in one transaction. The callback's Tx
 	// has a zero Head with the root of the empty tree. ErrExists if the name or the origin is
-	// taken. Other errors as for Update.
+	// taken, or the log that it follows has a successor. Other errors as for Update.
 	Create(ctx context.Context, d Description, f func(Tx) (*Batch, error)) error
 	// Describe returns what Create was given, or ErrNotFound where there is no such log.
 	Describe(ctx context.Context) (Description, error)

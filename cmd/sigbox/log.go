@@ -22,7 +22,7 @@ func logCommand() *cobra.Command {
 	var f logFlags
 	cmd := &cobra.Command{
 		Use:   "log",
-		Short: "Make, look at, check, copy, end and recover logs",
+		Short: "Make, look at, check, copy, rotate, end and recover logs",
 		Long: `Work on transparency logs: those of an instance that "sigbox up" made (rekor-v1,
 rekor-v2 and ct), which --data names, or those of a configuration file of "sigbox
 serve", which --config names. The commands read databases and keys, not URLs.
@@ -38,7 +38,7 @@ list, fsck and export only read, and work while the instance or replicas run.`,
 	cmd.PersistentFlags().StringVar(&f.config, "config", "", "configuration file of sigbox serve, instead of --data")
 	cmd.MarkFlagsMutuallyExclusive("config", "data")
 	cmd.MarkFlagsMutuallyExclusive("config", "database")
-	cmd.AddCommand(logListCommand(&f), logCreateCommand(&f), logFsckCommand(&f), logExportCommand(&f), logFreezeCommand(&f), logRecoverCommand(&f))
+	cmd.AddCommand(logListCommand(&f), logCreateCommand(&f), logFsckCommand(&f), logExportCommand(&f), logFreezeCommand(&f), logRotateCommand(&f), logRecoverCommand(&f))
 	return cmd
 }
 

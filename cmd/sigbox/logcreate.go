@@ -22,8 +22,7 @@ It is refused where the log is there already, where the guard remembers its orig
 origin or tree id, and where another log has its key; only shards of one Rekor v1
 log may share theirs.
 
-A new shard of Rekor v1 goes to the end of tlog.rekor_v1.shards. Create it, freeze
-the shard before it, then restart the replicas.`,
+A log goes on in a new shard with "sigbox log rotate".`,
 		Example: `  sigbox log create rekor-v1 --config /etc/sigbox/sigbox.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

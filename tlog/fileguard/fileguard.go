@@ -60,8 +60,17 @@ func removeLeftovers(dir string) error {
 	return syncDir(dir)
 }
 
+// Peek returns the guard in a directory that another process has: what it holds can be read, and Advance
+// leaves it to that process.
+func Peek(dir string) *Guard { return &Guard{dir: dir} }
+
 // Close gives up the lock.
-func (g *Guard) Close() error { return g.lock.Close() }
+func (g *Guard) Close() error {
+	if g.lock == nil {
+		return nil
+	}
+	return g.lock.Close()
+}
 
 // Last implements [tlog.Guard]. A file that does not hold a checkpoint of the origin is an error.
 func (g *Guard) Last(_ context.Context, origin string) (tlog.Mark, error) {
@@ -71,7 +80,7 @@ func (g *Guard) Last(_ context.Context, origin string) (tlog.Mark, error) {
 }
 
 func (g *Guard) last(origin string) (tlog.Mark, error) {
-	if m, ok := g.held[origin]; ok {
+	if m, ok := g.held[origin]; ok && g.lock != nil {
 		return m, nil
 	}
 	note, err := os.ReadFile(g.path(origin))
@@ -92,14 +101,20 @@ func (g *Guard) last(origin string) (tlog.Mark, error) {
 	if c.Origin != origin {
 		return tlog.Mark{}, fmt.Errorf("guard: %s holds a checkpoint of %q, not of %q", g.path(origin), c.Origin, origin)
 	}
-	g.held[origin] = tlog.Mark{Size: c.Size, Root: c.Root}
-	return g.held[origin], nil
+	m := tlog.Mark{Size: c.Size, Root: c.Root}
+	if g.lock != nil {
+		g.held[origin] = m
+	}
+	return m, nil
 }
 
 // Advance implements [tlog.Guard].
 func (g *Guard) Advance(_ context.Context, from tlog.Mark, to checkpoint.Signed, consistency [][]byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.lock == nil { // it catches up when that process opens the log, or appends to it
+		return nil
+	}
 	if g.broken != nil {
 		return g.broken
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -65,8 +66,10 @@ type Config struct {
 // Server answers the service sigbox.tlog.v1.Logs. It is safe for concurrent use.
 type Server struct {
 	pb.UnimplementedLogsServer
+	mu        sync.RWMutex
 	logs      map[string]*served
 	quotas    *quota.Quotas
+	slots     chan struct{} // one item for each read that its followers cause
 	followers chan struct{} // one item for each stream
 	heartbeat time.Duration
 	pace      time.Duration
@@ -97,17 +100,27 @@ func New(c Config) (*Server, error) {
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	slots := make(chan struct{}, maxReads)
+	s.slots = make(chan struct{}, maxReads)
 	for _, l := range c.Logs {
-		if l.Name == "" || l.Origin == "" || l.Engine == nil {
-			return nil, errors.New("log service: a log needs Name, Origin and Engine")
+		if err := s.Add(l); err != nil {
+			return nil, err
 		}
-		if s.logs[l.Name] != nil {
-			return nil, fmt.Errorf("log service: two logs are named %q", l.Name)
-		}
-		s.logs[l.Name] = &served{Log: l, source: newSource(l, slots)}
 	}
 	return s, nil
+}
+
+// Add adds a log, as when it goes on for one that is full, while the others are served.
+func (s *Server) Add(l Log) error {
+	if l.Name == "" || l.Origin == "" || l.Engine == nil {
+		return errors.New("log service: a log needs Name, Origin and Engine")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logs[l.Name] != nil {
+		return fmt.Errorf("log service: two logs are named %q", l.Name)
+	}
+	s.logs[l.Name] = &served{Log: l, source: newSource(l, s.slots)}
+	return nil
 }
 
 // RegisterGRPC adds the service sigbox.tlog.v1.Logs.
@@ -118,6 +131,8 @@ func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) { pb.RegisterLogsServer(r
 func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
 func (s *Server) log(name string) (*served, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if l := s.logs[name]; l != nil {
 		return l, nil
 	}
@@ -144,7 +159,10 @@ func (s *Server) refuse(ctx context.Context, err error) error {
 // ListLogs describes all logs.
 func (s *Server) ListLogs(ctx context.Context, _ *pb.ListLogsRequest) (*pb.ListLogsResponse, error) {
 	out := &pb.ListLogsResponse{}
-	for _, l := range s.logs {
+	s.mu.RLock()
+	logs := slices.Collect(maps.Values(s.logs))
+	s.mu.RUnlock()
+	for _, l := range logs {
 		d, err := l.describe(ctx)
 		if err != nil {
 			return nil, s.refuse(ctx, err)

@@ -1,7 +1,7 @@
 package pgstore
 
 const (
-	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms FROM tlog.tlog`
+	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms, coalesce(follows, '') FROM tlog.tlog`
 
 	// Two statements, since the first may wait. What a statement reads beside the row that it
 	// waited for is as old as the statement; the second one sees what the last holder committed.
@@ -54,8 +54,8 @@ const (
 	keysSQL         = `SELECT idx, slot, key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1 AND idx >= $4 AND idx < $5`
 	attestsSQL      = `SELECT idx, data FROM tlog.attestation WHERE log_id = $1 AND idx >= $2 AND idx < $3`
 
-	// A name or an origin that is taken returns no row.
-	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`
+	// A name, an origin or a place that is taken returns no row.
+	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms, follows) VALUES ($1, $2, $3, $4, $5, nullif($6, '')) ON CONFLICT DO NOTHING RETURNING id`
 	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
 	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
 	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`

@@ -50,7 +50,7 @@ type described struct {
 }
 
 func scanDescription(row pgx.CollectableRow) (d described, err error) {
-	err = row.Scan(&d.id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS)
+	err = row.Scan(&d.id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS, &d.Follows)
 	return d, err
 }
 

@@ -82,7 +82,7 @@ func (s *Store) Create(ctx context.Context, d tlog.Description, f func(tlog.Tx) 
 	return s.transact(ctx, func(ctx context.Context, tx *pg.Tx) error {
 		r := reader{q: tx.Conn()}
 		var first pgx.Batch
-		first.Queue(insertLogSQL, d.Name, d.Origin, d.Face, d.KeySHA256[:], d.CreatedMS).QueryRow(func(row pgx.Row) error { return row.Scan(&r.log) })
+		first.Queue(insertLogSQL, d.Name, d.Origin, d.Face, d.KeySHA256[:], d.CreatedMS, d.Follows).QueryRow(func(row pgx.Row) error { return row.Scan(&r.log) })
 		err := tx.Begin(ctx, &first)
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = fmt.Errorf("log %s with origin %q: %w", d.Name, d.Origin, tlog.ErrExists)

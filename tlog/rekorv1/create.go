@@ -2,6 +2,9 @@ package rekorv1
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"regexp"
@@ -22,8 +25,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer visit.End()
-	sh := s.shards.active()
-	id, created, err := s.append(w, r, visit, sh)
+	id, created, err := s.append(w, r, visit)
 	if id != "" {
 		w.Header().Set("Location", entriesPath+"/"+id)
 	}
@@ -37,9 +39,9 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	httpx.Write(w, http.StatusCreated, "application/json", answer(created))
 }
 
-// append puts the entry of a request into a shard. It returns the entry's id with the error that it is
+// append puts the entry of a request into the log. It returns the entry's id with the error that it is
 // a duplicate, and with no other error.
-func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Visit, sh *shard) (id string, created map[string]logEntry, err error) {
+func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Visit) (id string, created map[string]logEntry, err error) {
 	e, err := s.readProposed(w, r)
 	if err != nil {
 		return "", nil, err
@@ -47,7 +49,7 @@ func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Vis
 	if err := s.writers.Admit(e, visit); err != nil {
 		return "", nil, err
 	}
-	receipt, err := sh.log.Append(r.Context(), e)
+	sh, receipt, err := s.put(r.Context(), e)
 	if err != nil {
 		return "", nil, err
 	}
@@ -63,6 +65,29 @@ func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Vis
 		return "", nil, err
 	}
 	return id, created, nil
+}
+
+// put appends to the shard that takes entries. One that was frozen meanwhile has a successor, and
+// the entry goes there: the client sees nothing of it.
+func (s *Server) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
+	for {
+		list := s.list.Load()
+		sh := list.active()
+		receipt, err := sh.log.Append(ctx, e)
+		if !errors.Is(err, tlog.ErrFrozen) {
+			return sh, receipt, err
+		}
+		longer, grown := s.grow(ctx, list)
+		switch frozen, unknown := sh.frozen(ctx); {
+		case longer:
+		case grown != nil:
+			return sh, receipt, grown
+		case !frozen || unknown != nil: // its last head is not published yet, as when the guard is away
+			return sh, receipt, fmt.Errorf("%w: the end of the shard is not published yet", tlog.ErrUnavailable)
+		default:
+			return sh, receipt, err
+		}
+	}
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {

@@ -30,14 +30,16 @@ func (s *Server) getByIndex(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	sh, index := s.shards.resolve(index)
-	found, err := sh.load(r.Context(), index)
+	found, err := s.look(r.Context(), func(list shards) (map[string]logEntry, error) {
+		sh, index := list.resolve(index)
+		return sh.load(r.Context(), index)
+	})
 	s.answerEntry(w, r, found, err)
 }
 
 // getByID answers the entry of a UUID (64 hex) or an entry id (80 hex).
 func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
-	p, err := s.parseID(r.PathValue("id"))
+	p, err := parseID(r.PathValue("id"))
 	if errors.Is(err, errTree) {
 		s.fail(w, r, refuse(http.StatusBadRequest, "%s", err))
 		return
@@ -46,12 +48,34 @@ func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, schema(codePattern, "entryUUID in path should match '%s'", idPattern))
 		return
 	}
-	var found map[string]logEntry
-	err = tlog.ErrNotFound
-	for i := 0; i < len(p.in) && errors.Is(err, tlog.ErrNotFound); i++ {
-		found, err = p.in[i].find(r.Context(), p.uuid)
-	}
+	found, err := s.look(r.Context(), func(list shards) (found map[string]logEntry, err error) {
+		err = tlog.ErrNotFound
+		in := p.in(list)
+		for i := 0; i < len(in) && errors.Is(err, tlog.ErrNotFound); i++ {
+			found, err = in[i].find(r.Context(), p.uuid)
+		}
+		return found, err
+	})
 	s.answerEntry(w, r, found, err)
+}
+
+// look calls find with the shards, and again where it finds nothing and there are more by now: what
+// another replica has answered from a shard that is new to this one is found here too.
+func (s *Server) look(ctx context.Context, find func(shards) (map[string]logEntry, error)) (map[string]logEntry, error) {
+	for {
+		list := s.list.Load()
+		found, err := find(*list)
+		if !errors.Is(err, tlog.ErrNotFound) {
+			return found, err
+		}
+		longer, grown := s.grow(ctx, list)
+		if grown != nil {
+			return nil, grown // it cannot be told whether it is there
+		}
+		if !longer {
+			return nil, err
+		}
+	}
 }
 
 func (s *Server) answerEntry(w http.ResponseWriter, r *http.Request, found map[string]logEntry, err error) {
@@ -71,16 +95,26 @@ var (
 	errTree = errors.New("validation error")
 )
 
-// place is a UUID and the shards that may hold it.
+// place is a UUID, and the tree that may hold it: nil for any.
 type place struct {
 	uuid [32]byte
-	in   shards
+	tree *int64
 }
 
-// parseID reads a UUID, which may be in any shard, or an entry id, which names one. An entry id of
+// in returns those of the shards that may hold it, in the order in which they are asked. An entry id of
 // a tree that is none of ours is nowhere.
-func (s *Server) parseID(id string) (p place, err error) {
-	p.in = s.shards.newest()
+func (p place) in(list shards) shards {
+	if p.tree == nil {
+		return list.newest()
+	}
+	if sh := list.tree(*p.tree); sh != nil {
+		return shards{sh}
+	}
+	return nil
+}
+
+// parseID reads a UUID, which may be in any shard, or an entry id, which names one.
+func parseID(id string) (p place, err error) {
 	if len(id) == treeLen+uuidLen {
 		tree, err := strconv.ParseUint(id[:treeLen], 16, 64)
 		if err != nil {
@@ -89,11 +123,8 @@ func (s *Server) parseID(id string) (p place, err error) {
 		if tree == 0 || tree > math.MaxInt64 {
 			return p, fmt.Errorf("%w: %.16s is not a valid TreeID", errTree, id)
 		}
-		p.in = nil
-		if sh := s.shards.tree(int64(tree)); sh != nil {
-			p.in = shards{sh}
-		}
-		id = id[treeLen:]
+		signed := int64(tree)
+		p.tree, id = &signed, id[treeLen:]
 	}
 	if len(id) != uuidLen {
 		return p, errID
@@ -159,10 +190,10 @@ func treeParam(q url.Values) (int64, error) {
 
 // publicKey answers the key of a shard as PEM, of the active one where none is named.
 func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
-	sh := s.shards.active()
+	sh := s.list.Load().active()
 	tree, err := treeParam(r.URL.Query())
 	if err == nil && tree != 0 {
-		if sh = s.shards.tree(tree); sh == nil {
+		if sh, err = s.tree(r.Context(), tree); err == nil && sh == nil {
 			err = refuse(http.StatusBadRequest, "Bad Request")
 		}
 	}
@@ -195,8 +226,9 @@ func (sh *shard) info(ctx context.Context) (shardInfo, error) {
 
 // logInfo answers the published heads of all shards.
 func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
-	infos := make([]shardInfo, len(s.shards))
-	for i, sh := range s.shards {
+	list := *s.list.Load()
+	infos := make([]shardInfo, len(list))
+	for i, sh := range list {
 		var err error
 		if infos[i], err = sh.info(r.Context()); err != nil {
 			s.fail(w, r, err)
@@ -217,7 +249,7 @@ func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
 // consistency answers the proof that the tree of firstSize is a prefix of that of lastSize. The
 // rootHash beside it is that of the published head, as upstream has it.
 func (s *Server) consistency(w http.ResponseWriter, r *http.Request) {
-	sh, first, last, err := s.proofParams(r.URL.Query())
+	sh, first, last, err := s.proofParams(r.Context(), r.URL.Query())
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -233,7 +265,7 @@ func (s *Server) consistency(w http.ResponseWriter, r *http.Request) {
 	}{hexAll(hashes), hex.EncodeToString(cp.Root[:])})
 }
 
-func (s *Server) proofParams(q url.Values) (sh *shard, first, last int64, err error) {
+func (s *Server) proofParams(ctx context.Context, q url.Values) (sh *shard, first, last int64, err error) {
 	one := int64(1)
 	if first, err = intParam(q, "firstSize", 1, &one); err != nil {
 		return nil, 0, 0, err
@@ -248,9 +280,11 @@ func (s *Server) proofParams(q url.Values) (sh *shard, first, last int64, err er
 	if first > last {
 		return nil, 0, 0, refuse(http.StatusBadRequest, "firstSize(%d) must be less than lastSize(%d)", first, last)
 	}
-	sh = s.shards.active()
+	sh = s.list.Load().active()
 	if tree != 0 {
-		sh = s.shards.tree(tree)
+		if sh, err = s.tree(ctx, tree); err != nil {
+			return nil, 0, 0, err
+		}
 	}
 	switch {
 	case tree == beyondTrees:

@@ -1,6 +1,7 @@
 package rekorv1
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,36 +48,55 @@ func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[stri
 	if err != nil {
 		return nil, err
 	}
-	found := []map[string]logEntry{}
+	for {
+		list := s.list.Load()
+		found, missed, err := gather(r.Context(), *list, places, q.LogIndexes)
+		if err != nil || !missed {
+			return found, err
+		}
+		if longer, err := s.grow(r.Context(), list); err != nil || !longer {
+			return found, err
+		}
+	}
+}
+
+// gather reads the entries at places and virtual indexes, as far as they are there; missed tells
+// whether something was not.
+func gather(ctx context.Context, list shards, places []place, indexes []*int64) (found []map[string]logEntry, missed bool, err error) {
+	found = []map[string]logEntry{}
 	keep := func(e map[string]logEntry, err error) error {
-		if err == nil {
+		switch {
+		case err == nil:
 			found = append(found, e)
-		} else if !errors.Is(err, tlog.ErrNotFound) {
+		case errors.Is(err, tlog.ErrNotFound):
+			missed = true
+		default:
 			return err
 		}
 		return nil
 	}
 	for _, p := range places {
-		for _, sh := range p.in { // a UUID may be in several
-			if err := keep(sh.find(r.Context(), p.uuid)); err != nil {
-				return nil, err
+		for _, sh := range p.in(list) { // a UUID may be in several
+			if err := keep(sh.find(ctx, p.uuid)); err != nil {
+				return nil, missed, err
 			}
 		}
+		missed = missed || p.tree != nil && list.tree(*p.tree) == nil
 	}
-	for _, i := range q.LogIndexes {
-		sh, index := s.shards.resolve(*i)
-		if err := keep(sh.load(r.Context(), index)); err != nil {
-			return nil, err
+	for _, i := range indexes {
+		sh, index := list.resolve(*i)
+		if err := keep(sh.load(ctx, index)); err != nil {
+			return nil, missed, err
 		}
 	}
-	return found, nil
+	return found, missed, nil
 }
 
 // queriedIDs returns the UUIDs that a query names or whose entries it proposes, and where to look.
 func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 	var places []place
 	for i, id := range q.EntryUUIDs {
-		p, err := s.parseID(id)
+		p, err := parseID(id)
 		if errors.Is(err, errTree) {
 			return nil, refuse(http.StatusBadRequest, "invalid entryID %s", id)
 		}
@@ -101,7 +121,7 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 		if err != nil {
 			return nil, &problem{http.StatusBadRequest, http.StatusBadRequest, err.Error(), err}
 		}
-		places = append(places, place{e.Identity(), s.shards.newest()})
+		places = append(places, place{uuid: e.Identity()})
 	}
 	return places, nil
 }

@@ -44,7 +44,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	h.Set(headerTree, strconv.FormatInt(s.shards.active().treeID, 10))
+	h.Set(headerTree, strconv.FormatInt(found.tree, 10))
 	h.Set(headerSize, strconv.FormatInt(found.size, 10))
 	if found.from > 0 {
 		h.Set(headerFrom, strconv.FormatInt(found.from, 10))
@@ -63,10 +63,10 @@ const (
 )
 
 // results are the ids of a search, oldest first: of all entries from a virtual index on, up to a size of
-// the active shard.
+// the active shard, the tree.
 type results struct {
-	ids        []string
-	from, size int64
+	ids              []string
+	from, size, tree int64
 }
 
 func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byte, and bool, err error) {
@@ -82,18 +82,36 @@ func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byt
 	return keys, q.Operator == "and", err
 }
 
-// searchShards searches the newest shard first, and then those before it, as long as there is room.
+// searchShards searches the newest shard first, and then those before it, as long as there is room. Where
+// the newest turns out to be frozen, it begins anew with the one that goes on for it.
 func (s *Server) searchShards(ctx context.Context, keys [][]byte, and bool) (results, error) {
-	all := results{ids: []string{}}
-	for i, sh := range slices.Backward(s.shards) {
-		hits, ids, err := sh.search(ctx, keys, and, s.maxResults-len(all.ids))
+	for {
+		list := s.list.Load()
+		found, err := list.search(ctx, keys, and, s.maxResults)
+		if err != nil {
+			return found, err
+		}
+		frozen, err := list.active().frozen(ctx)
+		if err != nil || !frozen {
+			return found, err
+		}
+		if longer, err := s.grow(ctx, list); err != nil || !longer {
+			return found, err
+		}
+	}
+}
+
+func (list shards) search(ctx context.Context, keys [][]byte, and bool, limit int) (results, error) {
+	all := results{ids: []string{}, tree: list.active().treeID}
+	for i, sh := range slices.Backward(list) {
+		hits, ids, err := sh.search(ctx, keys, and, limit-len(all.ids))
 		if err != nil {
 			return all, err
 		}
-		if i == len(s.shards)-1 {
+		if i == len(list)-1 {
 			all.size = hits.Size
 		}
-		if all.ids = append(ids, all.ids...); len(all.ids) == s.maxResults || hits.From > 0 {
+		if all.ids = append(ids, all.ids...); len(all.ids) == limit || hits.From > 0 {
 			all.from = sh.first + hits.Indexes[0]
 			break
 		}

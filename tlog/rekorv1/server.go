@@ -1,12 +1,15 @@
 package rekorv1
 
 import (
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
@@ -36,6 +39,9 @@ type Config struct {
 
 	Writers *writers.Gate // whose entries are taken; nil takes everybody's
 	Quotas  *quota.Quotas // of those who append; nil is none
+	// Next is asked for the shard that goes on for the last one, which is frozen: nil where there is
+	// none. It may be called by several requests at a time. nil: the last shard stays the last.
+	Next func(ctx context.Context, last Shard) (*Shard, error)
 
 	ReturnDuplicates bool         // 201 with the stored entry instead of 409
 	MaxBody          int64        // bytes of a request body; 0 is DefaultMaxBody
@@ -45,7 +51,9 @@ type Config struct {
 
 // Server answers the Rekor v1 API for one log of one or more shards. It is safe for concurrent use.
 type Server struct {
-	shards     shards
+	list       atomic.Pointer[shards] // is never changed, only replaced by a longer one
+	next       func(context.Context, Shard) (*Shard, error)
+	growing    sync.Mutex // held by who makes the list longer
 	kinds      entry.Kinds
 	writers    *writers.Gate
 	quotas     *quota.Quotas
@@ -63,9 +71,8 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		kinds: c.Kinds, writers: c.Writers, quotas: c.Quotas, formats: maps.Clone(c.Fingerprints), duplicates: c.ReturnDuplicates,
-		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
+		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger, next: c.Next,
 	}
-	var err error
 	if s.formats == nil {
 		s.formats = map[string]func([]byte) (string, error){}
 	}
@@ -76,9 +83,11 @@ func New(c Config) (*Server, error) {
 		}
 		return key.Fingerprint(), nil
 	}
-	if s.shards, err = newShards(c); err != nil {
+	list, err := newShards(c)
+	if err != nil {
 		return nil, fmt.Errorf("rekor v1: %w", err)
 	}
+	s.list.Store(&list)
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}

@@ -22,6 +22,7 @@ type Shard struct {
 
 // shard is a tree with its place among the others.
 type shard struct {
+	from   Shard
 	log    tlog.Log
 	treeID int64
 	origin string // how the origin of its checkpoints ends
@@ -82,7 +83,7 @@ func newShard(c Shard) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	sh := &shard{log: c.Log, treeID: c.TreeID, origin: fmt.Sprintf(" - %d", c.TreeID), logID: hex.EncodeToString(id[:]), pem: pem}
+	sh := &shard{from: c, log: c.Log, treeID: c.TreeID, origin: fmt.Sprintf(" - %d", c.TreeID), logID: hex.EncodeToString(id[:]), pem: pem}
 	sh.sets = newSETSigner(c.Signer, pub, sh.logID)
 	return sh, nil
 }
@@ -101,6 +102,23 @@ func (sh *shard) close() error {
 	cp, err := sh.log.Checkpoint(ctx)
 	sh.length = cp.Size + state.Lost
 	return err
+}
+
+// then returns the shards with one more at the end. The one that was the last is frozen.
+func (s shards) then(next Shard) (shards, error) {
+	sh, err := newShard(next)
+	if err == nil && s.tree(sh.treeID) != nil {
+		err = fmt.Errorf("two shards have the tree id %d", sh.treeID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	last := *s.active() // readers have the old one
+	if err := last.close(); err != nil {
+		return nil, fmt.Errorf("shard with tree id %d: %w", last.treeID, err)
+	}
+	sh.first = last.first + last.length
+	return append(slices.Clone(s[:len(s)-1]), &last, sh), nil
 }
 
 func (s shards) active() *shard { return s[len(s)-1] }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms FROM tlog`
+	describeSQL = `SELECT id, name, origin, face, key_sha256, created_ms, coalesce(follows, '') FROM tlog`
 
 	headSQL       = `SELECT h.size, h.root, h.time_ms, h.checkpoint, l.state = 'frozen', l.lost, l.frozen_why FROM tlog_head h JOIN tlog l ON l.id = h.log_id WHERE h.log_id = ?`
 	leafSQL       = `SELECT l.idx, l.time_ms, l.identity, l.leaf_hash, l.data, a.data FROM tlog_leaf l LEFT JOIN attestation a ON a.log_id = l.log_id AND a.idx = l.idx WHERE l.log_id = ? AND l.idx = ?`
@@ -27,7 +27,7 @@ const (
 		`WHERE i.log_id = ? AND i.idx >= ? AND i.idx < ?`
 	attestsSQL = `SELECT idx, data FROM attestation WHERE log_id = ? AND idx >= ? AND idx < ?`
 
-	insertLogSQL    = `INSERT INTO tlog (name, origin, face, key_sha256, created_ms) VALUES (?, ?, ?, ?, ?)`
+	insertLogSQL    = `INSERT INTO tlog (name, origin, face, key_sha256, created_ms, follows) VALUES (?, ?, ?, ?, ?, nullif(?, ''))`
 	insertHeadSQL   = `INSERT INTO tlog_head (log_id, size, root, time_ms, checkpoint) VALUES (?, ?, ?, ?, ?)`
 	insertLeafSQL   = `INSERT INTO tlog_leaf (log_id, idx, identity, leaf_hash, time_ms, data) VALUES (?, ?, ?, ?, ?, ?)`
 	insertTileSQL   = `INSERT INTO tlog_tile (log_id, level, n, hashes, root) VALUES (?, ?, ?, ?, ?)`

@@ -54,7 +54,7 @@ func List(ctx context.Context, db *sqlite.DB) ([]tlog.Description, error) {
 }
 
 func scanDescription(s scanner) (id int64, d tlog.Description, err error) {
-	err = s.Scan(&id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS)
+	err = s.Scan(&id, &d.Name, &d.Origin, &d.Face, (*hash)(&d.KeySHA256), &d.CreatedMS, &d.Follows)
 	return id, d, err
 }
 

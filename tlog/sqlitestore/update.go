@@ -60,14 +60,14 @@ func (s *Store) Create(ctx context.Context, d tlog.Description, f func(tlog.Tx) 
 	}
 	return s.transact(ctx, func(ctx context.Context, t *sql.Tx) error {
 		var taken int
-		err := t.QueryRowContext(ctx, "SELECT count(*) FROM tlog WHERE name = ? OR origin = ?", d.Name, d.Origin).Scan(&taken)
+		err := t.QueryRowContext(ctx, "SELECT count(*) FROM tlog WHERE name = ? OR origin = ? OR follows = ?", d.Name, d.Origin, d.Follows).Scan(&taken)
 		if err == nil && taken > 0 {
 			err = fmt.Errorf("log %s with origin %q: %w", d.Name, d.Origin, tlog.ErrExists)
 		}
 		if err != nil {
 			return err
 		}
-		res, err := t.ExecContext(ctx, insertLogSQL, d.Name, d.Origin, d.Face, d.KeySHA256[:], d.CreatedMS)
+		res, err := t.ExecContext(ctx, insertLogSQL, d.Name, d.Origin, d.Face, d.KeySHA256[:], d.CreatedMS, d.Follows)
 		if err != nil {
 			return fault("insert the log", err)
 		}

@@ -116,6 +116,12 @@ func validPort(p string) bool {
 	return err == nil && n > 0 && p == strconv.FormatUint(n, 10)
 }
 
+// CheckName refuses what is not a name for a log.
+func CheckName(text string) error {
+	var n Name
+	return n.parse(text, "")
+}
+
 func (n *Name) parse(text, _ string) error {
 	if !logName.MatchString(text) {
 		return fmt.Errorf("%q is not a name for a log: want a small letter or digit, then up to 62 of these and . _ -", text)

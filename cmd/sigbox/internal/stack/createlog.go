@@ -12,11 +12,11 @@ import (
 
 // Create makes a log of a configuration file, with its first entries, and returns it.
 func (l *Logs) Create(ctx context.Context, name string) (LogState, error) {
-	k, err := l.find(name)
+	k, err := l.find(ctx, name)
 	if err != nil {
 		return LogState{}, err
 	}
-	if k.seeds == nil {
+	if !l.configured {
 		return LogState{}, errors.New("sigbox up has made the logs of its instance, and they are all that it has")
 	}
 	there, err := l.list(ctx)
@@ -24,7 +24,7 @@ func (l *Logs) Create(ctx context.Context, name string) (LogState, error) {
 		return LogState{}, err
 	}
 	for _, d := range there {
-		if err := apart(k.config, d); err != nil {
+		if err := apart(k.Config, d); err != nil {
 			return LogState{}, err
 		}
 	}
@@ -32,7 +32,7 @@ func (l *Logs) Create(ctx context.Context, name string) (LogState, error) {
 	if err != nil {
 		return LogState{}, err
 	}
-	seeds, err := k.seeds()
+	seeds, err := k.Seeds()
 	if err != nil {
 		return LogState{}, fmt.Errorf("first entries: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ var servePage = template.Must(template.ParseFS(serveHTML, "serve.html"))
 
 // health is what /readyz looks at.
 type health struct {
+	mu           sync.Mutex
 	logs         []checkedLog
 	checks       []healthCheck
 	notes        []func(context.Context) (name, text string) // text is "" for nothing to say
@@ -42,6 +44,18 @@ type healthCheck struct {
 
 func (h *health) add(name, status string, check func(context.Context) error) {
 	h.checks = append(h.checks, healthCheck{name, status, check})
+}
+
+func (h *health) addLog(l checkedLog) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logs = append(h.logs, l)
+}
+
+func (h *health) allLogs() []checkedLog {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.logs)
 }
 
 type checkedLog struct {
@@ -70,7 +84,7 @@ func (s *Server) report(ctx context.Context) report {
 			}
 		}
 	}
-	for _, l := range s.health.logs {
+	for _, l := range s.health.allLogs() {
 		check("log "+l.name, l.engine.Health(), "degraded")
 		if f := frozen(ctx, l.engine); f != "" {
 			r.Checks["log "+l.name] = f

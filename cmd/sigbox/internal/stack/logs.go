@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
@@ -30,8 +32,30 @@ const (
 	logCT      = "ct"
 )
 
+// instancePoll is how often the logs of an instance look whether another process, "sigbox log rotate",
+// has frozen them.
+const instancePoll = time.Second
+
 // maxV2Entry is what a C2SP entry bundle can hold, in bytes.
 const maxV2Entry = 1<<16 - 1
+
+// instanceServed are the logs of an instance as those of a configuration file are: Rekor v1, Rekor v2, CT.
+func instanceServed(info instance.Info, m *material) (list []ServedLog, err error) {
+	configs, err := logConfigs(info, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{logRekorV1, logRekorV2, logCT} {
+		cfg := configs[name]
+		l := ServedLog{Config: cfg, Signer: m.keys[name]} // roles of logs are named as they are
+		l.LogSpec = config.LogSpec{Name: config.Name(name), Face: name, Origin: cfg.Signer.Verifier().Origin(), Host: config.Host(info.Host), Active: true}
+		if name == logRekorV1 {
+			l.TreeID = info.TreeID
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
 
 // logConfigs returns the engine configuration of each log, without guard, metrics and logger.
 // The origins' forms tell clients what a log is: see docs/design/0001.
@@ -53,7 +77,7 @@ func logConfigs(info instance.Info, m *material) (map[string]tlog.Config, error)
 		if err != nil {
 			return nil, fmt.Errorf("log %s: %w", l.name, err)
 		}
-		l.config.Name, l.config.Face, l.config.Signer = l.name, l.name, signer
+		l.config.Name, l.config.Face, l.config.Signer, l.config.Poll = l.name, l.name, signer, instancePoll
 		out[l.name] = l.config
 	}
 	return out, nil

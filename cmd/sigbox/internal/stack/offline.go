@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/migrations"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/fileguard"
 	"github.com/sigbox/sigbox/tlog/pgstore"
 	"github.com/sigbox/sigbox/tlog/sqlitestore"
 	"github.com/sigbox/sigbox/tlog/tiledir"
@@ -28,19 +29,19 @@ import (
 // Logs are the logs of an instance or of a configuration file without their services, for looking
 // at them and for what an operator does to them. Nothing is made or migrated.
 type Logs struct {
-	known func() ([]knownLog, error) // that the configuration names, in its order, with their keys
-	where string                     // what names them, for errors
+	known func() ([]ServedLog, error) // that the configuration names, in its order, with their keys
+	key   func(after ServedLog, name string) (crypto.Signer, error)
+	where string // what names them, for errors
 	list  func(ctx context.Context) ([]tlog.Description, error)
 	store func(ctx context.Context, name string) (tlog.Store, error)
 	// openGuard opens what remembers the logs' heads, nil for nothing; it is closed with the rest.
 	openGuard func(ctx context.Context) (tlog.Guard, error)
+	// peekGuard reads a guard that a process which runs has; nil where that cannot be.
+	peekGuard func() tlog.Guard
+	guard     *tlog.Guard // that guardBeside has opened
 	close     []func() error
-}
 
-// knownLog is a log as the configuration has it.
-type knownLog struct {
-	config tlog.Config // without guard
-	seeds  func() ([]tlog.Entry, error)
+	configured bool // by a file, and not of an instance
 }
 
 // LogState is what a log says of itself; nothing in it is verified.
@@ -59,7 +60,8 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 		return nil, err
 	}
 	l := &Logs{where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}}
-	l.known = func() ([]knownLog, error) { return instanceLogs(d) }
+	l.known = func() ([]ServedLog, error) { return instanceLogs(d) }
+	l.key = func(_ ServedLog, name string) (crypto.Signer, error) { return keys.Load(keyFile(d, name)) }
 	l.openGuard = func(context.Context) (tlog.Guard, error) {
 		g, err := openGuard(d)
 		if err != nil {
@@ -68,6 +70,7 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 		l.close = append([]func() error{g.Close}, l.close...)
 		return g, nil
 	}
+	l.peekGuard = func() tlog.Guard { return fileguard.Peek(d.File("guard")) }
 	return l, nil
 }
 
@@ -104,22 +107,15 @@ func (db *databases) list(ctx context.Context) ([]tlog.Description, error) {
 	return sqlitestore.List(ctx, db.file)
 }
 
-// instanceLogs are the logs that an instance has.
-func instanceLogs(d *instance.Dir) (list []knownLog, err error) {
+// instanceLogs are the logs that an instance is made with.
+func instanceLogs(d *instance.Dir) (list []ServedLog, err error) {
 	m := &material{keys: map[string]crypto.Signer{}}
 	for _, role := range []string{roleRekorV1, roleRekorV2, roleCT} {
 		if m.keys[role], err = keys.Load(keyFile(d, role)); err != nil {
 			return nil, err
 		}
 	}
-	configs, err := logConfigs(d.Info, m)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{logRekorV1, logRekorV2, logCT} {
-		list = append(list, knownLog{config: configs[name]})
-	}
-	return list, nil
+	return instanceServed(d.Info, m)
 }
 
 // OpenConfiguredLogs opens the logs of a configuration file.
@@ -133,12 +129,10 @@ func OpenConfiguredLogs(ctx context.Context, c *config.Config) (*Logs, error) {
 		return nil, err
 	}
 	l := &Logs{where: c.File(), store: stores.Store, close: []func() error{stores.Close}}
-	l.known = func() (list []knownLog, err error) {
-		served, err := ServedLogs(c.TLog)
-		for _, s := range served {
-			list = append(list, knownLog{config: s.Config, seeds: s.Seeds})
-		}
-		return list, err
+	l.known = func() ([]ServedLog, error) { return ServedLogs(c.TLog) }
+	l.key, l.configured = siblingKey, true
+	if c.TLog.Guard.File != "" {
+		l.peekGuard = func() tlog.Guard { return fileguard.Peek(string(c.TLog.Guard.File)) }
 	}
 	l.list = func(ctx context.Context) ([]tlog.Description, error) { return pgstore.List(ctx, stores.DB) }
 	l.openGuard = func(ctx context.Context) (tlog.Guard, error) {
@@ -230,31 +224,43 @@ func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error
 	return true, log.Freeze(ctx)
 }
 
-// find returns what the configuration says of a log.
-func (l *Logs) find(name string) (knownLog, error) {
+// find returns a log: one that the configuration names, or a shard that goes on for one.
+func (l *Logs) find(ctx context.Context, name string) (found ServedLog, err error) {
 	known, err := l.known()
 	if err != nil {
-		return knownLog{}, err
+		return found, err
+	}
+	all, err := l.list(ctx)
+	if err != nil {
+		return found, err
 	}
 	var names []string
-	for _, k := range known {
-		if k.config.Name == name {
-			k.config.Clock, k.config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
+	for i := 0; i < len(known); i++ { // it grows by the shards that go on
+		k := known[i]
+		if string(k.Name) == name {
+			k.Config.Clock, k.Config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
 			return k, nil
 		}
-		names = append(names, k.config.Name)
+		names = append(names, string(k.Name))
+		if d := successorOf(string(k.Name), all); d != nil {
+			n, err := k.next(*d, l.key)
+			if err != nil && d.Name == name {
+				return found, fmt.Errorf("log %s: %w", name, err)
+			}
+			known = append(known, n)
+		}
 	}
-	return knownLog{}, fmt.Errorf("%s has no log %q: its logs are %s", l.where, name, strings.Join(names, ", "))
+	return found, fmt.Errorf("%s has no log %q: its logs are %s", l.where, name, strings.Join(names, ", "))
 }
 
 // log returns the configuration and the store of a log.
 func (l *Logs) log(ctx context.Context, name string) (tlog.Config, tlog.Store, error) {
-	k, err := l.find(name)
+	k, err := l.find(ctx, name)
 	if err != nil {
 		return tlog.Config{}, nil, err
 	}
 	store, err := l.store(ctx, name)
-	return k.config, store, err
+	return k.Config, store, err
 }
 
 // guarded is log with the guard opened.

@@ -52,12 +52,13 @@ func (s *Stack) readyz(w http.ResponseWriter, r *http.Request) {
 			checks[name], status = err.Error(), "degraded"
 		}
 	}
-	for name, l := range s.logs {
-		check("log "+name, l.Health())
-		if f := frozen(r.Context(), l); f != "" {
-			checks["log "+name] = f
+	for _, l := range s.health.allLogs() {
+		check("log "+l.name, l.engine.Health())
+		if f := frozen(r.Context(), l.engine); f != "" {
+			checks["log "+l.name] = f
 		}
 	}
+	check("shards", s.shards.check(r.Context()))
 	check("tuf", s.repo.Health().Err)
 	check("expiry", s.expiry.check(r.Context()))
 	body := map[string]any{"status": status, "checks": checks}

@@ -22,7 +22,6 @@ import (
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/oidc/devidp"
-	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
 	"github.com/sigbox/sigbox/tlog/logrpc"
 )
@@ -45,7 +44,8 @@ type Server struct {
 	closers    []func() error
 
 	stores  *LogStores
-	logs    []*tlog.Engine
+	logs    group            // the sequencers
+	shards  *shards          // nil without logs
 	service *logrpc.Server   // nil without logs
 	ct      *ctlog.Server    // nil: not in this process
 	ctKey   crypto.PublicKey // of ct
@@ -213,15 +213,7 @@ func (s *Server) Run(ctx context.Context) error {
 		defer context.AfterFunc(ctx, s.service.Drain)()
 	}
 	services, work := errgroup.WithContext(work)
-	for _, l := range s.logs {
-		services.Go(func() error {
-			// A log that has halted said so then, and serves reads until it is told to end.
-			if err := l.Run(work); err != nil && work.Err() == nil {
-				return err
-			}
-			return nil
-		})
-	}
+	s.logs.start(work, services)
 	for _, run := range s.runs {
 		services.Go(func() error { return run(work) })
 	}

@@ -2,17 +2,21 @@ package stack
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/quota"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/ctlog"
 	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/logrpc"
+	"github.com/sigbox/sigbox/tlog/pgstore"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
 	"github.com/sigbox/sigbox/tlog/tiles"
@@ -34,18 +38,27 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 	}
 	s.health.add("database tlog", "degraded", newPing(s.stores.DB.Read()).check)
 	s.watchGuard(ctx, t.Guard)
+	d := s.door(t.Listen)
+	s.shards = newShards(&shards{
+		list: func(ctx context.Context) ([]tlog.Description, error) { return pgstore.List(ctx, s.stores.DB) },
+		key:  siblingKey, open: s.openLog, log: s.log,
+		added: func(l ServedLog, log *tlog.Engine) error {
+			added := rpcLog(l.Config, log, nil, kindsV1(s.listedKinds()))
+			added.Writers = s.live.gates.of(l.Face)
+			return s.service.Add(added)
+		},
+	})
 	opened := make([]*tlog.Engine, len(logs))
 	for i, l := range logs {
 		if opened[i], err = s.openLog(ctx, l); err != nil {
 			return err
 		}
+		s.shards.begin(l, opened[i])
 	}
-	s.logs = opened
 	if s.live.gates, err = openGates(t, s.clock); err != nil {
 		return err
 	}
 	quotas := s.newQuotas("tlog", logRates)
-	d := s.door(t.Listen)
 	service := logrpc.Config{Quotas: quotas, Logger: s.log}
 	var inactive []rekorv1.Shard
 	for i, l := range logs {
@@ -66,7 +79,30 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 		return err
 	}
 	s.service.RegisterGRPC(d.grpc)
+	s.shards.openAll(ctx)
+	for _, face := range s.shards.faces {
+		if err := face(ctx); err != nil {
+			return err
+		}
+	}
+	s.health.add("shards", "degraded", s.shards.check)
+	s.runs = append(s.runs, func(ctx context.Context) error { return s.shards.run(ctx, time.Duration(t.Poll)) })
 	return s.addLogPeers(ctx, logs, service.Logs)
+}
+
+// siblingKey loads the key of a log that another one goes on for: it is in the file of its name beside the
+// key of that one, so that replicas find it without a change of their configuration.
+func siblingKey(after ServedLog, name string) (crypto.Signer, error) {
+	path, err := siblingPath(after, name)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Load(path)
+}
+
+func siblingPath(after ServedLog, name string) (string, error) {
+	path, err := after.Key.Path()
+	return filepath.Join(filepath.Dir(path), name+filepath.Ext(path)), err
 }
 
 // addLogPeers serves the CT log to the certificate authority, and statements to tuf.
@@ -118,7 +154,8 @@ func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error)
 	if err != nil {
 		return nil, err
 	}
-	s.health.logs = append(s.health.logs, checkedLog{cfg.Name, engine})
+	s.health.addLog(checkedLog{cfg.Name, engine})
+	s.logs.add(sequencer(engine))
 	if err := engine.Health(); err == nil {
 		s.log.InfoContext(ctx, "log opened", "log", cfg.Name, "origin", l.Origin)
 	}
@@ -134,12 +171,13 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		face, err := rekorv1.New(rekorv1.Config{
 			Log: log, TreeID: l.TreeID, Signer: l.Signer, Inactive: inactive, Kinds: kindsV1(s.listedKinds()), Fingerprints: upstream.Fingerprints(), Logger: s.log,
 			Writers: s.live.gates.v1, Quotas: quotas,
-			ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
+			Next: s.shards.afterV1, ReturnDuplicates: s.cfg.TLog.RekorV1.Duplicates == "return", MaxBody: int64(limits.Body), MaxResults: int(limits.Results),
 		})
 		if err != nil {
 			return nil, err
 		}
 		face.Register(d.mux)
+		s.shards.advance(face.Advance)
 		d.services = append(d.services, endpoint{"Rekor v1", url + "/api/v1/log"})
 	case config.FaceRekorV2:
 		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Writers: s.live.gates.v2, Quotas: quotas, Logger: s.log})

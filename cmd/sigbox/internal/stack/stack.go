@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
 	"github.com/sigbox/sigbox/tlog"
@@ -53,8 +55,10 @@ type Stack struct {
 	opts     Options
 	m        *material
 	db       *databases
-	closers  []io.Closer // before db
-	logs     map[string]*tlog.Engine
+	closers  []io.Closer             // before db
+	logs     map[string]*tlog.Engine // those that it was made with
+	running  group                   // the sequencers
+	shards   *shards
 	ct       *ctlog.Server
 	repo     *tuf.Repository
 	expiry   *watchedExpiry
@@ -62,6 +66,7 @@ type Stack struct {
 	mux      *http.ServeMux
 	grpc     *grpc.Server
 	service  *logrpc.Server
+	health   health // its logs only
 }
 
 // Open builds the services over an existing instance and publishes the trust root if its URLs
@@ -83,7 +88,7 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService} {
+	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService, s.openShards} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -93,6 +98,17 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	}
 	s.addOperations()
 	return s, nil
+}
+
+// openShards opens the shards that "sigbox log rotate" has made.
+func (s *Stack) openShards(ctx context.Context) error {
+	s.shards.openAll(ctx)
+	for _, face := range s.shards.faces {
+		if err := face(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close gives the database back. Run must have returned.
@@ -118,15 +134,8 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	// Followers' streams never finish by themselves.
 	defer context.AfterFunc(ctx, s.service.Drain)()
 	services, work := errgroup.WithContext(work)
-	for _, l := range s.logs {
-		services.Go(func() error {
-			// A log that has halted said so then, and serves reads until it is told to end.
-			if err := l.Run(work); err != nil && work.Err() == nil {
-				return err
-			}
-			return nil
-		})
-	}
+	s.running.start(work, services)
+	services.Go(func() error { return s.shards.run(work, instancePoll) })
 	services.Go(func() error { return s.repo.Run(work) })
 	services.Go(func() error { return s.expiry.run(work) })
 	services.Go(func() error {
@@ -155,7 +164,7 @@ func shared(web http.Handler, rpc *grpc.Server) http.Handler {
 }
 
 func (s *Stack) openLogs(ctx context.Context) error {
-	configs, err := logConfigs(s.opts.Dir.Info, s.m)
+	served, err := instanceServed(s.opts.Dir.Info, s.m)
 	if err != nil {
 		return err
 	}
@@ -164,15 +173,34 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, guard)
-	for name, cfg := range configs {
+	open := func(ctx context.Context, l ServedLog) (*tlog.Engine, error) {
+		cfg := l.Config
 		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard
-		store, err := s.db.store(ctx, name)
+		store, err := s.db.store(ctx, cfg.Name)
+		if err != nil {
+			return nil, err
+		}
+		engine, err := tlog.Open(ctx, store, cfg)
+		if err == nil {
+			s.health.addLog(checkedLog{cfg.Name, engine})
+			s.running.add(sequencer(engine))
+		}
+		return engine, err
+	}
+	s.shards = newShards(&shards{
+		list: s.db.list, open: open, log: s.opts.Log,
+		key: func(_ ServedLog, name string) (crypto.Signer, error) { return keys.Load(keyFile(s.opts.Dir, name)) },
+		added: func(l ServedLog, log *tlog.Engine) error {
+			return s.service.Add(rpcLog(l.Config, log, nil, kindsV1(nil)))
+		},
+	})
+	for _, l := range served {
+		engine, err := open(ctx, l)
 		if err != nil {
 			return err
 		}
-		if s.logs[name], err = tlog.Open(ctx, store, cfg); err != nil {
-			return err
-		}
+		s.logs[string(l.Name)] = engine
+		s.shards.begin(l, engine)
 	}
 	return nil
 }
@@ -250,13 +278,14 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 func (s *Stack) addRekor(context.Context) error {
 	v1, err := rekorv1.New(rekorv1.Config{
 		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
-		Kinds: kindsV1(nil), Fingerprints: upstream.Fingerprints(),
+		Kinds: kindsV1(nil), Fingerprints: upstream.Fingerprints(), Next: s.shards.afterV1,
 		Logger: s.opts.Log,
 	})
 	if err != nil {
 		return err
 	}
 	v1.Register(s.mux)
+	s.shards.advance(v1.Advance)
 	v2, err := rekorv2.New(rekorv2.Config{
 		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: s.m.keys[roleRekorV2].Public(), Logger: s.opts.Log,
 	})

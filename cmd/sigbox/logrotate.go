@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+)
+
+type rotateFlags struct {
+	as             string
+	yes            bool
+	dryRun, resume bool
+}
+
+func logRotateCommand(f *logFlags) *cobra.Command {
+	var r rotateFlags
+	cmd := &cobra.Command{
+		Use:   "rotate NAME",
+		Short: "Go on with a log in a new shard, while it is written to",
+		Long: `Go on with a log in a new shard: make one, then freeze the shard that takes entries.
+The services run on, all replicas of them. No write fails: one that meets the
+frozen shard is appended to its successor. No client and no configuration changes.
+
+A new shard of Rekor v1 has the key of the one before it and a tree id of its own.
+Indexes go on where the frozen shard ends; its entries, proofs and last
+checkpoint are served on, and searches find them.
+
+NAME is any shard of the log. The steps are read from the database: a rotation
+that was stopped anywhere goes on with --resume, which does nothing where there is
+nothing to go on with. Until the second step nothing has changed for anybody, and
+a shard that was made for later can wait for as long as you like; there is no way
+back after it. See docs/rotation.md.`,
+		Example: `  sigbox log rotate rekor-v1 --dry-run --config /etc/sigbox/sigbox.yaml
+  sigbox log rotate rekor-v1 --yes --config /etc/sigbox/sigbox.yaml
+  sigbox log rotate rekor-v1 --resume --yes --config /etc/sigbox/sigbox.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd.Context(), false, func(logs *stack.Logs) error {
+				return rotateLog(cmd, logs, args[0], r)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.as, "as", "", "name of the new shard (default: the name of the log and the next number)")
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "yes, the shard that takes entries now is frozen for good")
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	cmd.Flags().BoolVar(&r.resume, "resume", false, "go on with a rotation that was stopped")
+	cmd.MarkFlagsMutuallyExclusive("as", "resume")
+	return cmd
+}
+
+func rotateLog(cmd *cobra.Command, logs *stack.Logs, name string, f rotateFlags) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	r, err := logs.PlanRotation(ctx, name, f.as)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.dryRun:
+		return printRotation(out, r)
+	case f.resume && !r.Unfinished():
+		_, err := fmt.Fprintf(out, "no rotation of %s is under way; %s\n", name, takesEntries(r))
+		return err
+	case !f.resume && r.Unfinished():
+		return fmt.Errorf("a rotation of %s is under way: %s is made and waits. Go on with --resume", name, r.To.Name)
+	case !f.yes:
+		return fmt.Errorf("a frozen shard can never take entries again: to go on from %s to %s, run the same command with --yes", r.From.Name, r.To.Name)
+	}
+	if !r.Made {
+		if err := logs.MakeNext(ctx, r); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "made %s: origin %q, key id %x; it waits\n", r.To.Name, r.To.Origin, r.To.KeySHA256); err != nil {
+			return err
+		}
+	}
+	if r.From.Frozen {
+		_, err := fmt.Fprintf(out, "%s was frozen already; %s takes entries now\n", r.From.Name, r.To.Name)
+		return err
+	}
+	if err := logs.Switch(ctx, r); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "froze %s with %d entries; %s takes entries now\n", r.From.Name, r.From.Size, r.To.Name)
+	return err
+}
+
+func takesEntries(r *stack.Rotation) string {
+	if r.From.Frozen {
+		return r.From.Name + " is frozen, and nothing goes on for it"
+	}
+	return r.From.Name + " takes entries"
+}
+
+// printRotation says what there is to do.
+func printRotation(out io.Writer, r *stack.Rotation) error {
+	var lines []string
+	if r.Made {
+		lines = append(lines, fmt.Sprintf("made: %s, origin %q, key id %x", r.To.Name, r.To.Origin, r.To.KeySHA256))
+	} else {
+		lines = append(lines, fmt.Sprintf("to do: make %s with the key of %s, %x, and a new tree id", r.To.Name, r.From.Name, r.From.KeySHA256))
+	}
+	if r.From.Frozen {
+		lines = append(lines, fmt.Sprintf("done: %s is frozen with %d entries", r.From.Name, r.From.Size))
+	} else {
+		lines = append(lines, fmt.Sprintf("to do: freeze %s, which has %d entries now; %s takes entries from then on", r.From.Name, r.From.Size, r.To.Name))
+	}
+	var errs []error
+	for _, l := range lines {
+		_, err := fmt.Fprintln(out, l)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
