@@ -167,6 +167,9 @@ func (m *Member) Start(ctx context.Context) (err error) {
 	return nil
 }
 
+// Config is the configuration file of the process.
+func (m *Member) Config() string { return m.config }
+
 // Settled waits until the proxy, if there is one, sends requests to every replica.
 func (f *Fleet) Settled(ctx context.Context) error {
 	if f.proxy == nil {
