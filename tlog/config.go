@@ -18,6 +18,10 @@ type Config struct {
 	// Face is the API that the log is for. It is stored when the log is created; Open refuses a
 	// log that was created for another one, unless either is empty.
 	Face string
+	// Register is what the database and the guard know the log by, as no other one. Default: the origin.
+	// Shards of Rekor v2 that share a host name share an origin, and are told apart by it: the origin,
+	// # and what the caller likes.
+	Register string
 	// Follows is the name of the log that a new one goes on for, once that is frozen: its next shard.
 	// It is stored when the log is created, and read by nobody here.
 	Follows string
@@ -69,6 +73,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Signer == nil {
 		return c, errors.New("tlog: Config.Signer is missing")
 	}
+	c.Register = c.Registered()
 	if c.Name == "" {
 		return c, errors.New("tlog: Config.Name is missing")
 	}
@@ -91,4 +96,18 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// Registered is Register or its default.
+func (c Config) Registered() string {
+	if c.Register == "" {
+		return c.Signer.Verifier().Origin()
+	}
+	return c.Register
+}
+
+// registered returns a checkpoint with what the guard knows the log by for its origin.
+func (c Config) registered(cp checkpoint.Signed) checkpoint.Signed {
+	cp.Origin = c.Register
+	return cp
 }

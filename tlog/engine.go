@@ -53,7 +53,7 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 		return err
 	}
 	e := newEngine(store, cfg)
-	origin := cfg.Signer.Verifier().Origin()
+	origin := cfg.Register
 	if cfg.Guard != nil {
 		mark, err := cfg.Guard.Last(ctx, origin)
 		if err != nil {
@@ -87,7 +87,7 @@ func Create(ctx context.Context, store Store, cfg Config, seeds []Entry) error {
 	}
 	cfg.Logger.InfoContext(ctx, "log created", "origin", origin, "entries", len(seeds))
 	if cfg.Guard != nil && len(seeds) > 0 {
-		if err := cfg.Guard.Advance(ctx, Mark{}, a.next.signed, nil); err != nil {
+		if err := cfg.Guard.Advance(ctx, Mark{}, cfg.registered(a.next.signed), nil); err != nil {
 			return fmt.Errorf("create log %s: created, but the guard does not hold it: %w", cfg.Name, err)
 		}
 	}
@@ -168,8 +168,8 @@ func (e *Engine) checkDescription(ctx context.Context) error {
 	}
 	v := e.cfg.Signer.Verifier()
 	switch {
-	case d.Origin != v.Origin():
-		return fmt.Errorf("its origin is %q, the configuration says %q: a log keeps its origin for life", d.Origin, v.Origin())
+	case d.Origin != e.cfg.Register:
+		return fmt.Errorf("its origin is %q, the configuration says %q: a log keeps its origin for life", d.Origin, e.cfg.Register)
 	case d.KeySHA256 != v.KeyID():
 		return fmt.Errorf("its key has SHA-256 %x, the configured one %x: a log keeps its key for life", d.KeySHA256, v.KeyID())
 	case d.Face != "" && e.cfg.Face != "" && d.Face != e.cfg.Face:

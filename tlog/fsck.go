@@ -17,6 +17,7 @@ import (
 // Audit is what Fsck holds a log to.
 type Audit struct {
 	Verifier  *checkpoint.Verifier                // the log's origin and key; required
+	Register  string                              // as Config.Register
 	LeafInput func(stored []byte) ([]byte, error) // as Config.LeafInput
 	// Identity returns what Entry.Identity gave for a leaf. Default: identities are not looked at.
 	// It and Keys are called by several goroutines at once, for leaves whose hash is right.
@@ -61,8 +62,12 @@ func (f *fsck) run(ctx context.Context) (signed checkpoint.Signed, err error) {
 	if err != nil {
 		return signed, err
 	}
-	if d.Origin != f.Verifier.Origin() || d.KeySHA256 != f.Verifier.KeyID() {
-		return signed, fmt.Errorf("%w: the log is of origin %q and key %x, not of %q and %x", ErrCorrupt, d.Origin, d.KeySHA256, f.Verifier.Origin(), f.Verifier.KeyID())
+	register := f.Register
+	if register == "" {
+		register = f.Verifier.Origin()
+	}
+	if d.Origin != register || d.KeySHA256 != f.Verifier.KeyID() {
+		return signed, fmt.Errorf("%w: the log is of origin %q and key %x, not of %q and %x", ErrCorrupt, d.Origin, d.KeySHA256, register, f.Verifier.KeyID())
 	}
 	if f.head, err = f.store.Head(ctx); err != nil {
 		return signed, err

@@ -112,7 +112,7 @@ func (e *Engine) openGuard(ctx context.Context, v *view) (err error) {
 		e.cfg.Logger.WarnContext(ctx, "this log is frozen and is not compared with the guard", "reason", v.state.Reason)
 		return nil
 	}
-	if e.mark, err = e.cfg.Guard.Last(ctx, v.signed.Origin); err != nil {
+	if e.mark, err = e.cfg.Guard.Last(ctx, e.cfg.Register); err != nil {
 		return fmt.Errorf("ask the guard: %w", err)
 	}
 	if e.mark.Size == 0 && v.edge.size > 0 {
@@ -150,7 +150,7 @@ func (e *Engine) hold(ctx context.Context, v *view, g *growth) error {
 			return err
 		}
 		if err = e.cfg.Hook.Hit(PointGuardSent); err == nil {
-			err = e.cfg.Guard.Advance(ctx, e.mark, v.signed, proof)
+			err = e.cfg.Guard.Advance(ctx, e.mark, e.cfg.registered(v.signed), proof)
 		}
 		if err == nil {
 			err = e.cfg.Hook.Hit(PointGuardDone)
@@ -162,7 +162,7 @@ func (e *Engine) hold(ctx context.Context, v *view, g *growth) error {
 		if !errors.Is(err, ErrGuardMoved) {
 			return fmt.Errorf("move the guard from size %d to %d: %w", e.mark.Size, want.Size, err)
 		}
-		moved, err := e.cfg.Guard.Last(ctx, v.signed.Origin)
+		moved, err := e.cfg.Guard.Last(ctx, e.cfg.Register)
 		if err != nil {
 			return fmt.Errorf("ask the guard: %w", err)
 		}

@@ -97,9 +97,9 @@ func (r *recovery) open(ctx context.Context, s Standing) (err error) {
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	v := r.cfg.Signer.Verifier()
-	if d.Origin != v.Origin() || d.KeySHA256 != v.KeyID() {
-		return fmt.Errorf("%w: it holds log %q with key %x, this is %q with %x", ErrNoSource, d.Origin, d.KeySHA256, v.Origin(), v.KeyID())
+	v, register := r.cfg.Signer.Verifier(), r.cfg.Registered()
+	if d.Origin != register || d.KeySHA256 != v.KeyID() {
+		return fmt.Errorf("%w: it holds log %q with key %x, this is %q with %x", ErrNoSource, d.Origin, d.KeySHA256, register, v.KeyID())
 	}
 	if r.head, err = r.source.Head(ctx); err != nil {
 		return fmt.Errorf("source: %w", err)

@@ -50,7 +50,7 @@ func compare(ctx context.Context, store Store, cfg Config) (e *Engine, v *view, 
 		return nil, nil, s, err
 	}
 	s = Standing{Origin: v.signed.Origin, Log: v.mark(), State: v.state}
-	if s.Guard, err = cfg.Guard.Last(ctx, s.Origin); err != nil {
+	if s.Guard, err = cfg.Guard.Last(ctx, cfg.Register); err != nil {
 		return nil, nil, s, fmt.Errorf("ask the guard: %w", err)
 	}
 	if s.Guard.Size == 0 || s.Behind() {

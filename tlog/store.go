@@ -27,7 +27,7 @@ var (
 // Description is what is stored about a log when it is created, and never changed.
 type Description struct {
 	Name      string   // unique in the database
-	Origin    string   // origin of its checkpoints, unique in the database
+	Origin    string   // origin of its checkpoints, or Config.Register, unique in the database
 	Face      string   // the API it was created for; may be empty
 	KeySHA256 [32]byte // SHA-256 of the SubjectPublicKeyInfo of its key
 	CreatedMS int64    // Unix milliseconds

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -125,11 +126,17 @@ type listedLog struct {
 	KeyID     string    `json:"key_id"` // hex
 }
 
+// originOf is the first line of a log's checkpoints; shards that share it are told apart behind a #.
+func originOf(stored string) string {
+	origin, _, _ := strings.Cut(stored, "#")
+	return origin
+}
+
 func printLogs(out io.Writer, list []stack.LogState, asJSON bool) error {
 	rows := make([]listedLog, len(list))
 	for i, l := range list {
 		rows[i] = listedLog{
-			Name: l.Name, Origin: l.Origin, Size: l.Size, State: "active",
+			Name: l.Name, Origin: originOf(l.Origin), Size: l.Size, State: "active",
 			LastEntry: time.UnixMilli(l.TimeMS).UTC(), KeyID: fmt.Sprintf("%x", l.KeySHA256),
 		}
 		if l.Frozen {

@@ -1,19 +1,25 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
+	"github.com/sigbox/sigbox/internal/clock"
 )
 
 type rotateFlags struct {
 	as             string
 	yes            bool
 	dryRun, resume bool
+
+	trustedRoot string
+	soak        time.Duration
 }
 
 func logRotateCommand(f *logFlags) *cobra.Command {
@@ -27,7 +33,14 @@ frozen shard is appended to its successor. No client and no configuration change
 
 A new shard of Rekor v1 has the key of the one before it and a tree id of its own.
 Indexes go on where the frozen shard ends; its entries, proofs and last
-checkpoint are served on, and searches find them.
+checkpoint are served on, and searches find them. One command does all of it.
+
+A new shard of Rekor v2 has a new key, since clients tell v2 logs apart by their
+keys. So the command makes the shard and stops; the key is published, clients learn
+it, and --resume switches when it has been published for as long as --soak says.
+Both shards have one origin. The frozen one is read below /shards/LOG-ID, where the
+trust root has it, and answers 405 there to whoever adds to it. No witness can
+follow, since a witness knows one tree of an origin.
 
 NAME is any shard of the log. The steps are read from the database: a rotation
 that was stopped anywhere goes on with --resume, which does nothing where there is
@@ -36,7 +49,8 @@ a shard that was made for later can wait for as long as you like; there is no wa
 back after it. See docs/rotation.md.`,
 		Example: `  sigbox log rotate rekor-v1 --dry-run --config /etc/sigbox/sigbox.yaml
   sigbox log rotate rekor-v1 --yes --config /etc/sigbox/sigbox.yaml
-  sigbox log rotate rekor-v1 --resume --yes --config /etc/sigbox/sigbox.yaml`,
+  sigbox log rotate rekor-v1 --resume --yes --config /etc/sigbox/sigbox.yaml
+  sigbox log rotate rekor-v2 --resume --yes --soak 48h --config /etc/sigbox/sigbox.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), false, func(logs *stack.Logs) error {
@@ -48,6 +62,8 @@ back after it. See docs/rotation.md.`,
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "yes, the shard that takes entries now is frozen for good")
 	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and change nothing")
 	cmd.Flags().BoolVar(&r.resume, "resume", false, "go on with a rotation that was stopped")
+	cmd.Flags().DurationVar(&r.soak, "soak", 24*time.Hour, "how long the key of a Rekor v2 shard must have been published before the switch")
+	cmd.Flags().StringVar(&r.trustedRoot, "trusted-root", "", "trusted_root.json as clients have it, where the TUF repository is of no use to this machine")
 	cmd.MarkFlagsMutuallyExclusive("as", "resume")
 	return cmd
 }
@@ -73,18 +89,53 @@ func rotateLog(cmd *cobra.Command, logs *stack.Logs, name string, f rotateFlags)
 		if err := logs.MakeNext(ctx, r); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(out, "made %s: origin %q, key id %x; it waits\n", r.To.Name, r.To.Origin, r.To.KeySHA256); err != nil {
+		if _, err := fmt.Fprintf(out, "made %s: origin %q, key id %x; it waits\n", r.To.Name, originOf(r.To.Origin), r.To.KeySHA256); err != nil {
 			return err
+		}
+		if r.Key != "" {
+			return sayPublish(out, r)
 		}
 	}
 	if r.From.Frozen {
 		_, err := fmt.Fprintf(out, "%s was frozen already; %s takes entries now\n", r.From.Name, r.To.Name)
 		return err
 	}
+	if err := soaked(ctx, logs, r, f); err != nil {
+		return err
+	}
 	if err := logs.Switch(ctx, r); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "froze %s with %d entries; %s takes entries now\n", r.From.Name, r.From.Size, r.To.Name)
+	return err
+}
+
+// soaked returns nil once clients know the key of the next shard.
+func soaked(ctx context.Context, logs *stack.Logs, r *stack.Rotation, f rotateFlags) error {
+	c := clock.System{}
+	since, err := logs.Published(ctx, r, f.trustedRoot, c)
+	if errors.Is(err, stack.ErrNotPublished) {
+		return fmt.Errorf("%s waits: %w. Publish it (sigbox tuf request, sign, publish) and run this again", r.To.Name, err)
+	}
+	if err != nil || r.Key == "" {
+		return err
+	}
+	if until := since.Add(f.soak); c.Now().Before(until) {
+		return fmt.Errorf("%s waits: its key was first seen published at %s, and clients have until %s to learn it: run this again then (--soak %s)",
+			r.To.Name, since.Format(time.RFC3339), until.Format(time.RFC3339), f.soak)
+	}
+	return nil
+}
+
+// sayPublish says what there is to do before a log can go on with another key.
+func sayPublish(out io.Writer, r *stack.Rotation) error {
+	_, err := fmt.Fprintf(out, `its key is in %s: copy it to every machine that serves the log, beside the log's own key,
+and look at /readyz there: "shards" is "ok" where the key is
+then publish the key, and that %s is read below /shards/%x from now on:
+"sigbox up" has done so; with "sigbox serve", sigbox tuf request, sign and publish
+then, when clients have learnt it: the same command with --resume --yes
+no witness can follow: both shards have the origin %q, and a witness knows one tree of an origin
+`, r.Key, r.From.Name, r.From.KeySHA256, originOf(r.To.Origin))
 	return err
 }
 
@@ -98,10 +149,16 @@ func takesEntries(r *stack.Rotation) string {
 // printRotation says what there is to do.
 func printRotation(out io.Writer, r *stack.Rotation) error {
 	var lines []string
-	if r.Made {
-		lines = append(lines, fmt.Sprintf("made: %s, origin %q, key id %x", r.To.Name, r.To.Origin, r.To.KeySHA256))
-	} else {
+	switch {
+	case r.Made:
+		lines = append(lines, fmt.Sprintf("done: %s is made, origin %q, key id %x", r.To.Name, originOf(r.To.Origin), r.To.KeySHA256))
+	case r.OwnKey():
+		lines = append(lines, fmt.Sprintf("to do: make %s with a new key and the origin of %s, %q; no witness can follow", r.To.Name, r.From.Name, originOf(r.From.Origin)))
+	default:
 		lines = append(lines, fmt.Sprintf("to do: make %s with the key of %s, %x, and a new tree id", r.To.Name, r.From.Name, r.From.KeySHA256))
+	}
+	if r.OwnKey() && !r.From.Frozen {
+		lines = append(lines, fmt.Sprintf("to do: publish its key, and that %s is read below /shards/%x; wait until clients know", r.From.Name, r.From.KeySHA256))
 	}
 	if r.From.Frozen {
 		lines = append(lines, fmt.Sprintf("done: %s is frozen with %d entries", r.From.Name, r.From.Size))

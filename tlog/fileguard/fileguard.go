@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/transparency-dev/merkle/proof"
@@ -23,6 +24,7 @@ import (
 type Guard struct {
 	dir  string
 	lock *os.File
+	peek bool                    // another process has the guard
 	hook func(step string) error // for tests: called before each step of a replacement
 
 	mu     sync.Mutex
@@ -62,7 +64,7 @@ func removeLeftovers(dir string) error {
 
 // Peek returns the guard in a directory that another process has: what it holds can be read, and Advance
 // leaves it to that process.
-func Peek(dir string) *Guard { return &Guard{dir: dir} }
+func Peek(dir string) *Guard { return &Guard{dir: dir, peek: true} }
 
 // Close gives up the lock.
 func (g *Guard) Close() error {
@@ -80,7 +82,7 @@ func (g *Guard) Last(_ context.Context, origin string) (tlog.Mark, error) {
 }
 
 func (g *Guard) last(origin string) (tlog.Mark, error) {
-	if m, ok := g.held[origin]; ok && g.lock != nil {
+	if m, ok := g.held[origin]; ok {
 		return m, nil
 	}
 	note, err := os.ReadFile(g.path(origin))
@@ -98,11 +100,11 @@ func (g *Guard) last(origin string) (tlog.Mark, error) {
 	if err != nil {
 		return tlog.Mark{}, fmt.Errorf("guard: %s: %w", g.path(origin), err)
 	}
-	if c.Origin != origin {
+	if signed, _, _ := strings.Cut(origin, "#"); c.Origin != signed { // see tlog.Config.Register
 		return tlog.Mark{}, fmt.Errorf("guard: %s holds a checkpoint of %q, not of %q", g.path(origin), c.Origin, origin)
 	}
 	m := tlog.Mark{Size: c.Size, Root: c.Root}
-	if g.lock != nil {
+	if !g.peek {
 		g.held[origin] = m
 	}
 	return m, nil
@@ -112,7 +114,7 @@ func (g *Guard) last(origin string) (tlog.Mark, error) {
 func (g *Guard) Advance(_ context.Context, from tlog.Mark, to checkpoint.Signed, consistency [][]byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.lock == nil { // it catches up when that process opens the log, or appends to it
+	if g.peek { // it catches up when that process opens the log, or appends to it
 		return nil
 	}
 	if g.broken != nil {

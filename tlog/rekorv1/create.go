@@ -82,7 +82,7 @@ func (s *Server) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, e
 		case longer:
 		case grown != nil:
 			return sh, receipt, grown
-		case !frozen || unknown != nil: // its last head is not published yet, as when the guard is away
+		case s.next != nil && (!frozen || unknown != nil): // its last head is not published yet, as when the guard is away
 			return sh, receipt, fmt.Errorf("%w: the end of the shard is not published yet", tlog.ErrUnavailable)
 		default:
 			return sh, receipt, err

@@ -21,7 +21,19 @@ import (
 // frozen is what upstream answers for a log that takes no entries, as plain text.
 const frozen = "This log has been frozen, please switch to the latest log.\n"
 
-func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) { s.post(w, r, s.put) }
+
+// createInShard appends to the shard that the path names, and to no other.
+func (s *Server) createInShard(w http.ResponseWriter, r *http.Request) {
+	if sh := s.named(r); sh != nil {
+		s.post(w, r, sh.put)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// post answers a request with the entry that put has appended.
+func (s *Server) post(w http.ResponseWriter, r *http.Request, put appender) {
 	visit, err := s.quotas.Arrive(r)
 	if err != nil {
 		s.refuseHTTP(w, r, err)
@@ -34,7 +46,7 @@ func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) {
 		s.failHTTP(w, err)
 		return
 	}
-	tle, err := s.create(r.Context(), req, visit)
+	tle, err := s.create(r.Context(), req, visit, put)
 	if errors.Is(err, tlog.ErrFrozen) {
 		visit.Settle(false)
 		w.Header().Set("Allow", "")

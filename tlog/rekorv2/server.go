@@ -3,14 +3,12 @@ package rekorv2
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
-	"strings"
-	"unicode"
+	"sync"
+	"sync/atomic"
 
 	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	rekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
@@ -20,7 +18,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sigbox/sigbox/internal/quota"
-	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
@@ -39,46 +36,34 @@ type Config struct {
 
 	Writers *writers.Gate // whose entries are taken; nil takes everybody's
 	Quotas  *quota.Quotas // of those who append; nil is none
+	// Next is asked for the shard that goes on for the last one, which is frozen: nil where there is
+	// none. It may be called by several requests at a time. nil: the log is the only shard.
+	Next func(ctx context.Context, last tlog.Log) (*Shard, error)
 
 	MaxBody int64        // bytes of an HTTP body; 0 is DefaultMaxBody
 	Logger  *slog.Logger // nil is slog.Default()
 }
 
-// Server answers the Rekor v2 API for one log. It is safe for concurrent use.
+// Server answers the Rekor v2 API for a log of one or more shards. It is safe for concurrent use.
 type Server struct {
 	pb.UnimplementedRekorServer
-	log     tlog.Log
-	tiles   *tlog.Tiles
-	origin  string
-	logID   []byte
+	list    atomic.Pointer[[]*shard] // the last one takes entries; never changed, only replaced by a longer one
+	next    func(context.Context, tlog.Log) (*Shard, error)
+	growing sync.Mutex // held by who makes the list longer
 	writers *writers.Gate
 	quotas  *quota.Quotas
 	maxBody int64
 	logger  *slog.Logger
 }
 
-// v1Origin is the form by which sigstore-go takes a log for a v1 log.
-var v1Origin = regexp.MustCompile(` - [0-9]+$`)
-
 // New returns a Server. It refuses a configuration that clients could not verify.
 func New(c Config) (*Server, error) {
-	if c.Log == nil || c.PublicKey == nil {
-		return nil, errors.New("rekor v2: Log and PublicKey are needed")
-	}
-	bad := func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || r == '+' || r == unicode.ReplacementChar
-	}
-	if c.Origin == "" || len(c.Origin) > 255 || strings.ContainsFunc(c.Origin, bad) || v1Origin.MatchString(c.Origin) {
-		return nil, fmt.Errorf("rekor v2: origin %q: want a host name", c.Origin)
-	}
-	if _, ok := c.PublicKey.(*ecdsa.PublicKey); !ok {
-		return nil, fmt.Errorf("rekor v2: the log key is a %T, policy-controller takes ECDSA only", c.PublicKey)
-	}
-	id, err := keys.ID(c.PublicKey)
+	first, err := newShard(Shard{c.Log, c.Origin, c.PublicKey})
 	if err != nil {
 		return nil, fmt.Errorf("rekor v2: %w", err)
 	}
-	s := &Server{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
+	s := &Server{next: c.Next, writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
+	s.list.Store(&[]*shard{first})
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}
@@ -88,12 +73,16 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Register adds the HTTP API to mux: POST /api/v2/log/entries.
+// Register adds the HTTP API to mux: POST /api/v2/log/entries, and the same below /shards/ID for each
+// shard by itself, ID being its log id in hex. There a frozen one says that it is.
 func (s *Server) Register(mux *http.ServeMux) {
 	const path = "/api/v2/log/entries"
+	shard := "/shards/{shard}" + path
 	mux.HandleFunc("POST "+path, s.createHTTP)
+	mux.HandleFunc("POST "+shard, s.createInShard)
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		mux.HandleFunc(method+" "+path, methodNotAllowed)
+		mux.HandleFunc(method+" "+shard, methodNotAllowed)
 	}
 }
 
@@ -117,9 +106,12 @@ func Parse(req *pb.CreateEntryRequest) (tlog.Entry, error) {
 	return e, nil
 }
 
-// create appends an entry and returns it with its proof, or the stored one where the log holds
-// it already. Errors are tlog's, entry's, writers' and quota's.
-func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest, visit *quota.Visit) (*rekor.TransparencyLogEntry, error) {
+// appender appends an entry, and says to which shard.
+type appender func(context.Context, tlog.Entry) (*shard, tlog.Receipt, error)
+
+// create appends an entry and returns it with its proof, or the stored one where the shard holds it
+// already. Errors are tlog's, entry's, writers' and quota's.
+func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest, visit *quota.Visit, put appender) (*rekor.TransparencyLogEntry, error) {
 	e, err := Parse(req)
 	if err != nil {
 		return nil, err
@@ -127,21 +119,48 @@ func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest, visit *
 	if err := s.writers.Admit(e, visit); err != nil {
 		return nil, err
 	}
-	receipt, err := s.log.Append(ctx, e)
+	sh, receipt, err := put(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	if receipt.Duplicate {
 		visit.Duplicate()
 	}
-	return s.render(receipt)
+	return sh.render(receipt)
+}
+
+func (sh *shard) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
+	receipt, err := sh.log.Append(ctx, e)
+	return sh, receipt, err
+}
+
+// put appends to the shard that takes entries. One that was frozen meanwhile has a successor, and the
+// entry goes there: the client sees nothing of it.
+func (s *Server) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
+	for {
+		list := s.list.Load()
+		sh, receipt, err := last(list).put(ctx, e)
+		if !errors.Is(err, tlog.ErrFrozen) {
+			return sh, receipt, err
+		}
+		longer, grown := s.grow(ctx, list)
+		switch state, unknown := sh.log.State(ctx); {
+		case longer:
+		case grown != nil:
+			return sh, receipt, grown
+		case s.next != nil && (!state.Frozen || unknown != nil): // its last head is not published yet, as when the guard is away
+			return sh, receipt, fmt.Errorf("%w: the end of the shard is not published yet", tlog.ErrUnavailable)
+		default:
+			return sh, receipt, err
+		}
+	}
 }
 
 // render makes the answer, after checking that it proves what it says.
-func (s *Server) render(r tlog.Receipt) (*rekor.TransparencyLogEntry, error) {
+func (sh *shard) render(r tlog.Receipt) (*rekor.TransparencyLogEntry, error) {
 	leaf, cp := r.Leaf, r.Checkpoint
-	if cp.Origin != s.origin {
-		return nil, fmt.Errorf("%w: checkpoint of %q, this is %q", tlog.ErrCorrupt, cp.Origin, s.origin)
+	if cp.Origin != sh.origin {
+		return nil, fmt.Errorf("%w: checkpoint of %q, this is %q", tlog.ErrCorrupt, cp.Origin, sh.origin)
 	}
 	if tile.LeafHash(leaf.Data) != leaf.Hash {
 		return nil, fmt.Errorf("%w: data of leaf %d", tlog.ErrCorrupt, leaf.Index)
@@ -151,7 +170,7 @@ func (s *Server) render(r tlog.Receipt) (*rekor.TransparencyLogEntry, error) {
 	}
 	return &rekor.TransparencyLogEntry{
 		LogIndex:    leaf.Index,
-		LogId:       &common.LogId{KeyId: s.logID},
+		LogId:       &common.LogId{KeyId: sh.logID},
 		KindVersion: &rekor.KindVersion{Kind: hashedrekord2.Kind.Name, Version: hashedrekord2.Kind.Version},
 		InclusionProof: &rekor.InclusionProof{
 			LogIndex: leaf.Index, TreeSize: cp.Size, RootHash: cp.Root[:], Hashes: r.Proof,

@@ -14,10 +14,12 @@ import (
 	"github.com/sigbox/sigbox/tlog/tile"
 )
 
-// Server serves one log. It is safe for concurrent use.
+// Source says which log a request reads, nil for none. It may differ from request to request.
+type Source func(*http.Request) (tlog.Log, *tlog.Tiles)
+
+// Server serves logs. It is safe for concurrent use.
 type Server struct {
-	log    tlog.Log
-	tiles  *tlog.Tiles
+	source Source
 	prefix string
 	logger *slog.Logger
 }
@@ -28,13 +30,19 @@ func New(l tlog.Log, prefix string, logger *slog.Logger) (*Server, error) {
 	if l == nil {
 		return nil, errors.New("tiles: a log is needed")
 	}
+	tiles := tlog.NewTiles(l)
+	return NewSource(func(*http.Request) (tlog.Log, *tlog.Tiles) { return l, tiles }, prefix, logger)
+}
+
+// NewSource is New for several logs. prefix may have wildcards of [http.ServeMux].
+func NewSource(source Source, prefix string, logger *slog.Logger) (*Server, error) {
 	if prefix != "" && (!strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/")) {
 		return nil, fmt.Errorf("tiles: prefix %q: want a path like /api/v2", prefix)
 	}
 	if logger == nil {
 		logger = slog.Default()
 	}
-	return &Server{log: l, tiles: tlog.NewTiles(l), prefix: prefix, logger: logger}, nil
+	return &Server{source: source, prefix: prefix, logger: logger}, nil
 }
 
 // Register adds the paths to mux. Methods but GET and HEAD are answered 405 by the mux.
@@ -45,7 +53,12 @@ func (s *Server) Register(mux *http.ServeMux) {
 }
 
 func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request) {
-	cp, err := s.log.Checkpoint(r.Context())
+	log, _ := s.source(r)
+	if log == nil {
+		http.NotFound(w, r)
+		return
+	}
+	cp, err := log.Checkpoint(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -61,7 +74,12 @@ func (s *Server) tile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	data, err := s.tiles.Read(r.Context(), p)
+	_, tiles := s.source(r)
+	if tiles == nil {
+		http.NotFound(w, r)
+		return
+	}
+	data, err := tiles.Read(r.Context(), p)
 	if err != nil {
 		s.fail(w, r, err)
 		return

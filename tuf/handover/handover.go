@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
@@ -19,22 +18,22 @@ const (
 	maxMessage    = maxStatements * (maxStatement + 16)
 )
 
-// Server is sigbox.trust.v1.Statements over a list that does not change. It is safe for concurrent
-// use.
+// Server is sigbox.trust.v1.Statements. It is safe for concurrent use.
 type Server struct {
 	trustpb.UnimplementedStatementsServer
-	list [][]byte
+	list func() [][]byte
 }
 
-// NewServer returns the service that answers with these envelopes, at most 64.
-func NewServer(list [][]byte) *Server { return &Server{list: slices.Clone(list)} }
+// NewServer returns the service that answers with the envelopes that list returns, at most 64. It is
+// called for each request; what it returns is not changed later.
+func NewServer(list func() [][]byte) *Server { return &Server{list: list} }
 
 // RegisterGRPC adds the service to a server, which must let nobody but peers in.
 func (s *Server) RegisterGRPC(g *grpc.Server) { trustpb.RegisterStatementsServer(g, s) }
 
 // List implements trustpb.StatementsServer.
 func (s *Server) List(context.Context, *trustpb.ListRequest) (*trustpb.ListResponse, error) {
-	return &trustpb.ListResponse{Statements: s.list}, nil
+	return &trustpb.ListResponse{Statements: s.list()}, nil
 }
 
 // Fetch asks the peer at the other end for its statements, and says who has answered: another call over

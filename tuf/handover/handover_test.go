@@ -22,7 +22,7 @@ func serve(t *testing.T, list [][]byte) *grpc.ClientConn {
 		t.Fatal(err)
 	}
 	g := grpc.NewServer()
-	handover.NewServer(list).RegisterGRPC(g)
+	handover.NewServer(func() [][]byte { return list }).RegisterGRPC(g)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ln) }()
 	t.Cleanup(func() {

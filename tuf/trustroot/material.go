@@ -3,7 +3,10 @@ package trustroot
 import (
 	"cmp"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
+	"net/url"
 	"slices"
 	"time"
 )
@@ -31,6 +34,20 @@ type Log struct {
 	URL   string           // base URL; its host is the log's origin
 	Key   crypto.PublicKey // ECDSA P-256
 	Valid Window
+}
+
+// shardsPath begins the path of a shard of Rekor v2 that another one goes on for, at the same host. Its log
+// id in hex follows. It is read there, and takes no entries.
+const shardsPath = "/shards/"
+
+// isShard says that the log is such a shard.
+func (g Log) isShard() bool {
+	u, err := url.Parse(g.URL)
+	if err != nil {
+		return false
+	}
+	der, err := marshalKey(g.Key)
+	return err == nil && u.Path == fmt.Sprintf("%s%x", shardsPath, sha256.Sum256(der))
 }
 
 // Issuer is an OpenID Connect issuer that clients may ask for identity tokens.

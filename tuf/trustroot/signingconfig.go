@@ -23,7 +23,9 @@ func signingConfig(m Material, logs []Log, version uint32) ([]byte, error) {
 		add(&sc.OidcUrls, s.URL, 1, s.Valid)
 	}
 	for _, g := range newestFirst(logs, oldestLogFirst) {
-		add(&sc.RekorTlogUrls, g.URL, version, g.Valid)
+		if !g.isShard() {
+			add(&sc.RekorTlogUrls, g.URL, version, g.Valid)
+		}
 	}
 	for _, a := range newestFirst(m.TSAs, oldestFirst) {
 		add(&sc.TsaUrls, a.URL, 1, a.Valid)

@@ -59,3 +59,13 @@ func logTimes(ctx context.Context, cfg *config.Config) (created map[config.Name]
 	}
 	return created, err
 }
+
+// servedLogs are the configured logs and the shards that go on for them.
+func servedLogs(ctx context.Context, cfg *config.Config) (served []stack.ServedLog, err error) {
+	logs, err := stack.OpenConfiguredLogs(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	return logs.Served(ctx)
+}

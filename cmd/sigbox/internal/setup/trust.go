@@ -132,7 +132,7 @@ func (b *builder) statements(ctx context.Context, cfg *config.Config) ([][]byte,
 	if err != nil {
 		return nil, err
 	}
-	served, err := stack.ServedLogs(cfg.TLog)
+	served, err := servedLogs(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,11 @@ func Create(ctx context.Context, d *instance.Dir, url, database string, c clock.
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	edition, err := trustEdition(tuf.Release{}, d.Info, url, m, c.Now())
+	served, err := instanceServed(d.Info, m)
+	if err != nil {
+		return err
+	}
+	edition, err := trustEdition(tuf.Release{}, d.Info, url, m, served, c.Now())
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func apart(cfg tlog.Config, d tlog.Description) error {
 	switch {
 	case d.Name == cfg.Name:
 		return fmt.Errorf("log %s: %w: a log is created once", d.Name, tlog.ErrExists)
-	case d.Origin == v.Origin():
+	case d.Origin == cfg.Registered():
 		return fmt.Errorf("origin %q: %w: it is that of log %s, and what the two sign would contradict each other: give the new log another tree_id or host", d.Origin, tlog.ErrExists, d.Name)
 	case shard && treeOf(d.Origin) == treeOf(v.Origin()):
 		return fmt.Errorf("tree id %s: %w: it is that of log %s: give the new log another tree_id", treeOf(d.Origin), tlog.ErrExists, d.Name)

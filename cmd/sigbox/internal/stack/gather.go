@@ -62,8 +62,8 @@ func (s *Server) newGatherer(t *TUFRepo) (*gatherer, error) {
 	none := ""
 	g.said.Store(&none)
 	s.registry.MustRegister(g.waiting, g.refusals, g.up)
-	for service, list := range s.statements {
-		g.sources = append(g.sources, &source{name: service + " in this process", fetch: func(context.Context) (string, [][]byte, error) { return service, list, nil }})
+	for _, service := range s.statements.services() {
+		g.sources = append(g.sources, &source{name: service + " in this process", fetch: func(context.Context) (string, [][]byte, error) { return service, s.statements.of(service), nil }})
 	}
 	for _, from := range s.cfg.TUF.Sources {
 		if from.Dir() {

@@ -63,7 +63,7 @@ func TestSenderOfACall(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(identityOf(service).peerServer())))
-		handover.NewServer([][]byte{[]byte(service)}).RegisterGRPC(g)
+		handover.NewServer(func() [][]byte { return [][]byte{[]byte(service)} }).RegisterGRPC(g)
 		go func() { _ = g.Serve(ln) }() // until it is stopped
 		t.Cleanup(g.Stop)
 		at = append(at, resolver.Address{Addr: ln.Addr().String(), ServerName: "localhost"})

@@ -15,14 +15,13 @@ import (
 
 // addLogService adds our own gRPC service over all logs. Every entry is checked by the log's face.
 func (s *Stack) addLogService(context.Context) error {
-	configs, err := logConfigs(s.opts.Dir.Info, s.m)
-	if err != nil {
-		return err
-	}
 	c := logrpc.Config{Logger: s.opts.Log}
-	for name, cfg := range configs {
-		c.Logs = append(c.Logs, rpcLog(cfg, s.logs[name], s.ct, kindsV1(nil)))
+	s.shards.mu.Lock()
+	for _, k := range s.shards.known {
+		c.Logs = append(c.Logs, rpcLog(k.Config, k.engine, s.ct, kindsV1(nil)))
 	}
+	s.shards.mu.Unlock()
+	var err error
 	if s.service, err = logrpc.New(c); err != nil {
 		return err
 	}

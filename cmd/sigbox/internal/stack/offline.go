@@ -24,22 +24,27 @@ import (
 	"github.com/sigbox/sigbox/tlog/pgstore"
 	"github.com/sigbox/sigbox/tlog/sqlitestore"
 	"github.com/sigbox/sigbox/tlog/tiledir"
+	"github.com/sigbox/sigbox/tuf/record"
 )
 
 // Logs are the logs of an instance or of a configuration file without their services, for looking
 // at them and for what an operator does to them. Nothing is made or migrated.
 type Logs struct {
 	known func() ([]ServedLog, error) // that the configuration names, in its order, with their keys
-	key   func(after ServedLog, name string) (crypto.Signer, error)
-	where string // what names them, for errors
-	list  func(ctx context.Context) ([]tlog.Description, error)
-	store func(ctx context.Context, name string) (tlog.Store, error)
+	// keyPath is the file of the key of a shard that has one of its own.
+	keyPath func(after ServedLog, name string) (string, error)
+	where   string // what names them, for errors
+	list    func(ctx context.Context) ([]tlog.Description, error)
+	store   func(ctx context.Context, name string) (tlog.Store, error)
 	// openGuard opens what remembers the logs' heads, nil for nothing; it is closed with the rest.
 	openGuard func(ctx context.Context) (tlog.Guard, error)
 	// peekGuard reads a guard that a process which runs has; nil where that cannot be.
 	peekGuard func() tlog.Guard
 	guard     *tlog.Guard // that guardBeside has opened
 	close     []func() error
+
+	// trust looks at what clients are told to trust; nil where that is not known here.
+	trust func(context.Context) (record.Record, error)
 
 	configured bool // by a file, and not of an instance
 }
@@ -61,7 +66,7 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 	}
 	l := &Logs{where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}}
 	l.known = func() ([]ServedLog, error) { return instanceLogs(d) }
-	l.key = func(_ ServedLog, name string) (crypto.Signer, error) { return keys.Load(keyFile(d, name)) }
+	l.keyPath = func(_ ServedLog, name string) (string, error) { return keyFile(d, name), nil }
 	l.openGuard = func(context.Context) (tlog.Guard, error) {
 		g, err := openGuard(d)
 		if err != nil {
@@ -71,6 +76,7 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 		return g, nil
 	}
 	l.peekGuard = func() tlog.Guard { return fileguard.Peek(d.File("guard")) }
+	l.trust = instanceTrust(db)
 	return l, nil
 }
 
@@ -130,7 +136,10 @@ func OpenConfiguredLogs(ctx context.Context, c *config.Config) (*Logs, error) {
 	}
 	l := &Logs{where: c.File(), store: stores.Store, close: []func() error{stores.Close}}
 	l.known = func() ([]ServedLog, error) { return ServedLogs(c.TLog) }
-	l.key, l.configured = siblingKey, true
+	l.keyPath, l.configured = siblingPath, true
+	if c.TUF != nil {
+		l.trust = configuredTrust(c)
+	}
 	if c.TLog.Guard.File != "" {
 		l.peekGuard = func() tlog.Guard { return fileguard.Peek(string(c.TLog.Guard.File)) }
 	}
@@ -185,7 +194,7 @@ func (l *Logs) Fsck(ctx context.Context, name string, progress func(done, size i
 // auditOf is what the leaves of a log are held to.
 func auditOf(cfg tlog.Config, progress func(done, size int64)) tlog.Audit {
 	a := audits()[cfg.Face]
-	a.Verifier, a.LeafInput, a.Progress = cfg.Signer.Verifier(), cfg.LeafInput, progress
+	a.Verifier, a.Register, a.LeafInput, a.Progress = cfg.Signer.Verifier(), cfg.Registered(), cfg.LeafInput, progress
 	return a
 }
 
@@ -224,33 +233,64 @@ func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error
 	return true, log.Freeze(ctx)
 }
 
-// find returns a log: one that the configuration names, or a shard that goes on for one.
-func (l *Logs) find(ctx context.Context, name string) (found ServedLog, err error) {
-	known, err := l.known()
+// key loads the key of a shard that has one of its own.
+func (l *Logs) key(after ServedLog, name string) (crypto.Signer, error) {
+	path, err := l.keyPath(after, name)
 	if err != nil {
-		return found, err
+		return nil, err
+	}
+	return keys.Load(path)
+}
+
+// Served returns the logs that the configuration names and the shards that go on for them.
+func (l *Logs) Served(ctx context.Context) ([]ServedLog, error) {
+	list, failed, err := l.served(ctx)
+	for _, f := range failed {
+		err = errors.Join(err, f)
+	}
+	return list, err
+}
+
+// served is Served with the errors of the shards that could not be told, as for want of a key, by name.
+func (l *Logs) served(ctx context.Context) (list []ServedLog, failed map[string]error, err error) {
+	if list, err = l.known(); err != nil {
+		return nil, nil, err
 	}
 	all, err := l.list(ctx)
 	if err != nil {
-		return found, err
+		return nil, nil, err
+	}
+	failed = map[string]error{}
+	for i := 0; i < len(list); i++ { // it grows by the shards that go on
+		list[i].Config.Clock, list[i].Config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
+		d := successorOf(string(list[i].Name), all)
+		if d == nil {
+			continue
+		}
+		list[i].Continued = true
+		n, err := list[i].next(*d, l.key)
+		if err != nil {
+			failed[d.Name] = fmt.Errorf("log %s: %w", d.Name, err)
+		}
+		list = append(list, n)
+	}
+	return list, failed, nil
+}
+
+// find returns a log: one that the configuration names, or a shard that goes on for one.
+func (l *Logs) find(ctx context.Context, name string) (ServedLog, error) {
+	list, failed, err := l.served(ctx)
+	if err != nil {
+		return ServedLog{}, err
 	}
 	var names []string
-	for i := 0; i < len(known); i++ { // it grows by the shards that go on
-		k := known[i]
+	for _, k := range list {
 		if string(k.Name) == name {
-			k.Config.Clock, k.Config.Logger = clock.System{}, slog.New(slog.DiscardHandler)
-			return k, nil
+			return k, failed[name]
 		}
 		names = append(names, string(k.Name))
-		if d := successorOf(string(k.Name), all); d != nil {
-			n, err := k.next(*d, l.key)
-			if err != nil && d.Name == name {
-				return found, fmt.Errorf("log %s: %w", name, err)
-			}
-			known = append(known, n)
-		}
 	}
-	return found, fmt.Errorf("%s has no log %q: its logs are %s", l.where, name, strings.Join(names, ", "))
+	return ServedLog{}, fmt.Errorf("%s has no log %q: its logs are %s", l.where, name, strings.Join(names, ", "))
 }
 
 // log returns the configuration and the store of a log.

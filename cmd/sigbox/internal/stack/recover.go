@@ -47,7 +47,7 @@ func (l *Logs) Recover(ctx context.Context, name, from string, progress func(don
 	if err != nil {
 		return tlog.Standing{}, err
 	}
-	source, closeSource, err := openSource(ctx, from, cfg.Signer.Verifier().Origin())
+	source, closeSource, err := openSource(ctx, from, cfg.Registered())
 	if err != nil {
 		return tlog.Standing{}, fmt.Errorf("--from: %w", err)
 	}

@@ -2,14 +2,18 @@ package stack
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/filelock"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 )
@@ -21,8 +25,13 @@ type Rotation struct {
 	To   tlog.Description // what goes on for it; only Name, Face and Follows are there before it is made
 	Made bool             // To is in the database
 
+	Key string // file of a key that To has of its own; "" for none
+
 	from, to ServedLog
 }
+
+// OwnKey says that the next shard has another key than the one before it.
+func (r *Rotation) OwnKey() bool { return r.From.Face == config.FaceRekorV2 }
 
 // Unfinished says that the next shard is made, and that the log has not switched to it yet.
 func (r *Rotation) Unfinished() bool { return r.Made && !r.From.Frozen }
@@ -58,6 +67,11 @@ func (l *Logs) PlanRotation(ctx context.Context, name, as string) (*Rotation, er
 	}
 	if next := successorOf(r.From.Name, descriptions); next != nil {
 		r.To, r.Made = *next, true
+		if r.To.KeySHA256 != r.From.KeySHA256 {
+			if r.Key, err = l.keyPath(r.from, r.To.Name); err != nil {
+				return nil, err
+			}
+		}
 		r.to, err = l.find(ctx, next.Name)
 		return r, err
 	}
@@ -95,7 +109,11 @@ func (l *Logs) MakeNext(ctx context.Context, r *Rotation) error {
 	if err := config.CheckName(r.To.Name); err != nil {
 		return err
 	}
-	next, err := r.from.shard(r.To.Name)
+	key, err := l.nextKey(r)
+	if err != nil {
+		return err
+	}
+	next, err := r.from.shard(r.To.Name, key)
 	if err != nil {
 		return err
 	}
@@ -130,16 +148,62 @@ func (l *Logs) MakeNext(ctx context.Context, r *Rotation) error {
 	return err
 }
 
-// shard is a new log that goes on for this one: of Rekor v1 with the same key and a tree id of its own.
-func (l ServedLog) shard(name string) (n ServedLog, err error) {
+// shard is a new log that goes on for this one: of Rekor v1 with the same key and a tree id of its own,
+// of Rekor v2 with another key and the same origin.
+func (l ServedLog) shard(name string, key crypto.Signer) (n ServedLog, err error) {
 	n = l
 	n.Name, n.Config.Name, n.Config.Follows = config.Name(name), name, string(l.Name)
+	if l.Face == config.FaceRekorV2 {
+		n.Signer = key
+		if n.Config.Signer, err = checkpoint.NewSigner(string(l.Host), l.Origin, key); err != nil {
+			return n, err
+		}
+		id := n.Config.Signer.Verifier().KeyID()
+		n.Config.Register = fmt.Sprintf("%s#%x", l.Origin, id[:8])
+		return n, nil
+	}
+	n.Config.Register = "" // its origin
 	if n.TreeID, err = newTreeID(); err != nil {
 		return n, err
 	}
 	n.Origin = fmt.Sprintf("%s - %d", l.Host, n.TreeID)
 	n.Config.Signer, err = checkpoint.NewSigner(string(l.Host), n.Origin, n.Signer)
 	return n, err
+}
+
+// nextKey returns the key of a new shard, nil for one of Rekor v1, which keeps that of the one before it.
+// It makes the file if it is not there.
+func (l *Logs) nextKey(r *Rotation) (crypto.Signer, error) {
+	if r.from.Face != config.FaceRekorV2 {
+		return nil, nil
+	}
+	path, err := l.keyPath(r.from, r.To.Name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := makeKey(path); err != nil {
+			return nil, fmt.Errorf("the key of the new shard is to be in %s: %w", path, err)
+		}
+	}
+	r.Key = path
+	return keys.Load(path)
+}
+
+// makeKey makes a key file, whole or not at all.
+func makeKey(path string) error {
+	key, err := keys.NewECDSA()
+	if err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
+		return err
+	}
+	if err := keys.Save(tmp, key); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
 }
 
 // newTreeID draws a tree id as package instance does: positive, and never one that was there.

@@ -31,8 +31,12 @@ type ServedLog struct {
 	config.LogSpec
 	// Config is complete but for what is the caller's: Guard, Clock, Logger, Metrics.
 	Config tlog.Config
-	Signer crypto.Signer         // the log's key
-	Chains [][]*x509.Certificate // of a CT log: the authorities it is for, each with its root last
+	Signer crypto.Signer // the log's key
+	// Created is when a shard was made that goes on for a configured one; zero for those.
+	Created time.Time
+	// Continued says that another shard goes on for this one, now or soon.
+	Continued bool
+	Chains    [][]*x509.Certificate // of a CT log: the authorities it is for, each with its root last
 }
 
 // ServedLogs reads the keys of the configured logs, in the order of [config.TLog.Logs]. Nothing but

@@ -40,7 +40,7 @@ type Server struct {
 	peers []*peerDoor
 	runs  []func(context.Context) error // until the context ends
 
-	statements map[string][][]byte // what the services of this process say about their keys
+	statements said // of the services of this process
 	closers    []func() error
 
 	stores  *LogStores
@@ -88,8 +88,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	}
 	s := &Server{
 		cfg: cfg, clock: o.Clock, log: o.Log, registry: newRegistry(),
-		live:       &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
-		statements: map[string][][]byte{},
+		live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
 	}
 	s.metrics, s.expiry = httpx.NewMetrics(s.registry), newExpiry(s)
 	defer func() {

@@ -88,7 +88,7 @@ func (s *Server) addCAPeers(ctx context.Context, trusted *oidc.Config) error {
 	if err != nil || d == nil {
 		return err
 	}
-	handover.NewServer(s.statements["ca"]).RegisterGRPC(d.grpc)
+	handover.NewServer(func() [][]byte { return s.statements.of("ca") }).RegisterGRPC(d.grpc)
 	return nil
 }
 

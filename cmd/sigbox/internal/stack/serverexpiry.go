@@ -58,8 +58,8 @@ func (s *Server) addChainExpiry(purpose string, chain []*x509.Certificate) {
 // addRepositoryExpiry contributes what the repository publishes.
 func (s *Server) addRepositoryExpiry(t *TUFRepo) {
 	var inUse [][32]byte
-	for _, list := range s.statements {
-		for _, raw := range list {
+	for _, service := range s.statements.services() {
+		for _, raw := range s.statements.of(service) {
 			if said, err := statement.Open(raw); err == nil { // our own
 				inUse = append(inUse, said.KeyID())
 			}

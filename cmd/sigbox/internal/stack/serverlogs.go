@@ -19,7 +19,6 @@ import (
 	"github.com/sigbox/sigbox/tlog/pgstore"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
-	"github.com/sigbox/sigbox/tlog/tiles"
 	"github.com/sigbox/sigbox/tuf/handover"
 )
 
@@ -108,19 +107,7 @@ func siblingPath(after ServedLog, name string) (string, error) {
 // addLogPeers serves the CT log to the certificate authority, and statements to tuf.
 func (s *Server) addLogPeers(ctx context.Context, served []ServedLog, logs []logrpc.Log) error {
 	if s.cfg.Instance != "" {
-		created := map[config.Name]time.Time{}
-		for _, l := range served {
-			d, err := s.stores.describe(ctx, string(l.Name))
-			if err != nil {
-				return err
-			}
-			created[l.Name] = time.UnixMilli(d.CreatedMS)
-		}
-		list, err := LogStatements(s.cfg, served, created, s.clock.Now())
-		if err == nil {
-			err = s.tell(ctx, "tlog", s.cfg.TLog.Statements, list)
-		}
-		if err != nil {
+		if err := s.tellLogs(ctx, served); err != nil {
 			return err
 		}
 	}
@@ -128,7 +115,7 @@ func (s *Server) addLogPeers(ctx context.Context, served []ServedLog, logs []log
 	if err != nil || d == nil {
 		return err
 	}
-	handover.NewServer(s.statements["tlog"]).RegisterGRPC(d.grpc)
+	handover.NewServer(func() [][]byte { return s.statements.of("tlog") }).RegisterGRPC(d.grpc)
 	logs = slices.DeleteFunc(slices.Clone(logs), func(l logrpc.Log) bool { return l.Face != config.FaceCT })
 	service, err := logrpc.New(logrpc.Config{Logs: logs, Logger: s.log})
 	if err != nil {
@@ -136,6 +123,31 @@ func (s *Server) addLogPeers(ctx context.Context, served []ServedLog, logs []log
 	}
 	service.RegisterGRPC(d.grpc)
 	return nil
+}
+
+// tellLogs makes the statements of the logs, and again when a shard is found that goes on for one.
+func (s *Server) tellLogs(ctx context.Context, configured []ServedLog) error {
+	created := map[config.Name]time.Time{}
+	for _, l := range configured {
+		d, err := s.stores.describe(ctx, string(l.Name))
+		if err != nil {
+			return err
+		}
+		created[l.Name] = time.UnixMilli(d.CreatedMS)
+	}
+	tell := func(ctx context.Context) error {
+		list, err := LogStatements(s.cfg, s.shards.all(), created, s.clock.Now())
+		if err == nil {
+			err = s.tell(ctx, "tlog", s.cfg.TLog.Statements, list)
+		}
+		return err
+	}
+	s.shards.changed = func(ctx context.Context) {
+		if err := tell(ctx); err != nil {
+			s.log.ErrorContext(ctx, "no trust statement about the new shard: the next start makes it", "error", err)
+		}
+	}
+	return tell(ctx)
 }
 
 // openLog opens one log, which must exist.
@@ -180,17 +192,9 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		s.shards.advance(face.Advance)
 		d.services = append(d.services, endpoint{"Rekor v1", url + "/api/v1/log"})
 	case config.FaceRekorV2:
-		face, err := rekorv2.New(rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Writers: s.live.gates.v2, Quotas: quotas, Logger: s.log})
-		if err != nil {
+		if err := s.shards.addRekorV2(d.mux, d.grpc, rekorv2.Config{Log: log, Origin: l.Origin, PublicKey: l.Signer.Public(), MaxBody: int64(limits.Body), Writers: s.live.gates.v2, Quotas: quotas}); err != nil {
 			return nil, err
 		}
-		face.Register(d.mux)
-		face.RegisterGRPC(d.grpc)
-		t, err := tiles.New(log, "/api/v2", s.log)
-		if err != nil {
-			return nil, err
-		}
-		t.Register(d.mux)
 		d.services = append(d.services, endpoint{"Rekor v2", url + "/api/v2/checkpoint"})
 	case config.FaceCT:
 		ct, err = ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Clock: s.clock, Logger: s.log})

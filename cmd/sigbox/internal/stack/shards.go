@@ -6,24 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
+	"github.com/sigbox/sigbox/tlog/rekorv2"
+	"github.com/sigbox/sigbox/tlog/tiles"
 )
 
 // next returns the log that goes on for this one, as the database describes it. key loads the key of a
 // log that has one of its own.
 func (l ServedLog) next(d tlog.Description, key func(after ServedLog, name string) (crypto.Signer, error)) (n ServedLog, err error) {
 	n = l
-	n.Name, n.Origin, n.Config.Name, n.Active = config.Name(d.Name), d.Origin, d.Name, true
+	origin, _, _ := strings.Cut(d.Origin, "#")
+	n.Name, n.Origin, n.Config.Name, n.Config.Register, n.Active = config.Name(d.Name), origin, d.Name, d.Origin, true
+	n.Created, n.Continued = time.UnixMilli(d.CreatedMS), false
 	if d.Face != l.Face {
 		return n, fmt.Errorf("it is %s, and the log that it goes on for is %s", d.Face, l.Face)
 	}
@@ -32,10 +38,10 @@ func (l ServedLog) next(d tlog.Description, key func(after ServedLog, name strin
 			return n, err
 		}
 	}
-	host := d.Origin
+	host := origin
 	if l.Face == config.FaceRekorV1 {
 		var tree string
-		if host, tree, _ = strings.Cut(d.Origin, " - "); tree == "" {
+		if host, tree, _ = strings.Cut(origin, " - "); tree == "" {
 			return n, fmt.Errorf("its origin %q has no tree id", d.Origin)
 		}
 		if n.TreeID, err = strconv.ParseInt(tree, 10, 64); err != nil {
@@ -76,6 +82,8 @@ type shards struct {
 	open  func(context.Context, ServedLog) (*tlog.Engine, error)
 	added func(ServedLog, *tlog.Engine) error // takes a log that was found among those that are served
 	log   *slog.Logger
+	// changed is told when there is a new one; nil for nobody.
+	changed func(context.Context)
 
 	opening sync.Mutex // held by who looks for one
 
@@ -110,6 +118,17 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 		return &n, nil
 	}
 	found, err := s.find(ctx, l)
+	if err := s.take(ctx, l, found, err); err != nil {
+		return nil, err
+	}
+	if found != nil && s.changed != nil {
+		s.changed(ctx)
+	}
+	return found, nil
+}
+
+// take notes what was found.
+func (s *shards) take(ctx context.Context, l ServedLog, found *openShard, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -117,14 +136,26 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 			s.log.ErrorContext(ctx, "the next shard cannot be opened", "log", l.Name, "error", err)
 		}
 		s.failed[l.Name] = err
-		return nil, err
+		return err
 	}
 	delete(s.failed, l.Name)
 	if found != nil {
 		s.next[l.Name], s.known = *found, append(s.known, *found)
 		s.log.InfoContext(ctx, "the next shard is open", "log", l.Name, "next", found.Name, "origin", found.Origin)
 	}
-	return found, nil
+	return nil
+}
+
+// all returns the logs that are open, each with what goes on for it behind it.
+func (s *shards) all() (list []ServedLog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.known {
+		l := k.ServedLog
+		_, l.Continued = s.next[l.Name]
+		list = append(list, l)
+	}
+	return list
 }
 
 func (s *shards) find(ctx context.Context, l ServedLog) (*openShard, error) {
@@ -173,6 +204,52 @@ func (s *shards) afterV1(ctx context.Context, last rekorv1.Shard) (*rekorv1.Shar
 		return nil, err
 	}
 	return &rekorv1.Shard{Log: n.engine, TreeID: n.TreeID, Signer: n.Signer}, nil
+}
+
+// afterV2 is [rekorv2.Config.Next].
+func (s *shards) afterV2(ctx context.Context, last tlog.Log) (*rekorv2.Shard, error) {
+	l, err := s.of(last)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.after(ctx, l)
+	if n == nil || err != nil {
+		return nil, err
+	}
+	return &rekorv2.Shard{Log: n.engine, Origin: n.Origin, PublicKey: n.Signer.Public()}, nil
+}
+
+// addRekorV2 adds the API of Rekor v2 and the reading of its tiles: at /api/v2 of the shard that takes
+// entries, and of each shard below /shards/ and its log id.
+func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Config) error {
+	c.Next, c.Logger = s.afterV2, s.log
+	face, err := rekorv2.New(c)
+	if err != nil {
+		return err
+	}
+	face.Register(mux)
+	face.RegisterGRPC(rpc)
+	s.advance(face.Advance)
+	for prefix, source := range map[string]tiles.Source{"/api/v2": face.Active, shardsPath + "{shard}/api/v2": face.Named} {
+		t, err := tiles.NewSource(source, prefix, s.log)
+		if err != nil {
+			return err
+		}
+		t.Register(mux)
+	}
+	return nil
+}
+
+// shardsPath is where shards of Rekor v2 are by their log ids.
+const shardsPath = "/shards/"
+
+// url is where clients read a log whose host is at base: that of Rekor v2 leaves the base to the shard
+// that goes on for it.
+func (l ServedLog) url(base string) string {
+	if l.Face != config.FaceRekorV2 || !l.Continued {
+		return base
+	}
+	return fmt.Sprintf("%s%s%x", base, shardsPath, l.Config.Signer.Verifier().KeyID())
 }
 
 // advance has the face of a log told of the next shard as soon as its last one is frozen.

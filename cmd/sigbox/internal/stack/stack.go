@@ -31,7 +31,6 @@ import (
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
-	"github.com/sigbox/sigbox/tlog/tiles"
 	"github.com/sigbox/sigbox/tsa"
 	tsaweb "github.com/sigbox/sigbox/tsa/web"
 	"github.com/sigbox/sigbox/tuf"
@@ -88,7 +87,7 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService, s.openShards} {
+	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService, s.advanceShards} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -100,12 +99,16 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	return s, nil
 }
 
-// openShards opens the shards that "sigbox log rotate" has made.
-func (s *Stack) openShards(ctx context.Context) error {
-	s.shards.openAll(ctx)
+// advanceShards has the faces begin with the shards that are there.
+func (s *Stack) advanceShards(ctx context.Context) error {
 	for _, face := range s.shards.faces {
 		if err := face(ctx); err != nil {
 			return err
+		}
+	}
+	s.shards.changed = func(ctx context.Context) {
+		if err := s.publishTrust(ctx); err != nil {
+			s.opts.Log.ErrorContext(ctx, "the key of the new shard is not published: the next start tries again", "error", err)
 		}
 	}
 	return nil
@@ -202,6 +205,7 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		s.logs[string(l.Name)] = engine
 		s.shards.begin(l, engine)
 	}
+	s.shards.openAll(ctx)
 	return nil
 }
 
@@ -213,11 +217,20 @@ func (s *Stack) openTrust(ctx context.Context) error {
 	if err := s.repo.Refresh(ctx); err != nil {
 		return err
 	}
+	if err := s.publishTrust(ctx); err != nil {
+		return err
+	}
+	tufweb.New(tufPrefix, s.repo.Published).Register(s.mux)
+	return addClients(s.mux, s.opts.URL, s.repo, s.opts.Log)
+}
+
+// publishTrust publishes the trust root, if it is not as it was.
+func (s *Stack) publishTrust(ctx context.Context) error {
 	cur, err := s.repo.Current(ctx)
 	if err != nil {
 		return err
 	}
-	edition, err := trustEdition(cur, s.opts.Dir.Info, s.opts.URL, s.m, s.opts.Clock.Now())
+	edition, err := trustEdition(cur, s.opts.Dir.Info, s.opts.URL, s.m, s.shards.all(), s.opts.Clock.Now())
 	if err != nil {
 		return err
 	}
@@ -228,8 +241,7 @@ func (s *Stack) openTrust(ctx context.Context) error {
 	if changed {
 		s.opts.Log.InfoContext(ctx, "trust root published", "url", s.opts.URL)
 	}
-	tufweb.New(tufPrefix, s.repo.Published).Register(s.mux)
-	return addClients(s.mux, s.opts.URL, s.repo, s.opts.Log)
+	return nil
 }
 
 func (s *Stack) addIssuerAndCA(context.Context) error {
@@ -286,20 +298,9 @@ func (s *Stack) addRekor(context.Context) error {
 	}
 	v1.Register(s.mux)
 	s.shards.advance(v1.Advance)
-	v2, err := rekorv2.New(rekorv2.Config{
-		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: s.m.keys[roleRekorV2].Public(), Logger: s.opts.Log,
+	return s.shards.addRekorV2(s.mux, s.grpc, rekorv2.Config{
+		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: s.m.keys[roleRekorV2].Public(),
 	})
-	if err != nil {
-		return err
-	}
-	v2.Register(s.mux)
-	v2.RegisterGRPC(s.grpc)
-	t, err := tiles.New(s.logs[logRekorV2], "/api/v2", s.opts.Log)
-	if err != nil {
-		return err
-	}
-	t.Register(s.mux)
-	return nil
 }
 
 func (s *Stack) addTSA(context.Context) error {

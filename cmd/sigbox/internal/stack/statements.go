@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
@@ -25,24 +28,29 @@ const startSlack = time.Hour
 var logRoles = map[string]statement.Role{config.FaceRekorV1: statement.RekorV1, config.FaceRekorV2: statement.RekorV2, config.FaceCT: statement.CT}
 
 // LogStatements are what the tlog of a configuration says about its keys at a time. created is when each
-// log was made, by its name. Shards that share a key have one statement, of the last one, valid from
-// when the first was made.
+// configured log was made, by its name. Shards that share a key have one statement, with the origin of the
+// first one, so that a new shard is no news.
 func LogStatements(cfg *config.Config, logs []ServedLog, created map[config.Name]time.Time, now time.Time) (list [][]byte, err error) {
-	last, start := map[[32]byte]int{}, map[[32]byte]time.Time{}
-	for i, l := range logs {
+	start := map[[32]byte]time.Time{}
+	for _, l := range logs {
+		at := l.Created
+		if at.IsZero() {
+			at = created[l.Name]
+		}
 		id := l.Config.Signer.Verifier().KeyID()
-		if at := created[l.Name].Add(-startSlack); start[id].IsZero() || at.Before(start[id]) {
+		if at = at.Add(-startSlack); start[id].IsZero() || at.Before(start[id]) {
 			start[id] = at
 		}
-		last[id] = i
 	}
-	for i, l := range logs {
+	done := map[[32]byte]bool{}
+	for _, l := range logs {
 		id := l.Config.Signer.Verifier().KeyID()
-		if last[id] != i {
+		if done[id] {
 			continue
 		}
+		done[id] = true
 		raw, err := state(cfg, statement.Statement{
-			Role: logRoles[l.Face], URL: string(cfg.TLog.PublicURL), Origin: l.Origin, Key: l.Signer.Public(), ValidFrom: start[id],
+			Role: logRoles[l.Face], URL: l.url(string(cfg.TLog.PublicURL)), Origin: l.Config.Registered(), Key: l.Signer.Public(), ValidFrom: start[id],
 		}, l.Signer, now)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.Section, err)
@@ -107,8 +115,35 @@ func (s *Server) tell(ctx context.Context, service string, dir config.Dir, list 
 		}
 		s.log.InfoContext(ctx, "trust statements written", "service", service, "directory", dir, "statements", len(list))
 	}
-	s.statements[service] = list
+	s.statements.set(service, list)
 	return nil
+}
+
+// said is what the services of a process say about their keys.
+type said struct {
+	mu   sync.Mutex
+	list map[string][][]byte // by service
+}
+
+func (s *said) set(service string, list [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.list == nil {
+		s.list = map[string][][]byte{}
+	}
+	s.list[service] = list
+}
+
+func (s *said) of(service string) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list[service]
+}
+
+func (s *said) services() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.list))
 }
 
 // WriteStatements writes statements into a directory, one file each, which is named after role and key.

@@ -24,7 +24,7 @@ const tsaPath = "/api/v1/timestamp"
 // trustEdition composes what clients of the instance at url trust, in a record that follows that of the
 // current set. The keys state what they are as those of separate services do, so that the record is
 // backed and the instance can be moved to ceremonies.
-func trustEdition(cur tuf.Release, info instance.Info, url string, m *material, now time.Time) (tuf.Edition, error) {
+func trustEdition(cur tuf.Release, info instance.Info, url string, m *material, served []ServedLog, now time.Time) (tuf.Edition, error) {
 	rec := record.New(info.ID, info.Host)
 	if cur.Record != nil {
 		var err error
@@ -32,18 +32,29 @@ func trustEdition(cur tuf.Release, info instance.Info, url string, m *material, 
 			return tuf.Edition{}, err
 		}
 	}
-	logs, err := logConfigs(info, m)
-	if err != nil {
-		return tuf.Edition{}, err
-	}
-	for _, s := range []statement.Statement{
+	list := []statement.Statement{
 		{Role: statement.CA, URL: url, Chain: m.caChain, Issuers: []string{url}},
 		{Role: statement.TSA, URL: url + tsaPath, Chain: m.tsaChain},
-		{Role: statement.RekorV1, URL: url, Key: m.keys[roleRekorV1].Public(), Origin: logs[logRekorV1].Signer.Verifier().Origin()},
-		{Role: statement.RekorV2, URL: url, Key: m.keys[roleRekorV2].Public(), Origin: logs[logRekorV2].Signer.Verifier().Origin()},
-		{Role: statement.CT, URL: url, Key: m.keys[roleCT].Public(), Origin: logs[logCT].Signer.Verifier().Origin()},
-	} {
-		s.Instance, s.ValidFrom = info.ID, info.Created.Add(-time.Hour).UTC().Truncate(time.Second) // for clients whose clocks are behind
+	}
+	done := map[[32]byte]bool{}
+	for _, l := range served {
+		id := l.Config.Signer.Verifier().KeyID()
+		if done[id] { // a shard with the key of the one before it
+			continue
+		}
+		done[id] = true
+		s := statement.Statement{Role: logRoles[l.Face], URL: l.url(url), Key: l.Signer.Public(), Origin: l.Config.Registered()}
+		if !l.Created.IsZero() {
+			s.ValidFrom = l.Created.Add(-startSlack).UTC().Truncate(time.Second)
+		}
+		list = append(list, s)
+	}
+	var err error
+	for _, s := range list {
+		s.Instance = info.ID
+		if s.ValidFrom.IsZero() {
+			s.ValidFrom = info.Created.Add(-startSlack).UTC().Truncate(time.Second) // for clients whose clocks are behind
+		}
 		if len(s.Chain) > 0 && s.ValidFrom.Before(s.Chain[0].NotBefore) {
 			s.ValidFrom = s.Chain[0].NotBefore
 		}
