@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -127,14 +128,80 @@ func TestRotate(t *testing.T) {
 	config := f.Of("tlog")[0].Config()
 	r := visit(t, f)
 	l := startClients(t, f, rotated)
+	defer l.end()
 	l.round()
 	for range 2 {
 		fmt.Print(r.sigbox(t, "log", "rotate", "rekor-v1", "--yes", "--config", config))
 		l.round()
 	}
-	l.end()
+	rotateV2(t, f, r, l)
 	out := r.sigbox(t, "log", "fsck", "--config", config)
-	if strings.Count(out, ": ok: ") != 5 {
+	if strings.Count(out, ": ok: ") != 6 {
 		t.Errorf("fsck:\n%s", out)
+	}
+}
+
+// rotateV2 rotates the Rekor v2 log: the key of the new shard is published by a ceremony, clients learn it,
+// and then the log switches.
+func rotateV2(t *testing.T, f *fleet.Fleet, r *rig, l *clientLoad) {
+	t.Helper()
+	config := f.Of("tlog")[0].Config()
+	env := append(r.env(t, logVars(r, 2)...), "TOKEN="+r.token(t, "dev@example.com"), "CONFIG="+config, "TUFCONFIG="+f.Of("tuf")[0].Config(),
+		"KEYS="+filepath.Join(filepath.Dir(config), "offline"))
+	l.step(t, r, env, `
+echo hello > blob
+cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle before.bundle blob
+cp "$TRUST/trusted_root.json" before.json
+sigbox log rotate rekor-v2 --yes --config "$CONFIG"
+refuses 'not published' sigbox log rotate rekor-v2 --resume --yes --config "$CONFIG"
+`)
+	// Statements of the new shard, and of where the old one is read, come to tuf by themselves.
+	l.await(t, env, `says '/shards/' sigbox tuf status --config "$TUFCONFIG"`)
+	l.step(t, r, env, `
+sigbox tuf request --config "$TUFCONFIG" --out shard.json
+id=$(sigbox tuf status shard.json | sed -n 's/^request *\([0-9a-f]*\).*/\1/p')
+sigbox tuf sign shard.json --key "$KEYS/tuf-targets.key" --approve "$id"
+sigbox tuf publish shard.json --config "$TUFCONFIG"
+refuses 'clients have until' sigbox log rotate rekor-v2 --resume --yes --config "$CONFIG"
+`)
+	l.await(t, env, `sigbox trust export --url "$MIRROR" --out learnt; says '/shards/' cat learnt/trusted_root.json`)
+	l.round() // every client has looked since
+	l.step(t, r, env, `
+sigbox log rotate rekor-v2 --resume --yes --soak 0s --config "$CONFIG"
+cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle after.bundle blob
+sigbox trust export --url "$MIRROR" --out after
+for b in before after; do cosign3 verify-blob --trusted-root after/trusted_root.json --bundle $b.bundle `+me+` blob; done
+cosign3 verify-blob --trusted-root before.json --bundle before.bundle `+me+` blob
+refuses 'verify' cosign3 verify-blob --trusted-root before.json --bundle after.bundle `+me+` blob
+old=$(grep -o '"baseUrl": "[^"]*/shards/[0-9a-f]*"' after/trusted_root.json | cut -d'"' -f4)
+says 'Log frozen' curl -sSf "$old/api/v2/checkpoint"
+curl -sSf -o tile "$old/api/v2/tile/0/000.p/2"
+test "$(wc -c < tile)" = 64
+sigbox log export rekor-v2 --config "$CONFIG" --out exported
+curl -sSf "$old/api/v2/checkpoint" | cmp - exported/checkpoint
+says 'Log frozen' cat exported/checkpoint
+`)
+	l.round()
+}
+
+// await runs a script again and again until it ends well.
+func (l *clientLoad) await(t *testing.T, env []string, script string) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+		out, err := shell(script, env)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within two minutes: %v\n%s", err, out)
+		}
+	}
+}
+
+// step runs a script of the operator and shows what it printed.
+func (l *clientLoad) step(t *testing.T, r *rig, env []string, script string) {
+	t.Helper()
+	if out, err := shell(script, env); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
