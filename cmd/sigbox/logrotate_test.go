@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,5 +184,51 @@ func TestRotateRace(t *testing.T) {
 	}
 	if ok.Load() == 0 || active != 1 {
 		t.Errorf("%d rotations went well, %d shards take entries", ok.Load(), active)
+	}
+}
+
+// TestRotateUp rotates the logs of an instance that runs, which has the data directory and the guard: under
+// load, over a kill and a restart.
+func TestRotateUp(t *testing.T) {
+	data := newData(t)
+	listen := freeAddr(t)
+	r := start(t, "--listen", listen, "--data", data)
+	l := startLoad(t, r.url, r.url)
+	l.more(20)
+	if out, _ := logs(t, 0, "rotate", "rekor-v1", "--yes", "--data", data); !strings.Contains(out, "; rekor-v1-2 takes entries now") {
+		t.Errorf("rotate: %s", out)
+	}
+	l.more(20)
+	cmd := sigbox(t, "log", "rotate", "rekor-v1", "--yes", "--data", data)
+	cmd.Env = append(cmd.Env, "SIGBOX_TEST_DIE_AT=1")
+	if out, stderr, code := finish(t, cmd); code != -1 {
+		t.Errorf("killed: %d %s%s", code, out, stderr)
+	}
+	l.more(20)
+	l.end(t.Context(), 2)
+	r.stop(t, syscall.SIGKILL)
+	r = start(t, "--listen", listen, "--data", data)
+	if out, _ := logs(t, 0, "rotate", "rekor-v1", "--resume", "--yes", "--data", data); !strings.Contains(out, "; rekor-v1-3 takes entries now") {
+		t.Errorf("--resume: %s", out)
+	}
+	logs(t, 0, "rotate", "rekor-v2", "--yes", "--data", data)
+	await(t, "the key of the new shard is published", 20*time.Second, func() bool {
+		_, _, code := finish(t, sigbox(t, "log", "rotate", "rekor-v2", "--resume", "--yes", "--soak", "0s", "--data", data))
+		return code == 0
+	})
+	added(t, r.url+"/api/v2/log/entries", v2Entry(t, "after"))
+	added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("after")))
+	if code := r.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d\n%s", code, r.stderr)
+	}
+	r = start(t, "--listen", listen, "--data", data)
+	if note := get(t, r.url+"/api/v2/checkpoint"); !strings.HasPrefix(note, "127.0.0.1\n3\n") {
+		t.Errorf("after a restart: %s", note)
+	}
+	for id, index := range l.acked {
+		l.read(t.Context(), r.url, id, index)
+	}
+	if out, _ := logs(t, 0, "fsck", "--data", data); strings.Count(out, ": ok: ") != 6 {
+		t.Errorf("fsck: %s", out)
 	}
 }

@@ -235,3 +235,27 @@ func TestUnderTheEngine(t *testing.T) {
 		}
 	}
 }
+
+// TestPeek reads a guard that another process has, always anew, and leaves it to that one.
+func TestPeek(t *testing.T) {
+	dir := t.TempDir()
+	g, peek := open(t, dir), Peek(dir)
+	h := newHistory(t, "log.test - 1", 3)
+	for i := range 2 {
+		if err := h.advance(t, g, i, i+1); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := peek.Last(t.Context(), "log.test - 1"); err != nil || m.Size != int64(i)+1 {
+			t.Errorf("it holds size %d, %v; want %d", m.Size, err, i+1)
+		}
+	}
+	if err := h.advance(t, peek, 2, 3); err != nil {
+		t.Error(err)
+	}
+	if m, err := g.Last(t.Context(), "log.test - 1"); err != nil || m.Size != 2 {
+		t.Errorf("the guard was moved to size %d, %v", m.Size, err)
+	}
+	if err := peek.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +69,16 @@ func TestLint(t *testing.T) {
 		{"two v2 logs on two ports of one host", func(m *trustroot.Material) {
 			m.RekorV2 = append(m.RekorV2, tuftest.Material(t, "https://sigstore.example.com:8443", now).RekorV2...)
 		}, "overlaps that of Rekor v2 log 1, which has the same origin"},
+		{"a v2 shard that another one goes on for", func(m *trustroot.Material) {
+			m.RekorV2 = append(m.RekorV2, tuftest.Material(t, url, now.Add(time.Hour)).RekorV2...)
+			m.RekorV2[0].URL += shardPath(t, m.RekorV2[0])
+		}, ""},
+		{"a v2 shard that nothing goes on for", func(m *trustroot.Material) { m.RekorV2[0].URL += shardPath(t, m.RekorV2[0]) }, "every Rekor v2 log has an end"},
+		{"a v2 shard below the id of another", func(m *trustroot.Material) {
+			m.RekorV2 = append(m.RekorV2, tuftest.Material(t, url, now.Add(time.Hour)).RekorV2...)
+			m.RekorV2[0].URL += shardPath(t, m.RekorV2[1])
+		}, "want no path"},
+		{"a v1 log below /shards/", func(m *trustroot.Material) { m.RekorV1[0].URL += shardPath(t, m.RekorV1[0]) }, "want no path"},
 		{"one log twice", func(m *trustroot.Material) {
 			again := m.CTLogs[0]
 			again.URL = "https://elsewhere.example.com"
@@ -177,4 +189,39 @@ func oneRoot(t *testing.T) (ca, tsa []*x509.Certificate) {
 		}
 	}
 	return ca, tsa
+}
+
+// shardPath is where a shard is that another one goes on for.
+func shardPath(t *testing.T, g trustroot.Log) string {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(g.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("/shards/%x", sha256.Sum256(der))
+}
+
+// TestShardIsNotSignedWith: the signing configuration names the shard that takes entries, and the trusted
+// root both.
+func TestShardIsNotSignedWith(t *testing.T) {
+	const url = "https://sigstore.example.com"
+	m := tuftest.Material(t, url, now)
+	m.RekorV2 = append(m.RekorV2, tuftest.Material(t, url, now.Add(time.Hour)).RekorV2...)
+	m.RekorV2[0].URL += shardPath(t, m.RekorV2[0])
+	targets, err := trustroot.Compose(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets {
+		want := 0
+		if target.Name == trustroot.TrustedRootName {
+			want = 1
+		}
+		if n := strings.Count(string(target.Content), "/shards/"); n != want {
+			t.Errorf("%s names the frozen shard %d times, want %d", target.Name, n, want)
+		}
+		if target.Name == trustroot.SigningConfigV2Name && strings.Count(string(target.Content), `"majorApiVersion": 2`) != 1 {
+			t.Errorf("%s: %s", target.Name, target.Content)
+		}
+	}
 }

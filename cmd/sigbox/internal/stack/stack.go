@@ -194,6 +194,9 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		list: s.db.list, open: open, log: s.opts.Log,
 		key: func(_ ServedLog, name string) (crypto.Signer, error) { return keys.Load(keyFile(s.opts.Dir, name)) },
 		added: func(l ServedLog, log *tlog.Engine) error {
+			if s.service == nil { // at start; it is made with all that there are
+				return nil
+			}
 			return s.service.Add(rpcLog(l.Config, log, nil, kindsV1(nil)))
 		},
 	})
