@@ -10,7 +10,7 @@
 // is set, 201 with the entry that the log holds. What the kinds are is the caller's choice
 // (Config.Kinds); this package knows none.
 //
-// A log may have several shards (Config.Inactive): trees one after the other, of which only the last
+// A log may have several shards (Config.Inactive, and Config.Next while it runs): trees one after the other, of which only the last
 // takes entries. The index of an entry is virtual, it counts through all of them; a proof is of one
 // tree and counts in it. An entry that only an older shard holds is new to the last one, as
 // upstream has it.
