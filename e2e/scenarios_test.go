@@ -350,6 +350,7 @@ func announce() {
 		world.table.Announce(matrix.Row{Client: "all", What: shapeRow(s), V1: matrix.NotRun, V2: matrix.NotRun})
 	}
 	world.table.Announce(matrix.Row{Client: "cosign 3", What: rollingRow, V1: matrix.NotRun, V2: matrix.NotRun})
+	world.table.Announce(matrix.Row{Client: "cosign 2, 3, rekor-cli", What: rotateRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: "cosign 3", What: promotionRow, V1: matrix.NotRun, V2: matrix.NotRun})
 }
 
