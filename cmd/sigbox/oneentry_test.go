@@ -148,30 +148,28 @@ func (o *oneEntry) post(ctx context.Context, face int, body []byte, answered fun
 	if face == 1 {
 		name, path, read, v = "v2", "/api/v2/log/entries", v2Answer, o.v2
 	}
-	for {
-		status, text, header, err := o.send(ctx, http.MethodPost, path, body)
-		if err != nil {
-			return acked{}, err
-		}
-		o.statuses.Store(fmt.Sprintf("%s %d", name, status), true)
-		answered()
-		if status != http.StatusCreated && status != http.StatusConflict {
-			return acked{}, fmt.Errorf("POST %s: %d %s", path, status, text)
-		}
-		if face == 1 {
-			return read(text, v)
-		}
-		if status == http.StatusCreated {
-			if _, err := read(text, v); err != nil {
-				return acked{}, err
-			}
-		}
-		at := header.Get("Location")
-		if status, text, _, err = o.send(ctx, http.MethodGet, at, nil); err != nil || status != http.StatusOK {
-			return acked{}, fmt.Errorf("GET %s, which the answer names: %d %v %s", at, status, err, text)
-		}
+	status, text, header, err := o.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return acked{}, err
+	}
+	o.statuses.Store(fmt.Sprintf("%s %d", name, status), true)
+	answered()
+	if status != http.StatusCreated && status != http.StatusConflict {
+		return acked{}, fmt.Errorf("POST %s: %d %s", path, status, text)
+	}
+	if face == 1 {
 		return read(text, v)
 	}
+	if status == http.StatusCreated {
+		if _, err := read(text, v); err != nil {
+			return acked{}, err
+		}
+	}
+	at := header.Get("Location")
+	if status, text, _, err = o.send(ctx, http.MethodGet, at, nil); err != nil || status != http.StatusOK {
+		return acked{}, fmt.Errorf("GET %s, which the answer names: %d %v %s", at, status, err, text)
+	}
+	return read(text, v)
 }
 
 // send tries again for as long as nobody answers.

@@ -101,14 +101,14 @@ func (s *Server) searchShards(ctx context.Context, keys [][]byte, and bool) (res
 	}
 }
 
-func (list shards) search(ctx context.Context, keys [][]byte, and bool, limit int) (results, error) {
-	all := results{ids: []string{}, tree: list.active().treeID}
-	for i, sh := range slices.Backward(list) {
+func (s shards) search(ctx context.Context, keys [][]byte, and bool, limit int) (results, error) {
+	all := results{ids: []string{}, tree: s.active().treeID}
+	for i, sh := range slices.Backward(s) {
 		hits, ids, err := sh.search(ctx, keys, and, limit-len(all.ids))
 		if err != nil {
 			return all, err
 		}
-		if i == len(list)-1 {
+		if i == len(s)-1 {
 			all.size = hits.Size
 		}
 		if all.ids = append(ids, all.ids...); len(all.ids) == limit || hits.From > 0 {
