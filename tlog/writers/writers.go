@@ -91,7 +91,11 @@ func verifiersOf(e tlog.Entry) ([]entry.Verifier, error) {
 	if !ok {
 		return nil, fmt.Errorf("it does not tell who has signed it")
 	}
-	return signed.Verifiers()
+	list, err := signed.Verifiers()
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("it is signed by nobody")
+	}
+	return list, err
 }
 
 // identify says who is behind a key or certificate, and why that one may not write, "" if it may.

@@ -407,3 +407,19 @@ func TestGate(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// nobodys is an entry that says it has no signature.
+type nobodys struct{ tlog.Entry }
+
+func (nobodys) Verifiers() ([]entry.Verifier, error) { return nil, nil }
+
+// TestSignedByNobody: that every signature is of somebody who may write is not true of none.
+func TestSignedByNobody(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.policy(&writers.Rule{Certificates: true}).Admit(nobodys{}, w.now); err == nil {
+		t.Error("an entry that nobody has signed is taken")
+	}
+	if _, err := w.policy(nil).Admit(nobodys{}, w.now); err != nil {
+		t.Error(err)
+	}
+}
