@@ -43,6 +43,7 @@ type Repository struct {
 	mu        sync.Mutex // one publication at a time; replicas are held apart by the store
 	published atomic.Pointer[Published]
 	health    atomic.Pointer[Health]
+	looks     lookout
 }
 
 // Health is what the last check of Run found.

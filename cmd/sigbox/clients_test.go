@@ -23,7 +23,7 @@ func TestClients(t *testing.T) {
 	t.Cleanup(srv.Close)
 	cfg := tuftest.Config(t, clock.System{})
 	repo := tuftest.Repository(t, cfg, tuftest.Material(t, srv.URL, now))
-	tufweb.New("/tuf", repo.Published).Register(mux)
+	tufweb.New("/tuf", repo.Published, nil).Register(mux)
 	dir := t.TempDir()
 	root, config := filepath.Join(dir, "root.json"), filepath.Join(dir, "sigbox.yaml")
 	first, _ := repo.Published().File("root.json")

@@ -140,7 +140,7 @@ func newHost(t *testing.T) *host {
 			return r.Published()
 		}
 		return nil
-	}).Register(mux)
+	}, nil).Register(mux)
 	inner := httpx.Handler(mux, slog.New(slog.DiscardHandler), httpx.NewMetrics(prometheus.NewRegistry()))
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.seen.Add(1)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"net/http"
 	"path"
@@ -23,12 +24,18 @@ const (
 type Face struct {
 	prefix    string
 	published func() *tuf.Published
+	look      func(context.Context)
 }
 
 // New returns the face of a repository below prefix, which begins with a slash and does not end
-// with one. published is asked once for every request; nil means that there is nothing yet.
-func New(prefix string, published func() *tuf.Published) *Face {
-	return &Face{prefix: prefix, published: published}
+// with one. published is asked for every request; nil means that there is nothing yet. look, which is
+// (*tuf.Repository).Look, is called before the timestamp is served and before anything is missing; nil where
+// nobody else publishes.
+func New(prefix string, published func() *tuf.Published, look func(context.Context)) *Face {
+	if look == nil {
+		look = func(context.Context) {}
+	}
+	return &Face{prefix: prefix, published: published, look: look}
 }
 
 // Register adds the routes. GET patterns take HEAD too; other methods get 405.
@@ -40,10 +47,13 @@ func (f *Face) Register(mux *http.ServeMux) {
 }
 
 func (f *Face) repository(w http.ResponseWriter, r *http.Request) {
-	f.serve(w, r, func(p *tuf.Published) (tuf.File, bool) {
-		file, ok := p.File(r.PathValue("path"))
-		return file, ok
-	})
+	name := r.PathValue("path")
+	if p := f.published(); p != nil { // other replicas may have published since
+		if _, ok := p.File(name); !ok || name == "timestamp.json" {
+			f.look(r.Context())
+		}
+	}
+	f.serve(w, r, func(p *tuf.Published) (tuf.File, bool) { return p.File(name) })
 }
 
 func (f *Face) trust(w http.ResponseWriter, r *http.Request) {

@@ -29,7 +29,7 @@ import (
 func serve(t testing.TB, r *tuf.Repository) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
-	web.New("/tuf", r.Published).Register(mux)
+	web.New("/tuf", r.Published, r.Look).Register(mux)
 	srv := httptest.NewServer(httpx.Handler(mux, slog.New(slog.DiscardHandler), httpx.NewMetrics(prometheus.NewRegistry())))
 	t.Cleanup(srv.Close)
 	return srv

@@ -42,7 +42,7 @@ func (s *Server) addTUF(ctx context.Context) error {
 	}
 	s.runs = append(s.runs, func(ctx context.Context) error { return runRepository(ctx, repo) }, g.run)
 	d := s.door(c.Listen)
-	tufweb.New(tufPrefix, repo.Published).Register(d.mux)
+	tufweb.New(tufPrefix, repo.Published, repo.Look).Register(d.mux)
 	if err := addClients(d.mux, string(c.PublicURL), repo, s.log); err != nil {
 		return err
 	}
