@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	lookGap      = 10 * time.Millisecond  // between looks that readers ask for: each is a query
-	lookPatience = 500 * time.Millisecond // of a reader that waits for one
+	lookGap      = 10 * time.Millisecond // between looks that readers ask for: each is a query
+	lookPatience = 2 * time.Second       // of a reader that waits for one: a database under load commits that slowly
 )
 
 // lookout lets readers ask for the next look at what other processes wrote. All who ask before it

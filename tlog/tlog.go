@@ -113,7 +113,7 @@ type Log interface {
 	LeafHashes(ctx context.Context, indexes []int64) ([][32]byte, error)
 	// Search looks for entries that carry any (and=false) or all (and=true) of the keys, and returns
 	// the newest, at most limit of them, and never more than Config.MaxResults. What any process had
-	// acknowledged before the call is searched; where this one cannot get to see it within half a second, Hits.Size
+	// acknowledged before the call is searched; where this one cannot get to see it within two seconds, Hits.Size
 	// says so.
 	Search(ctx context.Context, keys [][]byte, and bool, limit int) (Hits, error)
 	// Tile returns the concatenated hashes of tile n at level, width hashes of it (1..256).

@@ -38,7 +38,7 @@ func TestServe(t *testing.T) {
 	r := s.serve(t, file)
 	added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("a")))
 	added(t, r.url+"/api/v2/log/entries", v2Entry(t, "a"))
-	if code, body := readyz(t, r.url); code != 200 || body.Status != "ok" || body.Checks["database tlog"] != "ok" || body.Checks["guard"] != "ok" || body.Checks["expiry"] != "ok" || len(body.Checks) != 6 {
+	if code, body := readyz(t, r.url); code != 200 || body.Status != "ok" || body.Checks["database tlog"] != "ok" || body.Checks["guard"] != "ok" || body.Checks["expiry"] != "ok" || len(body.Checks) != 7 {
 		t.Errorf("/readyz: %d %+v", code, body)
 	}
 	for path, want := range map[string]string{
