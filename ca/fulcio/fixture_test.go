@@ -30,6 +30,7 @@ import (
 	"github.com/sigbox/sigbox/ca/sqlstore"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/migrations"
@@ -48,6 +49,7 @@ const (
 // stack is the whole CA behind HTTP/1, h2c and gRPC on one port, with real tokens.
 type stack struct {
 	url       string
+	server    *fulcio.Server
 	clock     *clock.Manual
 	hierarchy *ca.Hierarchy
 	ctKey     crypto.Signer
@@ -56,6 +58,7 @@ type stack struct {
 	records   *sqlstore.SQLite
 	logged    *syncBuffer
 	rules     fulcio.Rules
+	quotas    *quota.Quotas
 	trust     func(fulcio.Verifier) fulcio.Trust // instead of rules, where it is not nil
 }
 
@@ -120,14 +123,14 @@ func newStack(t testing.TB, change ...func(*stack, *ca.Config)) *stack {
 		Clock: s.clock, Keys: map[string]oidc.KeySet{emailIssuer: static, ciIssuer: static},
 		HTTP: oidc.HTTPPolicy{Timeout: time.Nanosecond},
 	})
-	server, err := fulcio.New(fulcio.Config{Authority: authority, Logger: logger, Trust: func() fulcio.Trust {
+	s.server, err = fulcio.New(fulcio.Config{Authority: authority, Logger: logger, Quotas: s.quotas, Trust: func() fulcio.Trust {
 		if s.trust != nil {
 			return s.trust(verifier)
 		}
 		return fulcio.Trust{Verifier: verifier, Issuers: issuers.PublicConfiguration(), Rules: s.rules}
 	}})
 	must(err)
-	s.url = serve(t, server)
+	s.url = serve(t, s.server)
 	return s
 }
 

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -90,11 +91,11 @@ func (q *Quotas) Arrive(r *http.Request) (*Visit, error) {
 	if q == nil {
 		return nil, nil
 	}
-	return q.arrive(r.RemoteAddr, r.Header)
+	return q.arrive(r.Context(), r.RemoteAddr, r.Header)
 }
 
-func (q *Quotas) arrive(remote string, h http.Header) (*Visit, error) {
-	v := &Visit{quotas: q, from: network(q.clients.Client(remote, h))}
+func (q *Quotas) arrive(ctx context.Context, remote string, h http.Header) (*Visit, error) {
+	v := &Visit{quotas: q, from: network(q.clients.Client(remote, h)), gone: ctx.Err}
 	var err error
 	v.address, err = q.take(q.address, "client address", v.from)
 	if err != nil {

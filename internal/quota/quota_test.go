@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -263,5 +264,35 @@ func TestAtOnce(t *testing.T) {
 	wg.Wait()
 	if len(passed) != 100 {
 		t.Errorf("%d requests passed, 100 are allowed", len(passed))
+	}
+}
+
+// TestGone: to a client that did not wait nothing is given back, whatever it would have been told.
+func TestGone(t *testing.T) {
+	for name, arrive := range map[string]func(*Quotas, context.Context) (*Visit, error){
+		"HTTP": func(q *Quotas, ctx context.Context) (*Visit, error) {
+			return q.Arrive(httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil))
+		},
+		"gRPC": (*Quotas).ArriveRPC,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, _ := newQuotas(Rates{Address: Rate{3, time.Minute}, Identity: Rate{2, time.Minute}})
+			for i, who := range []Identity{dev, dev, dev, key, key, key} {
+				ctx, hangUp := context.WithCancel(t.Context())
+				v, err := arrive(q, ctx)
+				if err != nil {
+					t.Fatalf("request %d: %v", i, err)
+				}
+				err = v.Identify(who)
+				hangUp()
+				v.Settle(true)
+				if wantErr := i%3 == 2; (err != nil) != wantErr {
+					t.Errorf("request %d: %v", i, err)
+				}
+			}
+			if _, err := arrive(q, t.Context()); err == nil {
+				t.Error("the address has got its charges back")
+			}
+		})
 	}
 }

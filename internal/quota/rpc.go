@@ -18,7 +18,8 @@ func (q *Quotas) ArriveRPC(ctx context.Context) (*Visit, error) {
 	if q == nil {
 		return nil, nil
 	}
-	return q.arrive(RPCClient(ctx))
+	remote, h := RPCClient(ctx)
+	return q.arrive(ctx, remote, h)
 }
 
 // RPCClient returns the other end of the connection of a gRPC call, "" outside one, and what proxies say

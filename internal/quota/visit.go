@@ -5,6 +5,7 @@ package quota
 type Visit struct {
 	quotas                    *Quotas
 	from                      string
+	gone                      func() error // not nil once the client does not wait any more
 	address, identity, issuer grant
 	moved                     bool // the address has been given back, since the identity pays
 	settled                   bool
@@ -49,13 +50,15 @@ func (v *Visit) Duplicate() {
 	}
 }
 
-// Settle says how the request was answered. Where that was our fault (5xx), all is given back.
+// Settle says how the request was answered. Where that was our fault (5xx), all is given back, but not to a
+// client that did not wait for the answer: what is under way is finished all the same, and who hangs up
+// each time, or sets a deadline of a few milliseconds, would write for nothing.
 func (v *Visit) Settle(ourFault bool) {
 	if v == nil {
 		return
 	}
 	v.settled = true
-	if ourFault {
+	if ourFault && v.gone() == nil {
 		v.identity.giveBack()
 		v.issuer.giveBack()
 		v.address.giveBack()
