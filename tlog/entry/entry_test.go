@@ -101,24 +101,6 @@ func TestLargeRSA(t *testing.T) {
 	}
 }
 
-func TestUniqueKeys(t *testing.T) {
-	for in, ok := range map[string]bool{
-		`{"a":1,"b":{"a":2},"c":["a","a",{"a":"a"}]}`:               true,
-		`{"a":"x","b":"a"}`:                                         true,
-		`{"a":1,"a":1}`:                                             false,
-		`{"a":1,"A":1}`:                                             false,
-		`{"s":1,"\u017f":1}`:                                        false, // encoding/json reads it as s
-		`[{"x":{"a":[],"a":{}}}]`:                                   false,
-		strings.Repeat("[", 64) + strings.Repeat("]", 64):           true,
-		strings.Repeat("[", 65) + strings.Repeat("]", 65):           false,
-		strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65): false,
-	} {
-		if err := entry.UniqueKeys([]byte(in)); (err == nil) != ok {
-			t.Errorf("%.60s: %v", in, err)
-		}
-	}
-}
-
 func TestPermitted(t *testing.T) {
 	for _, row := range []struct {
 		name string

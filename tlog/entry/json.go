@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
-
-	"github.com/sigbox/sigbox/internal/strictjson"
 )
 
 // Object returns v[name] where v is an object and the member is one too, nil otherwise. Names
@@ -101,15 +99,4 @@ func escape(s string) []byte {
 		panic(err)
 	}
 	return raw[1 : len(raw)-1]
-}
-
-// UniqueKeys says whether no object in data has a key twice (letter case aside, as encoding/json
-// reads keys) and nothing nests deeper than 64: otherwise two readers may see two documents. data must be
-// valid JSON; the error wraps ErrInvalid.
-func UniqueKeys(data []byte) error {
-	switch _, err := strictjson.ParseLoose(data); err {
-	case strictjson.ErrDuplicate, strictjson.ErrDeep:
-		return Invalidf("%v", err)
-	}
-	return nil // a syntax error json.Unmarshal names better
 }

@@ -3,11 +3,11 @@ package upstream
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 
 	rekorhelm "github.com/sigstore/rekor/pkg/types/helm"
 
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
 )
 
@@ -112,12 +112,8 @@ func checkTUF(spec map[string]any) error {
 			if err != nil {
 				return entry.Invalidf("%s.content is not standard base64", name)
 			}
-			dec := json.NewDecoder(bytes.NewReader(raw))
-			dec.UseNumber()
-			if err := dec.Decode(&v); err != nil {
-				return entry.Invalid(name+".content is not JSON", err)
-			}
-			if err := entry.UniqueKeys(raw); err != nil {
+			// What upstream's decoder merges of a key that is there twice is not what is counted here.
+			if v, err = strictjson.ParseLoose(raw); err != nil {
 				return entry.Invalidf("%s.content: %v", name, err)
 			}
 		}

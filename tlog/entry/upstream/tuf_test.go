@@ -76,8 +76,10 @@ func TestTUF(t *testing.T) {
 		"signed null":         {"metadata.content.signed", nil, "signed TUF metadata"},
 		"signed is text":      {"root.content.signed", "x", "signed TUF metadata"},
 		"content is a number": {"root.content", 7, "signed TUF metadata"},
-		"content is no JSON":  {"root.content", []byte("{"), "not JSON"},
+		"content is no JSON":  {"root.content", []byte("{"), "not valid JSON"},
 		"content, keys twice": {"root.content", []byte(`{"signed":{"a":1,"a":2},"signatures":[]}`), "duplicate"},
+		"content, no UTF-8":   {"root.content", []byte("{\"signed\":{\"a\":\"\xff\",\"a\":2},\"signatures\":[]}"), "not valid UTF-8"},
+		"content, more":       {"root.content", []byte(`{"signed":{},"signatures":[]}{}`), "trailing data"},
 		"content, deep":       {"root.content", []byte(`{"signed":{"a":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}}`), "nesting"},
 	} {
 		t.Run(name, func(t *testing.T) {
