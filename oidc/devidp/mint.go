@@ -103,13 +103,12 @@ func (s *Server) mint(w http.ResponseWriter, r *http.Request) {
 }
 
 func decodeClaims(body []byte) (map[string]any, error) {
-	if err := httpx.CheckJSON(body); err != nil {
+	v, err := httpx.ParseJSON(body)
+	if err != nil {
 		return nil, err
 	}
-	var claims map[string]any
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	if err := dec.Decode(&claims); err != nil || claims == nil {
+	claims, ok := v.(map[string]any)
+	if !ok {
 		return nil, httpx.Errorf(http.StatusBadRequest, "want one JSON object of claims")
 	}
 	return claims, nil
