@@ -16,7 +16,7 @@ func (n *names) add(name string) bool {
 	const few = 16 // as objects have; comparing them needs no memory
 	if len(n.few) < few {
 		for _, have := range n.few {
-			if len(have) == len(name) && have == name || strings.EqualFold(have, name) {
+			if strings.EqualFold(have, name) {
 				return false
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth bounds nesting; no Sigstore request comes near it.
-const MaxDepth = 64
+// maxDepth bounds nesting; no Sigstore request comes near it.
+const maxDepth = 64
 
 // What is wrong with a value.
 var (
@@ -24,11 +24,11 @@ var (
 
 // Parse reads the one value that data is: a map[string]any, []any, string, json.Number, bool or nil. Its errors
 // are those of this package.
-func Parse(data []byte) (any, error) { return parse(data, false) }
+func Parse(data []byte) (any, error) { return (&reader{data: data}).whole() }
 
 // ParseLoose is [Parse] that reads half of a surrogate pair as U+FFFD, as encoding/json does: for what is
 // signed and was read so before.
-func ParseLoose(data []byte) (any, error) { return parse(data, true) }
+func ParseLoose(data []byte) (any, error) { return ParseSome(data, nil) }
 
 // Pick names members to read: a nil Pick takes all of a value.
 type Pick map[string]Pick
@@ -43,10 +43,6 @@ func ParseSome(data []byte, pick Pick) (any, error) {
 func Check(data []byte) error {
 	_, err := (&reader{data: data, check: true}).whole()
 	return err
-}
-
-func parse(data []byte, loose bool) (any, error) {
-	return (&reader{data: data, loose: loose}).whole()
 }
 
 type reader struct {
@@ -117,7 +113,7 @@ func (r *reader) blanks() {
 func (r *reader) value(depth int) (any, error) {
 	switch c := r.next(); {
 	case c == '{' || c == '[':
-		if depth == MaxDepth {
+		if depth == maxDepth {
 			return nil, ErrDeep
 		}
 		r.at++
