@@ -13,7 +13,6 @@ import (
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/clients"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
-	"github.com/sigbox/sigbox/internal/runs"
 	"github.com/sigbox/sigbox/tuf/clientcache"
 )
 
@@ -99,11 +98,7 @@ func listClients(out io.Writer, all []*clients.Client) error {
 			group = c.Group
 			fmt.Fprintf(out, "%s\n", group)
 		}
-		evidence, err := c.Evidence(runs.Embedded())
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "  %-18s %-50s %s\n", c.Name, c.Title, evidence)
+		fmt.Fprintf(out, "  %-18s %-50s %s\n", c.Name, c.Title, c.Evidence)
 	}
 	_, err := fmt.Fprintf(out, "\nsigbox clients NAME prints the files of one, for the instance at --url.\n")
 	return err

@@ -174,7 +174,7 @@ func TestEvidence(t *testing.T) {
 		if tc.file != "" {
 			results["x.json"] = &fstest.MapFile{Data: []byte(tc.file)}
 		}
-		got, err := c.Evidence(results)
+		got, err := c.evidence(results)
 		if got != tc.want || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

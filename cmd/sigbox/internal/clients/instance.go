@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"path"
 	"strings"
@@ -117,7 +117,7 @@ type Instance struct {
 	targets    map[string][]byte
 	repository map[string][]byte
 	dir        string
-	chosen     [][2]string // flags of the command line and their values
+	chosen     Choices
 }
 
 // Authority is a certificate authority or a timestamp authority.
@@ -140,9 +140,10 @@ func FromTrust(t Trust, c Choices) (*Instance, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	i := &Instance{Mirror: t.Mirror, Image: c.Image, Identity: c.Identity, IdentityIssuer: c.Issuer, dir: c.Dir, root: string(t.Root)}
-	i.targets, i.repository = maps.Clone(t.Targets), t.Repository
-	i.RootSHA256 = t.RootSHA256()
+	i := &Instance{
+		Mirror: t.Mirror, RootSHA256: t.RootSHA256(), root: string(t.Root), targets: t.Targets, repository: t.Repository,
+		chosen: c, dir: cmp.Or(c.Dir, "sigbox-trust"), Image: cmp.Or(c.Image, "registry.example.com/app"), Identity: cmp.Or(c.Identity, "dev@example.com"),
+	}
 	for name, to := range map[string]*string{
 		trustroot.FulcioName: &i.FulcioPEM, trustroot.RekorName: &i.RekorPEM, trustroot.CTName: &i.CTPEM, trustroot.TSAName: &i.TSAPEM,
 	} {
@@ -162,25 +163,8 @@ func FromTrust(t Trust, c Choices) (*Instance, error) {
 			return nil, err
 		}
 	}
-	i.defaults()
+	i.IdentityIssuer = cmp.Or(c.Issuer, i.Issuer)
 	return i, nil
-}
-
-func (i *Instance) defaults() {
-	for _, d := range []struct {
-		to         *string
-		text, flag string
-	}{
-		{&i.Image, "registry.example.com/app", "--image"}, {&i.Identity, "dev@example.com", "--identity"},
-		{&i.IdentityIssuer, i.Issuer, "--issuer"}, {&i.dir, "sigbox-trust", ""},
-	} {
-		switch {
-		case *d.to == "":
-			*d.to = d.text
-		case d.flag != "":
-			i.chosen = append(i.chosen, [2]string{d.flag, *d.to})
-		}
-	}
 }
 
 // plain refuses a URL that a shell, a pipeline's expressions or a template would read more into.

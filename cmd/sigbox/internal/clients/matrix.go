@@ -23,7 +23,7 @@ func Matrix(all []*Client, results fs.FS) (string, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
-		evidence, err := c.Evidence(results)
+		evidence, err := c.evidence(results)
 		if err != nil {
 			return "", err
 		}

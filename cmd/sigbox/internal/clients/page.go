@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/internal/httpx"
-	"github.com/sigbox/sigbox/internal/runs"
 	"github.com/sigbox/sigbox/tuf"
 )
 
@@ -67,19 +66,14 @@ type view struct {
 	Choices        Choices
 	Query          string // the choices, for links
 	Groups         []group
-	Client         *shown
+	Client         *Rendered
 	Style          template.CSS
 	Script         template.JS
 }
 
 type group struct {
 	Name    string
-	Clients []shown
-}
-
-type shown struct {
-	Rendered
-	Ran bool
+	Clients []*Client
 }
 
 func (p *Page) view(c Choices) view {
@@ -107,37 +101,24 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request) {
 		if n := len(v.Groups); n == 0 || v.Groups[n-1].Name != client.Group {
 			v.Groups = append(v.Groups, group{Name: client.Group})
 		}
-		evidence, err := client.Evidence(runs.Embedded())
-		if err != nil {
-			p.fail(w, r, err)
-			return
-		}
 		g := &v.Groups[len(v.Groups)-1]
-		g.Clients = append(g.Clients, shown{Rendered{Client: client, Evidence: evidence}, !strings.HasPrefix(evidence, NotRun)})
+		g.Clients = append(g.Clients, client)
 	}
 	p.write(w, r, v)
 }
 
 func (p *Page) client(w http.ResponseWriter, r *http.Request) {
-	c, ok := choices(w, r)
+	rendered, i, ok := p.render(w, r)
 	if !ok {
 		return
 	}
-	rendered, i, ok := p.render(w, r, c)
-	if !ok {
-		return
-	}
-	v := p.view(c)
-	v.Client, v.Issuer = &shown{rendered, !strings.HasPrefix(rendered.Evidence, NotRun)}, i.Issuer
+	v := p.view(i.chosen)
+	v.Client, v.Issuer = &rendered, i.Issuer
 	p.write(w, r, v)
 }
 
 func (p *Page) file(w http.ResponseWriter, r *http.Request) {
-	c, ok := choices(w, r)
-	if !ok {
-		return
-	}
-	rendered, _, ok := p.render(w, r, c)
+	rendered, _, ok := p.render(w, r)
 	if !ok {
 		return
 	}
@@ -152,8 +133,12 @@ func (p *Page) file(w http.ResponseWriter, r *http.Request) {
 	say(w, http.StatusNotFound, "this client has no such file")
 }
 
-// render renders the client that the request names, or answers the request.
-func (p *Page) render(w http.ResponseWriter, r *http.Request, c Choices) (rendered Rendered, i *Instance, ok bool) {
+// render renders the client that the request names for what the visitor chose, or answers the request.
+func (p *Page) render(w http.ResponseWriter, r *http.Request) (rendered Rendered, i *Instance, ok bool) {
+	c, ok := choices(w, r)
+	if !ok {
+		return rendered, nil, false
+	}
 	client, err := Find(p.clients, r.PathValue("name"))
 	if err != nil {
 		say(w, http.StatusNotFound, "no client is called that; /clients has the list")

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/sigbox/sigbox/internal/runs"
 )
 
 //go:embed consumers
@@ -28,8 +30,13 @@ type Client struct {
 	Gaps   map[string]Gap
 	Cannot []string
 
+	Evidence string // the version that was run and when, or what begins with NotRun
+
 	files []file
 }
+
+// Ran says whether a run of the client is on record.
+func (c *Client) Ran() bool { return !strings.HasPrefix(c.Evidence, NotRun) }
 
 // Gap is why a cell of the matrix says no, or not simply yes.
 type Gap struct {
@@ -52,7 +59,18 @@ var Columns = []string{"sign", "verify", "attest", "offline", "v1", "v2"}
 var Groups = []string{"command line", "library", "admission", "pipeline", "registry and build"}
 
 // All returns every consumer, by group and then by name.
-func All() ([]*Client, error) { return load(consumers) }
+func All() ([]*Client, error) {
+	list, err := load(consumers)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range list {
+		if c.Evidence, err = c.evidence(runs.Embedded()); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
 
 // Find returns the client of a name.
 func Find(all []*Client, name string) (*Client, error) {

@@ -18,9 +18,8 @@ const NotRun = "written, not run"
 // Rendered is a consumer's files for one instance.
 type Rendered struct {
 	*Client
-	Evidence string // the version that was run and when, or NotRun
-	Files    []File
-	Command  string // that writes them
+	Files   []File
+	Command string // that writes them
 }
 
 // File is one file, by its path with slashes.
@@ -32,10 +31,6 @@ type File struct {
 // Render writes a consumer's files for an instance. A file that comes out blank is left out.
 func (c *Client) Render(i *Instance) (Rendered, error) {
 	r := Rendered{Client: c}
-	var err error
-	if r.Evidence, err = c.Evidence(runs.Embedded()); err != nil {
-		return r, err
-	}
 	for _, f := range c.files {
 		var b strings.Builder
 		if err := f.text.Execute(&b, i); err != nil {
@@ -45,6 +40,7 @@ func (c *Client) Render(i *Instance) (Rendered, error) {
 			r.Files = append(r.Files, File{f.path, text + "\n"})
 		}
 	}
+	var err error
 	r.Command, err = i.command(c.Name)
 	return r, err
 }
@@ -52,8 +48,10 @@ func (c *Client) Render(i *Instance) (Rendered, error) {
 // command is the command line that writes the files of a client with the same choices.
 func (i *Instance) command(name string) (string, error) {
 	words := []string{"sigbox", "clients", name, "--url", strings.TrimSuffix(i.Mirror, "/tuf"), "--out", i.dir}
-	for _, c := range i.chosen {
-		words = append(words, c[0], c[1])
+	for _, c := range [][2]string{{"--image", i.chosen.Image}, {"--identity", i.chosen.Identity}, {"--issuer", i.chosen.Issuer}} {
+		if c[1] != "" {
+			words = append(words, c[0], c[1])
+		}
 	}
 	for n, w := range words {
 		quoted, err := sh(w)
@@ -65,8 +63,8 @@ func (i *Instance) command(name string) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
-// Evidence says which version of the client was run and when, from its result file in results.
-func (c *Client) Evidence(results fs.FS) (string, error) {
+// evidence says which version of the client was run and when, from its result file in results.
+func (c *Client) evidence(results fs.FS) (string, error) {
 	f, err := runs.Read(results, c.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c.partsRun(results)
