@@ -52,7 +52,8 @@ func Matrix(all []*Client, results fs.FS) (string, error) {
 			fmt.Fprintf(&b, "- %s\n", line)
 		}
 	}
-	b.WriteString("\n## What was run\n\nEvery command, its exit status and the SHA-256 of what it printed are in the files.\n")
+	b.WriteString("\n## What was run\n\nEvery command, its exit status and the SHA-256 of what it printed are in the files. An outcome is that of the whole " +
+		"row, which may be about another client: what Kyverno refuses, cosign has signed.\n")
 	b.WriteString(rows.String())
 	return b.String(), nil
 }
