@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,9 @@ var clientVariables = []string{
 	"GITSIGN_FULCIO_URL", "GITSIGN_REKOR_URL", "GITSIGN_OIDC_ISSUER",
 	"GCE_METADATA_HOST",
 }
+
+// ClientVariables are the variables that point clients elsewhere: what the environment files unset.
+func ClientVariables() []string { return slices.Clone(clientVariables) }
 
 type variable struct{ name, value string }
 

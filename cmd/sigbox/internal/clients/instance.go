@@ -302,6 +302,9 @@ func (i *Instance) Verification() (string, error) {
 	return string(out), err
 }
 
+// Variables are those that would point cosign elsewhere.
+func (i *Instance) Variables() []string { return trustroot.ClientVariables() }
+
 // Root is root.json.
 func (i *Instance) Root() string { return i.root }
 

@@ -18,8 +18,7 @@ trap 'rm -rf "$work"' EXIT
 base64 -d >"$work/root.json" <<'ROOT'
 {{.Root | lines}}
 ROOT
-unset SIGSTORE_ROOT_FILE SIGSTORE_REKOR_PUBLIC_KEY SIGSTORE_CT_LOG_PUBLIC_KEY_FILE SIGSTORE_TSA_CERTIFICATE_FILE
-unset COSIGN_FULCIO_URL COSIGN_REKOR_URL COSIGN_OIDC_ISSUER COSIGN_TIMESTAMP_SERVER_URL COSIGN_SIGNING_CONFIG COSIGN_TRUSTED_ROOT
+unset{{range .Variables}} {{. | sh}}{{end}}
 export TUF_ROOT="$work/tuf" TUF_ROOT_JSON="$work/root.json" TUF_MIRROR={{.Mirror | sh}}
 export GCE_METADATA_HOST={{.Authority | sh}} # or every run asks Google's cloud for a token first
 
