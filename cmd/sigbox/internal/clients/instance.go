@@ -278,13 +278,17 @@ func (i *Instance) Authority() string {
 	return u.Host
 }
 
-// TrustConfig is trusted root and signing configuration in one file, as sigstore-python and Kubewarden read
-// them (ClientTrustConfig).
-func (i *Instance) TrustConfig() (string, error) {
+// TrustConfig is the trusted root and the signing configuration of that name in one file, as sigstore-python
+// and Kubewarden read them (ClientTrustConfig).
+func (i *Instance) TrustConfig(signingConfig string) (string, error) {
+	config, err := i.Target(signingConfig)
+	if err != nil {
+		return "", err
+	}
 	out, err := json.MarshalIndent(map[string]any{
 		"mediaType":     "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
 		"trustedRoot":   json.RawMessage(i.targets[trustroot.TrustedRootName]),
-		"signingConfig": json.RawMessage(i.targets[trustroot.SigningConfigName]),
+		"signingConfig": json.RawMessage(config),
 	}, "", "  ")
 	return string(out), err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func refuseBare(n syntax.Node) error {
 		if f, ok := last.Args[0].(*syntax.IdentifierNode); ok && quoting[f.Ident] != nil {
 			return nil
 		}
-		return fmt.Errorf("%s prints a value and does not say how it is quoted: end it in | sh, | yaml, | json, | groovy, | b64 or | pem", n)
+		return fmt.Errorf("%s prints a value and does not say how it is quoted: end it in one of %s", n, strings.Join(slices.Sorted(maps.Keys(quoting)), ", "))
 	case *syntax.IfNode:
 		return errors.Join(refuseBare(n.List), refuseBare(n.ElseList))
 	case *syntax.RangeNode:
@@ -124,10 +125,10 @@ func scalar(s string) (string, error) {
 	return b.String(), nil
 }
 
-// object writes a JSON object anew, as a value inside JSON.
+// object writes a JSON object anew, as a file.
 func object(s string) (string, error) {
 	var b bytes.Buffer
-	if s = strings.TrimSpace(s); !strings.HasPrefix(s, "{") || json.Indent(&b, []byte(s), "  ", "  ") != nil {
+	if s = strings.TrimSpace(s); !strings.HasPrefix(s, "{") || json.Indent(&b, []byte(s), "", "  ") != nil {
 		return "", errors.New("a value that should be a JSON object is something else")
 	}
 	return b.String(), nil
