@@ -21,8 +21,9 @@
 // consumers/shared/NAME. Braces for others are written {{"{{"}}.
 //
 // Every value that is printed ends in a function that says how it is quoted, or the template is refused
-// when it is read (quote.go): sh for a word of a shell, yaml or json for a scalar, groovy for Jenkins,
-// b64 for base64, "pem 4" for PEM in a YAML block of four spaces. Nothing else goes between quotes.
+// when it is read (quote.go): sh for a word of a shell, yaml or json for a scalar, groovy for Jenkins, git for
+// a file of git's configuration, b64 for base64 and lines for the same in lines, "pem 4" for PEM in a YAML block
+// of four spaces, object for a JSON file. Nothing else goes between quotes.
 //
 // A template names no version of a client and no date. {{version "cosign-3"}} gives the version that was
 // run, and is an error while there is no result file of it; the line below the title says it too.

@@ -339,6 +339,8 @@ func TestQuoting(t *testing.T) {
 		{scalar, "\x7f\u0085\u2028\ufeff", `"\u007f\u0085\u2028\ufeff"`},
 		{groovy, `it's \n $x`, `'it\'s \\n $x'`},
 		{groovy, "a\nb", ""},
+		{gitValue, `a "b" \c # é ; d`, `"a \"b\" \\c # é ; d"`},
+		{gitValue, "a\nb", ""},
 		{func(s string) (string, error) { return pemBlock(2, s) }, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", ""},
 		{func(s string) (string, error) { return pemBlock(2, s) }, "no PEM", ""},
 		{func(s string) (string, error) { return pemBlock(2, s) }, "-----BEGIN PUBLIC KEY-----\nX: y\n\nAAAA\n-----END PUBLIC KEY-----\n", "-----BEGIN PUBLIC KEY-----\n  AAAA\n  -----END PUBLIC KEY-----"},
