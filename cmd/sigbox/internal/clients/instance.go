@@ -68,25 +68,18 @@ type Choices struct {
 	Dir      string // where the files of `trust export` are; default "sigbox-trust"
 }
 
-// ChoiceError says what is wrong with a choice.
-type ChoiceError struct{ What, Value string }
-
-func (e *ChoiceError) Error() string {
-	return fmt.Sprintf("%s %.80q is not one that all files can hold: want at most %d letters, digits and . _ ~ : / @ + - = , ' %% # * ? ( ) [ ], and no blanks", e.What, e.Value, maxChoice)
-}
-
 // maxChoice bounds a choice.
 const maxChoice = 300
 
 // check refuses what a pipeline would read an expression into, and what no registry and no certificate has.
 // Everything is quoted besides.
 func (c Choices) check() error {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~:/@+-=,"
-	for _, o := range []struct{ what, value, chars string }{
-		{"image", c.Image, letters}, {"identity", c.Identity, letters + "'%#*?()[]"}, {"issuer", c.Issuer, letters + "%"},
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	for _, o := range []struct{ what, value, marks string }{
+		{"image", c.Image, "._~:/@+-=,"}, {"identity", c.Identity, "._~:/@+-=,'%#*?()[]"}, {"issuer", c.Issuer, "._~:/@+-=,%"},
 	} {
-		if len(o.value) > maxChoice || strings.Trim(o.value, o.chars) != "" {
-			return &ChoiceError{o.what, o.value}
+		if len(o.value) > maxChoice || strings.Trim(o.value, letters+o.marks) != "" {
+			return fmt.Errorf("%s %.80q is not one that all files can hold: want at most %d letters, digits and any of %s", o.what, o.value, maxChoice, o.marks)
 		}
 	}
 	return nil
