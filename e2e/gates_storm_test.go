@@ -7,18 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
 	"github.com/sigbox/sigbox/e2e/internal/ran"
 )
-
-// gateStormVar is how many verifications of each gate there are. `make proof` sets it to 1000.
-const gateStormVar = "SIGBOX_E2E_STORM"
 
 // verdict is one gate as the storm runs it.
 type verdict struct {
@@ -65,21 +59,12 @@ func (v verdict) stormRow() string {
 
 func (v verdict) downRow() string { return "mirror down: " + v.what }
 
-// size is how many verifications there are, and how many of them run at the same time.
-func (v verdict) size(t *testing.T) (total, atOnce int) {
+func (v verdict) storm(t *testing.T) *storm {
 	t.Helper()
-	total, atOnce = 16, 16
 	if v.of == clients.Kyverno { // some 250 MB and a second of processor time each
-		total, atOnce = 6, 6
+		return newStorm(t, 6, 24)
 	}
-	if n := os.Getenv(gateStormVar); n != "" {
-		var err error
-		if total, err = strconv.Atoi(n); err != nil || total < 1 {
-			t.Fatalf("%s=%q: want a number of verifications", gateStormVar, n)
-		}
-		atOnce *= 4
-	}
-	return total, atOnce
+	return newStorm(t, 16, 64)
 }
 
 // TestGateStorm: verifications at the same time, each a process of its own. With inlined keys nobody asks the
@@ -104,16 +89,13 @@ sigbox trust init --mirror "$MIRROR" --root k/root.json
 	for _, v := range list {
 		t.Run(v.stormRow(), func(t *testing.T) { r.storm(t, v) })
 	}
-	if os.Getenv(gateStormVar) == "" {
-		fmt.Println("== NOT RUN here: 1,000 verifications of each gate (make proof)")
-	}
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range list {
 		t.Run(v.downRow(), func(t *testing.T) {
 			defer cellOf(t, v.client, v.downRow(), 1, v.down)()
-			out, err := r.verify(t, v, true, true)
+			out, err := r.verify(t.Context(), t, v, true, true)
 			if admitted := err == nil; admitted != (v.down == stillAdmits) {
 				t.Fatalf("admitted: %v, want %q: if this program can now do what it could not, its page says too little\n%v\n%s", admitted, v.down, err, out)
 			}
@@ -123,51 +105,26 @@ sigbox trust init --mirror "$MIRROR" --root k/root.json
 }
 
 func (r *rig) storm(t *testing.T, v verdict) {
-	total, atOnce := v.size(t)
 	outcome := matrix.Works
 	defer func() { cellOf(t, v.client, v.stormRow(), 1, outcome)() }()
-	started := time.Now()
-	before, err := requests(t.Context(), r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
-	for n := range total {
-		slots <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-slots }()
-			if out, err := r.verify(t, v, n == 0, !v.mirror); err != nil {
-				t.Errorf("verification %d: %v\n%s", n, err, out)
-			}
-		})
-	}
-	wait.Wait()
-	after, err := requests(t.Context(), r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := after.since(before)
-	fmt.Printf("ok %5.1f s  storm: %s, %s: %d verifications, %d at a time: requests to logs and authorities %d, to the mirror %d, which is %.1f of each process\n",
-		time.Since(started).Seconds(), v.client, v.what, total, atOnce, got.logs, got.mirror, float64(got.mirror)/float64(total))
-	switch {
-	case got.logs != 0:
-		t.Errorf("%d requests to logs and authorities", got.logs)
-	case !v.mirror && got.mirror != 0:
-		t.Errorf("%d requests to the mirror", got.mirror)
-	case got.mirror%total != 0:
-		t.Errorf("%d requests to the mirror of %d processes: do they not ask the same?", got.mirror, total)
+	s, before := v.storm(t), r.requests(t)
+	s.rage(t.Context(), func(ctx context.Context, i int) (string, error) { return r.verify(ctx, t, v, i == 0, !v.mirror) })
+	s.passed(t, v.client+", "+v.what)
+	got := r.requests(t).since(before)
+	switch each := mirrorOnly(t, v.client+", "+v.what, got, s.size); {
+	case !v.mirror && got.mirror() != 0:
+		t.Errorf("%d requests to the mirror", got.mirror())
+	case got.mirror()%s.size != 0:
+		t.Errorf("%d requests to the mirror of %d processes: do they not ask the same?", got.mirror(), s.size)
 	case v.mirror:
-		outcome = matrix.Cell(fmt.Sprintf("yes: %d requests of each process, none to the log", got.mirror/total))
+		outcome = matrix.Cell(fmt.Sprintf("yes: %.0f requests of each process, none to the log", each))
 	}
-	if !t.Failed() {
-		r.keepRun(t, v.stormRow(), 1, outcome)
-	}
+	r.keepRun(t, v.stormRow(), 1, outcome)
 }
 
 // verify runs the gate once. Only the first of many is noted for the results, and whether it had nothing but
 // files and the registry.
-func (r *rig) verify(t *testing.T, v verdict, noted, offline bool) (string, error) {
+func (r *rig) verify(ctx context.Context, t *testing.T, v verdict, noted, offline bool) (string, error) {
 	program, err := v.of.Path()
 	if err != nil {
 		return "", err
@@ -187,7 +144,7 @@ func (r *rig) verify(t *testing.T, v verdict, noted, offline bool) (string, erro
 			return "", err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
+	ctx, cancel := context.WithTimeout(ctx, scenarioLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, v.args...)
 	cmd.Dir = r.work

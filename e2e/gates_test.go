@@ -1,14 +1,6 @@
 package e2e
 
-import (
-	"bufio"
-	"context"
-	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
-	"testing"
-)
+import "testing"
 
 // TestGates: what decides, from a signature, whether something goes on. Every policy and every script is what
 // `sigbox clients` writes; what a row changes in one of them stands in the row.
@@ -64,45 +56,4 @@ func concat(tables ...[]scenario) (all []scenario) {
 		}
 	}
 	return all
-}
-
-// count is how many requests an instance has answered.
-type count struct{ logs, mirror int }
-
-func (c count) String() string {
-	return fmt.Sprintf("logs and authorities %d, mirror %d", c.logs, c.mirror)
-}
-
-func (c count) since(before count) count {
-	return count{c.logs - before.logs, c.mirror - before.mirror}
-}
-
-// requests reads an instance's own count, which has every request but those for it and for its health.
-func requests(ctx context.Context, url string) (c count, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
-	if err != nil {
-		return c, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return c, err
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), `sigbox_http_request_seconds_count{route="`)
-		route, value, found := strings.Cut(rest, `"} `)
-		if !ok || !found || route == "GET /metrics" || strings.HasSuffix(route, "z") {
-			continue
-		}
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			return c, fmt.Errorf("%s: %w", lines.Text(), err)
-		}
-		if strings.Contains(route, " /tuf/") {
-			c.mirror += n
-		} else {
-			c.logs += n
-		}
-	}
-	return c, nil
 }

@@ -1,15 +1,11 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"maps"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,9 +21,9 @@ import (
 const stormVar = "SIGBOX_E2E_STORM"
 
 const (
-	stormSize   = 40  // in CI
-	stormAtOnce = 200 // processes: a cosign takes some 60 MB
-	stormRow    = "a storm of verifications: --trusted-root and no writable home ask log and mirror nothing; by the mirror; with it down"
+	stormRow = "a storm of verifications: --trusted-root and no writable home ask log and mirror nothing; by the mirror; with it down"
+
+	stormLimit = 30 * time.Minute // of one storm
 )
 
 // storm is many processes beside each other.
@@ -37,22 +33,22 @@ type storm struct {
 	failed       []string // what those printed that did not succeed
 }
 
-func newStorm(t *testing.T) *storm {
+// newStorm is of few processes, or of as many as are asked for, at most so many of them at a time.
+func newStorm(t *testing.T, few, atOnce int) *storm {
 	t.Helper()
-	s := &storm{size: stormSize}
+	size := few
 	if v := os.Getenv(stormVar); v != "" {
 		var err error
-		if s.size, err = strconv.Atoi(v); err != nil || s.size < 1 {
+		if size, err = strconv.Atoi(v); err != nil || size < 1 {
 			t.Fatalf("%s=%q: want how many verifications", stormVar, v)
 		}
 	}
-	s.atOnce = min(s.size, stormAtOnce)
-	return s
+	return &storm{size: size, atOnce: min(size, atOnce)}
 }
 
-// rage runs the processes; command makes the i-th.
-func (s *storm) rage(ctx context.Context, command func(ctx context.Context, i int) *exec.Cmd) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+// rage runs the processes; verify runs the i-th and returns what it printed.
+func (s *storm) rage(ctx context.Context, verify func(ctx context.Context, i int) (string, error)) {
+	ctx, cancel := context.WithTimeout(ctx, stormLimit)
 	defer cancel()
 	started := time.Now()
 	var mu sync.Mutex
@@ -62,9 +58,7 @@ func (s *storm) rage(ctx context.Context, command func(ctx context.Context, i in
 	for range s.atOnce {
 		all.Go(func() {
 			for i := range next {
-				cmd := command(ctx, i)
-				cmd.WaitDelay = 2 * time.Second
-				if out, err := cmd.CombinedOutput(); err != nil {
+				if out, err := verify(ctx, i); err != nil {
 					mu.Lock()
 					s.failed = append(s.failed, fmt.Sprintf("%v: %s", err, out))
 					mu.Unlock()
@@ -89,58 +83,26 @@ func (s *storm) passed(t *testing.T, what string) {
 	fmt.Printf("storm: %s: %d verifications, %d at once, %.1f s, %d failed\n", what, s.size, s.atOnce, s.took.Seconds(), len(s.failed))
 }
 
-var routeCount = regexp.MustCompile(`^sigbox_http_request_seconds_count\{route="([^"]*)"\} (\d+)$`)
-
-// requests are what the instance answered so far, by route, but for requests like this one.
-func (r *rig) requests(t *testing.T) map[string]int {
+// requests are what the instance answered so far.
+func (r *rig) requests(t *testing.T) asked {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandLimit*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/metrics", nil)
+	a, err := requests(ctx, r.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	counts := map[string]int{}
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if m := routeCount.FindStringSubmatch(lines.Text()); m != nil && m[1] != "GET /metrics" {
-			if counts[m[1]], err = strconv.Atoi(m[2]); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if len(counts) == 0 {
-		t.Fatal("the metrics count no requests")
-	}
-	return counts
-}
-
-// since is what was asked after before.
-func since(before, after map[string]int) map[string]int {
-	out := map[string]int{}
-	for route, n := range after {
-		if n > before[route] {
-			out[route] = n - before[route]
-		}
-	}
-	return out
+	return a
 }
 
 // mirrorOnly wants no request but to the mirror, and prints how many each process made.
-func mirrorOnly(t *testing.T, what string, asked map[string]int, processes int) float64 {
+func mirrorOnly(t *testing.T, what string, got asked, processes int) float64 {
 	t.Helper()
-	const mirror = "GET /tuf/{path...}"
-	for _, route := range slices.Sorted(maps.Keys(asked)) {
-		if route != mirror {
-			t.Errorf("%s: %d requests to %s, want none but to the mirror", what, asked[route], route)
-		}
+	if got.logs() != 0 {
+		t.Errorf("%s: the instance was asked %v, want nothing but the mirror", what, map[string]int(got))
 	}
-	each := float64(asked[mirror]) / float64(processes)
-	fmt.Printf("storm: %s: %.2f requests to the mirror per process, none to the log\n", what, each)
+	each := float64(got.mirror()) / float64(processes)
+	fmt.Printf("storm: %s: %.2f requests to the mirror per process\n", what, each)
 	return each
 }
 
@@ -168,11 +130,11 @@ set +x
 echo "$OLD"
 `, env)))
 	var all []*verification
-	for _, v := range []verification{
+	for _, v := range []verification{ // a cosign takes some 60 MB
 		{name: "cosign 3", program: programOf(t, clients.Cosign3), image: image, cache: "cache-3"},
 		{name: "cosign 2", program: programOf(t, clients.Cosign2), image: legacy, cache: "cache-2"},
 	} {
-		v.r, v.storm, v.cache = r, newStorm(t), filepath.Join(r.work, v.cache)
+		v.r, v.storm, v.cache = r, newStorm(t, 40, 200), filepath.Join(r.work, v.cache)
 		all = append(all, &v)
 	}
 	figures := map[string]any{}
@@ -197,21 +159,23 @@ type verification struct {
 	name, program, image, cache string
 }
 
-func (v *verification) command(env []string, args ...string) func(context.Context, int) *exec.Cmd {
-	return func(ctx context.Context, _ int) *exec.Cmd {
+func (v *verification) run(env []string, args ...string) func(context.Context, int) (string, error) {
+	return func(ctx context.Context, _ int) (string, error) {
 		cmd := exec.CommandContext(ctx, v.program, append([]string{"verify", "--certificate-identity", "dev@example.com",
 			"--certificate-oidc-issuer", v.r.issuer, v.image}, args...)...)
 		cmd.Env = append(v.r.base(), env...)
-		return cmd
+		cmd.WaitDelay = 2 * time.Second
+		out, err := cmd.CombinedOutput()
+		return string(out), err
 	}
 }
 
-func (v *verification) fromFile() func(context.Context, int) *exec.Cmd {
-	return v.command([]string{"HOME=" + nowhere}, "--trusted-root", filepath.Join(v.r.trust, "trusted_root.json"))
+func (v *verification) fromFile() func(context.Context, int) (string, error) {
+	return v.run([]string{"HOME=" + nowhere}, "--trusted-root", filepath.Join(v.r.trust, "trusted_root.json"))
 }
 
-func (v *verification) fromCache() func(context.Context, int) *exec.Cmd {
-	return v.command([]string{"TUF_ROOT=" + v.cache})
+func (v *verification) fromCache() func(context.Context, int) (string, error) {
+	return v.run([]string{"TUF_ROOT=" + v.cache})
 }
 
 // up is what happens while the instance runs.
@@ -221,29 +185,28 @@ func (v *verification) up(t *testing.T) map[string]any {
 	before := v.r.requests(t)
 	v.rage(ctx, v.fromFile())
 	v.passed(t, v.name+", --trusted-root, no writable home")
-	asked := since(before, v.r.requests(t))
-	if len(asked) != 0 {
-		t.Errorf("%s, --trusted-root: the instance was asked %v, want nothing", v.name, asked)
+	got := v.r.requests(t).since(before)
+	if len(got) != 0 {
+		t.Errorf("%s, --trusted-root: the instance was asked %v, want nothing", v.name, map[string]int(got))
 	}
-	fmt.Printf("storm: %s, --trusted-root: %d requests to the instance\n", v.name, len(asked))
-	figures := map[string]any{"verifications": v.size, "at_once": v.atOnce, "trusted_root_seconds": v.took.Seconds(), "trusted_root_requests": asked}
+	figures := map[string]any{"verifications": v.size, "at_once": v.atOnce, "trusted_root_seconds": v.took.Seconds(), "trusted_root_requests": got}
 
 	before = v.r.requests(t)
 	v.rage(ctx, v.fromCache())
 	v.passed(t, v.name+", one initialised cache")
 	figures["cache_seconds"], figures["cache_failed"] = v.took.Seconds(), len(v.failed)
-	figures["cache_requests_each"] = mirrorOnly(t, v.name+", one initialised cache", since(before, v.r.requests(t)), v.size)
+	figures["cache_requests_each"] = mirrorOnly(t, v.name+", one initialised cache", v.r.requests(t).since(before), v.size)
 
 	before = v.r.requests(t)
 	fresh := &storm{size: min(v.size, 20), atOnce: 10}
 	dirs := t.TempDir()
-	fresh.rage(ctx, func(ctx context.Context, i int) *exec.Cmd {
-		return v.command([]string{
+	fresh.rage(ctx, func(ctx context.Context, i int) (string, error) {
+		return v.run([]string{
 			fmt.Sprintf("TUF_ROOT=%s/%d", dirs, i), "TUF_MIRROR=" + v.r.mirror, "TUF_ROOT_JSON=" + filepath.Join(v.r.trust, "root.json"),
 		})(ctx, i)
 	})
 	fresh.passed(t, v.name+", an empty cache each")
-	figures["empty_cache_requests_each"] = mirrorOnly(t, v.name+", an empty cache each", since(before, v.r.requests(t)), fresh.size)
+	figures["empty_cache_requests_each"] = mirrorOnly(t, v.name+", an empty cache each", v.r.requests(t).since(before), fresh.size)
 	return figures
 }
 
