@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -135,11 +134,8 @@ func build(ctx context.Context) error {
 	}
 	world.sigbox = filepath.Join(world.tmp, "sigbox")
 	start := time.Now()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", world.sigbox, "./cmd/sigbox")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build sigbox: %w\n%s", err, out)
+	if err := instance.Build(ctx, "..", world.sigbox); err != nil {
+		return err
 	}
 	fmt.Printf("built sigbox in %s\n", time.Since(start).Round(time.Millisecond))
 	return nil

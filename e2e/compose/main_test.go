@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
 	"github.com/sigbox/sigbox/e2e/internal/engine"
+	"github.com/sigbox/sigbox/e2e/internal/instance"
 	"github.com/sigbox/sigbox/e2e/internal/standin"
 )
 
@@ -67,18 +68,15 @@ func outside(ctx context.Context) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(dir, "sigbox"), "./cmd/sigbox")
-	cmd.Dir = maker.Source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build sigbox: %w\n%s", err, out)
+	if err := instance.Build(ctx, maker.Source, filepath.Join(dir, "sigbox")); err != nil {
+		return 1, err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
 	}
 	args := append(append(engine.Inside(), self), os.Args[1:]...)
-	cmd = exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), insideVar+"="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

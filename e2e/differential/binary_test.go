@@ -3,7 +3,6 @@ package differential
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -19,11 +18,8 @@ func up(t *testing.T) *instance.Instance {
 	binary := os.Getenv("SIGBOX_E2E_BINARY")
 	if binary == "" {
 		binary = filepath.Join(dir, "sigbox")
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./cmd/sigbox")
-		cmd.Dir = filepath.Join("..", "..")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build sigbox: %v\n%s", err, out)
+		if err := instance.Build(t.Context(), filepath.Join("..", ".."), binary); err != nil {
+			t.Fatal(err)
 		}
 	}
 	i, err := instance.Start(context.Background(), instance.Options{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/sigbox/sigbox/e2e/internal/instance"
 	"github.com/sigbox/sigbox/e2e/internal/peers"
 	"github.com/sigbox/sigbox/internal/record"
 )
@@ -112,11 +112,8 @@ func binary(t testing.TB) string {
 	}
 	if world.sigbox == "" {
 		path := filepath.Join(world.tmp, "sigbox")
-		cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/sigbox")
-		cmd.Dir = filepath.Join("..", "..")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build sigbox: %v\n%s", err, out)
+		if err := instance.Build(context.Background(), filepath.Join("..", ".."), path); err != nil {
+			t.Fatal(err)
 		}
 		world.sigbox = path
 	}

@@ -1,0 +1,19 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// Build makes the binary as it is released, from the repository at root, which may be relative; binary is
+// an absolute path.
+func Build(ctx context.Context, root, binary string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/sigbox")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build sigbox: %w\n%s", err, out)
+	}
+	return nil
+}
