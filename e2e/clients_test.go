@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
@@ -154,8 +153,11 @@ func TestClientsPage(t *testing.T) {
 	picture(t, ctx, "clients-list.png")
 	open("/clients/cosign-3?identity=ci@example.com", `button.copy[data-copy="file1"]`)
 	allowClipboard(t, ctx, r.URL)
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`button.copy[data-copy="file1"]`)), chromedp.Sleep(200*time.Millisecond)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`button.copy[data-copy="file1"]`))); err != nil {
 		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](`document.getElementById("said").textContent === "Copied"`)); err != nil {
+		t.Fatalf("after a click on the button the page does not say Copied: %v", err)
 	}
 	picture(t, ctx, "clients-copied.png")
 	copied, err := chromedp.Run(ctx, chromedp.Evaluate[string](`navigator.clipboard.readText()`, chromedp.EvalAwaitPromise))

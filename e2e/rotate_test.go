@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,7 +33,9 @@ func startClients(t *testing.T, f *fleet.Fleet, scripts map[string]string) *clie
 	for name, script := range scripts {
 		r := visit(t, f)
 		env := append(r.env(t, logVars(r, 1)...), "TOKEN="+r.token(t, "dev@example.com"), "V2="+strings.TrimPrefix(logVars(r, 2)[0], "LOG="))
+		l.mu.Lock() // the clients before this one run already
 		l.runs[name] = 0
+		l.mu.Unlock()
 		l.done.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				if out, err := shell(script, append(env, fmt.Sprint("N=", i))); err != nil {
@@ -51,26 +54,26 @@ func startClients(t *testing.T, f *fleet.Fleet, scripts map[string]string) *clie
 // round waits until every client has begun and ended once more.
 func (l *clientLoad) round() {
 	l.t.Helper()
-	want := map[string]int{}
-	l.mu.Lock()
-	for name, n := range l.runs {
-		want[name] = n + 2
-	}
-	l.mu.Unlock()
+	before := l.ended()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		l.mu.Lock()
-		done := true
-		for name, n := range want {
-			done = done && l.runs[name] >= n
+		now, done := l.ended(), true
+		for name, n := range before {
+			done = done && now[name] >= n+2
 		}
-		l.mu.Unlock()
 		if done {
 			return
 		}
 		if l.t.Failed() || time.Now().After(deadline) {
-			l.t.Fatalf("not every client has ended twice: %v, want %v", l.runs, want)
+			l.t.Fatalf("not every client has ended twice more: %v, before %v", now, before)
 		}
 	}
+}
+
+// ended is how often each client has ended well.
+func (l *clientLoad) ended() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.runs)
 }
 
 func (l *clientLoad) end() {
@@ -148,25 +151,25 @@ func rotateV2(t *testing.T, f *fleet.Fleet, r *rig, l *clientLoad) {
 	config := f.Of("tlog")[0].Config()
 	env := append(r.env(t, logVars(r, 2)...), "TOKEN="+r.token(t, "dev@example.com"), "CONFIG="+config, "TUFCONFIG="+f.Of("tuf")[0].Config(),
 		"KEYS="+filepath.Join(filepath.Dir(config), "offline"))
-	l.step(t, r, env, `
+	r.script(t, `
 echo hello > blob
 cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle before.bundle blob
 cp "$TRUST/trusted_root.json" before.json
 sigbox log rotate rekor-v2 --yes --config "$CONFIG"
 refuses 'not published' sigbox log rotate rekor-v2 --resume --yes --config "$CONFIG"
-`)
+`, env)
 	// Statements of the new shard, and of where the old one is read, come to tuf by themselves.
-	l.await(t, env, `says '/shards/' sigbox tuf status --config "$TUFCONFIG"`)
-	l.step(t, r, env, `
+	await(t, env, `says '/shards/' sigbox tuf status --config "$TUFCONFIG"`)
+	r.script(t, `
 sigbox tuf request --config "$TUFCONFIG" --out shard.json
 id=$(sigbox tuf status shard.json | sed -n 's/^request *\([0-9a-f]*\).*/\1/p')
 sigbox tuf sign shard.json --key "$KEYS/tuf-targets.key" --approve "$id"
 sigbox tuf publish shard.json --config "$TUFCONFIG"
 refuses 'clients have until' sigbox log rotate rekor-v2 --resume --yes --config "$CONFIG"
-`)
-	l.await(t, env, `sigbox trust export --url "$MIRROR" --out learnt; says '/shards/' cat learnt/trusted_root.json`)
+`, env)
+	await(t, env, `sigbox trust export --url "$MIRROR" --out learnt; says '/shards/' cat learnt/trusted_root.json`)
 	l.round() // every client has looked since
-	l.step(t, r, env, `
+	r.script(t, `
 sigbox log rotate rekor-v2 --resume --yes --soak 0s --config "$CONFIG"
 cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle after.bundle blob
 sigbox trust export --url "$MIRROR" --out after
@@ -180,12 +183,12 @@ test "$(wc -c < tile)" = 64
 sigbox log export rekor-v2 --config "$CONFIG" --out exported
 curl -sSf "$old/api/v2/checkpoint" | cmp - exported/checkpoint
 says 'Log frozen' cat exported/checkpoint
-`)
+`, env)
 	l.round()
 }
 
 // await runs a script again and again until it ends well.
-func (l *clientLoad) await(t *testing.T, env []string, script string) {
+func await(t *testing.T, env []string, script string) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
 		out, err := shell(script, env)
@@ -195,13 +198,5 @@ func (l *clientLoad) await(t *testing.T, env []string, script string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within two minutes: %v\n%s", err, out)
 		}
-	}
-}
-
-// step runs a script of the operator and shows what it printed.
-func (l *clientLoad) step(t *testing.T, r *rig, env []string, script string) {
-	t.Helper()
-	if out, err := shell(script, env); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 }
