@@ -23,7 +23,7 @@ const stormVar = "SIGBOX_E2E_STORM"
 const (
 	stormRow = "a storm of verifications: --trusted-root and no writable home ask log and mirror nothing; by the mirror; with it down"
 
-	stormLimit = 30 * time.Minute // of one storm
+	stormLimit = time.Hour // of one storm
 )
 
 // storm is many processes beside each other.
