@@ -43,7 +43,7 @@ e2e: ## The released clients (cosign 2 and 3, rekor-cli, gitsign, policy-control
 
 proof: figures ## Tier 3, by hand: 500 kills, storms of 1,000, a 50 MB SBOM, benchmarks, figures, upstream's servers asked again; writes docs/figures
 	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_E2E_KILLS=500 SIGBOX_E2E_STORM=1000 SIGBOX_E2E_SBOM=52428800 ./e2e/run -run 'TestKill|TestFigures|TestStorm|TestGateStorm|TestLargeSBOM|TestRekorCLIKinds' -v -timeout 6h
-	SIGBOX_FIGURES=$(CURDIR)/docs/figures go test -run '^(TestCanonicalBesideUpstream|TestCreateCost)$$' -count=1 ./tlog/rekorv1
+	SIGBOX_FIGURES=$(CURDIR)/docs/figures go test -run '^(TestCanonicalBesideUpstream|TestCreateCost)$$' -count=1 -timeout 1h ./tlog/rekorv1
 	SIGBOX_FIGURES=$(CURDIR)/docs/figures SIGBOX_KILL_ROUNDS=500 SIGBOX_ALL_FAULTS=1 go test -run '^(TestKill|TestFaults)$$' -count=1 -timeout 4h ./tlog/pgstore
 	./e2e/run differential
 	$(MAKE) bench
