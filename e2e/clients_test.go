@@ -100,7 +100,7 @@ func TestClientFiles(t *testing.T) {
 			registry := images.InMemory(t, freeAddr(t))
 			r := start(t)
 			tag, image := push(t, registry)
-			repo, _, _ := strings.Cut(image, "@")
+			repo := repository(image)
 			files := filepath.Join(filepath.Dir(r.work), "it's files")
 			for _, name := range written[who] {
 				out := r.sigbox(t, "clients", name, "--url", r.URL, "--root", filepath.Join(r.trust, "root.json"), "--image", repo, "--out", files)

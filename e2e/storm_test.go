@@ -117,7 +117,7 @@ func TestStorm(t *testing.T) {
 	started := time.Now()
 	r := start(t)
 	_, image := push(t, world.registry)
-	repo, _, _ := strings.Cut(image, "@")
+	repo := repository(image)
 	env := r.env(t, "IMAGE="+image, "REPO="+repo, "TOKEN="+r.token(t, "dev@example.com"))
 	legacy := strings.TrimSpace(lastLine(r.script(t, `
 cosign3 sign --yes --identity-token "$TOKEN" "$IMAGE"
