@@ -268,6 +268,9 @@ func (l *Logs) served(ctx context.Context) (list []ServedLog, failed map[string]
 			continue
 		}
 		list[i].Continued = true
+		if slices.ContainsFunc(list, func(k ServedLog) bool { return string(k.Name) == d.Name }) {
+			continue // the configuration names it too
+		}
 		n, err := list[i].next(*d, l.key)
 		if err != nil {
 			failed[d.Name] = fmt.Errorf("log %s: %w", d.Name, err)

@@ -87,16 +87,17 @@ type shards struct {
 
 	opening sync.Mutex // held by who looks for one
 
-	mu     sync.Mutex
-	known  []openShard
-	next   map[config.Name]openShard // by the name of the log that it goes on for
-	failed map[config.Name]error     // why the next one could not be had
-	faces  []func(context.Context) error
+	mu        sync.Mutex
+	known     []openShard
+	continued map[config.Name]bool      // the logs that have a next one, whether it can be opened or not
+	next      map[config.Name]openShard // by the name of the log that it goes on for
+	failed    map[config.Name]error     // why the next one could not be had
+	faces     []func(context.Context) error
 }
 
 // newShards returns s, which knows no log yet.
 func newShards(s *shards) *shards {
-	s.next, s.failed = map[config.Name]openShard{}, map[config.Name]error{}
+	s.continued, s.next, s.failed = map[config.Name]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
 	return s
 }
 
@@ -117,31 +118,49 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 	if there {
 		return &n, nil
 	}
-	found, err := s.find(ctx, l)
-	if err := s.take(ctx, l, found, err); err != nil {
-		return nil, err
+	d, err := s.successor(ctx, l)
+	var found *openShard
+	if err == nil && d != nil {
+		found, err = s.found(ctx, l, *d)
 	}
-	if found != nil && s.changed != nil {
+	if s.take(ctx, l, d != nil, found, err) && s.changed != nil {
 		s.changed(ctx)
 	}
-	return found, nil
+	return found, err
 }
 
-// take notes what was found.
-func (s *shards) take(ctx context.Context, l ServedLog, found *openShard, err error) error {
+// take notes what was found, and tells whether it is news: that there is a next log, or that it is open.
+func (s *shards) take(ctx context.Context, l ServedLog, continued bool, found *openShard, err error) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if continued && !s.continued[l.Name] {
+		s.continued[l.Name], news = true, true
+	}
 	if err != nil {
 		if before := s.failed[l.Name]; before == nil || before.Error() != err.Error() {
 			s.log.ErrorContext(ctx, "the next shard cannot be opened", "log", l.Name, "error", err)
 		}
 		s.failed[l.Name] = err
-		return err
+		return news
 	}
 	delete(s.failed, l.Name)
-	if found != nil {
-		s.next[l.Name], s.known = *found, append(s.known, *found)
+	if found == nil {
+		return news
+	}
+	s.next[l.Name] = *found
+	if s.named(found.Name) == nil {
+		s.known = append(s.known, *found)
 		s.log.InfoContext(ctx, "the next shard is open", "log", l.Name, "next", found.Name, "origin", found.Origin)
+	}
+	return true
+}
+
+// named returns the log of a name that is open, nil if there is none. It is called with the lock held.
+func (s *shards) named(name config.Name) *openShard {
+	for _, k := range s.known {
+		if k.Name == name {
+			return &k
+		}
 	}
 	return nil
 }
@@ -152,22 +171,30 @@ func (s *shards) all() (list []ServedLog) {
 	defer s.mu.Unlock()
 	for _, k := range s.known {
 		l := k.ServedLog
-		_, l.Continued = s.next[l.Name]
+		l.Continued = s.continued[l.Name]
 		list = append(list, l)
 	}
 	return list
 }
 
-func (s *shards) find(ctx context.Context, l ServedLog) (*openShard, error) {
+// successor returns what the database says of the log that goes on for another one, nil if there is none.
+func (s *shards) successor(ctx context.Context, l ServedLog) (*tlog.Description, error) {
 	all, err := s.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := successorOf(string(l.Name), all)
-	if d == nil {
-		return nil, nil
+	return successorOf(string(l.Name), all), nil
+}
+
+// found returns the log that goes on for another one. It is open already where the configuration names it.
+func (s *shards) found(ctx context.Context, l ServedLog, d tlog.Description) (*openShard, error) {
+	s.mu.Lock()
+	k := s.named(config.Name(d.Name))
+	s.mu.Unlock()
+	if k != nil {
+		return k, nil
 	}
-	n, err := l.next(*d, s.key)
+	n, err := l.next(d, s.key)
 	if err != nil {
 		return nil, fmt.Errorf("log %s: %w", d.Name, err)
 	}
