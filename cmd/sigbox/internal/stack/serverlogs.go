@@ -79,11 +79,7 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 	}
 	s.service.RegisterGRPC(d.grpc)
 	s.shards.openAll(ctx)
-	for _, face := range s.shards.faces {
-		if err := face(ctx); err != nil {
-			return err
-		}
-	}
+	s.shards.advanceAll(ctx)
 	s.health.add("shards", "degraded", s.shards.check)
 	s.runs = append(s.runs, func(ctx context.Context) error { return s.shards.run(ctx, time.Duration(t.Poll)) })
 	return s.addLogPeers(ctx, logs, service.Logs)

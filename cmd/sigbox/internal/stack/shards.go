@@ -300,10 +300,16 @@ func (s *shards) run(ctx context.Context, every time.Duration) error {
 				looked = now
 				s.openAll(ctx)
 			}
-			for _, face := range s.faces {
-				_ = face(ctx) // it is in the log, and the next look is soon
-			}
+			s.advanceAll(ctx)
 		}
+	}
+}
+
+// advanceAll has the faces take over the shards that are there. A shard that cannot be had now is in the log and
+// in [shards.check]; all else is served meanwhile, also where the process has only begun.
+func (s *shards) advanceAll(ctx context.Context) {
+	for _, face := range s.faces {
+		_ = face(ctx)
 	}
 }
 

@@ -101,16 +101,12 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 
 // advanceShards has the faces begin with the shards that are there.
 func (s *Stack) advanceShards(ctx context.Context) error {
-	for _, face := range s.shards.faces {
-		if err := face(ctx); err != nil {
-			return err
-		}
-	}
 	s.shards.changed = func(ctx context.Context) {
 		if err := s.publishTrust(ctx); err != nil {
 			s.opts.Log.ErrorContext(ctx, "the key of the new shard is not published: the next start tries again", "error", err)
 		}
 	}
+	s.shards.advanceAll(ctx)
 	return nil
 }
 
