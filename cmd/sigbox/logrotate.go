@@ -89,16 +89,19 @@ func rotateLog(cmd *cobra.Command, logs *stack.Logs, name string, f rotateFlags)
 		if err := logs.MakeNext(ctx, r); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(out, "made %s: origin %q, key id %x; it waits\n", r.To.Name, originOf(r.To.Origin), r.To.KeySHA256); err != nil {
+		waits := "it waits"
+		if r.From.Frozen {
+			waits = fmt.Sprintf("%s was frozen already, %s takes entries now", r.From.Name, r.To.Name)
+		}
+		if _, err := fmt.Fprintf(out, "made %s: origin %q, key id %x; %s\n", r.To.Name, originOf(r.To.Origin), r.To.KeySHA256, waits); err != nil {
 			return err
 		}
 		if r.Key != "" {
 			return sayPublish(out, r)
 		}
-	}
-	if r.From.Frozen {
-		_, err := fmt.Fprintf(out, "%s was frozen already; %s takes entries now\n", r.From.Name, r.To.Name)
-		return err
+		if r.From.Frozen {
+			return nil
+		}
 	}
 	if err := soaked(ctx, logs, r, f); err != nil {
 		return err
@@ -129,13 +132,17 @@ func soaked(ctx context.Context, logs *stack.Logs, r *stack.Rotation, f rotateFl
 
 // sayPublish says what there is to do before a log can go on with another key.
 func sayPublish(out io.Writer, r *stack.Rotation) error {
+	then := "then, when clients have learnt it: the same command with --resume --yes"
+	if r.From.Frozen {
+		then = "until clients have learnt it, they refuse what it signs"
+	}
 	_, err := fmt.Fprintf(out, `its key is in %s: copy it to every machine that serves the log, beside the log's own key,
 and look at /readyz there: "shards" is "ok" where the key is
 then publish the key, and that %s is read below /shards/%x from now on:
 "sigbox up" has done so; with "sigbox serve", sigbox tuf request, sign and publish
-then, when clients have learnt it: the same command with --resume --yes
+%s
 no witness can follow: both shards have the origin %q, and a witness knows one tree of an origin
-`, r.Key, r.From.Name, r.From.KeySHA256, originOf(r.To.Origin))
+`, r.Key, r.From.Name, r.From.KeySHA256, then, originOf(r.To.Origin))
 	return err
 }
 
