@@ -20,6 +20,7 @@ import (
 
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 )
 
 // trustedRoot writes what a trust root says of the site's Rekor v2 shards: the last of the names is at the
@@ -257,4 +258,25 @@ func TestRotateV2Keyless(t *testing.T) {
 	if err != nil || status != http.StatusCreated || json.Unmarshal([]byte(body), &e) != nil {
 		t.Errorf("with the key: %d %s, %v", status, body, err)
 	}
+}
+
+// TestRotateFrozen goes on with logs that were frozen for good: their new shards take entries at once.
+func TestRotateFrozen(t *testing.T) {
+	data, listen := newData(t), freeAddr(t)
+	start(t, "--listen", listen, "--data", data).stop(t, syscall.SIGTERM)
+	for _, name := range []string{"rekor-v1", "rekor-v2"} {
+		logs(t, 0, "freeze", name, "--yes", "--data", data)
+	}
+	r := start(t, "--listen", listen, "--data", data)
+	if _, stderr := logs(t, 1, "rotate", "rekor-v2", "--as", "tsa", "--yes", "--data", data); !strings.Contains(stderr, "is the key of the role tsa") {
+		t.Errorf("with the key of the timestamps: %s", stderr)
+	}
+	for name, want := range map[string]string{"rekor-v1": "takes entries now\n", "rekor-v2": "refuse what it signs\n"} {
+		out, _ := logs(t, 0, "rotate", name, "--yes", "--data", data)
+		if !strings.Contains(out, want) || strings.Contains(out, "waits") || strings.Contains(out, "--resume") {
+			t.Errorf("rotate %s: %s", name, out)
+		}
+	}
+	added(t, r.url+"/api/v1/log/entries", entrytest.NewHashedRekord(t, []byte("after")))
+	added(t, r.url+"/api/v2/log/entries", v2Entry(t, "after"))
 }

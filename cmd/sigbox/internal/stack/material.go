@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
@@ -29,6 +30,13 @@ const (
 	roleTUFTimestamp   = "tuf-timestamp"
 	roleIssuer         = "issuer"
 )
+
+func roles() []string {
+	return []string{
+		roleCARoot, roleCAIntermediate, roleTSARoot, roleTSA, roleRekorV1, roleRekorV2, roleCT,
+		roleTUFRoot, roleTUFTargets, roleTUFSnapshot, roleTUFTimestamp, roleIssuer,
+	}
+}
 
 // material is every key and chain of an instance.
 type material struct {
@@ -84,10 +92,10 @@ func (m *material) save(d *instance.Dir) error {
 // a running instance uses them.
 func loadMaterial(d *instance.Dir) (*material, error) {
 	m := &material{keys: map[string]crypto.Signer{}}
-	for _, role := range []string{
-		roleCAIntermediate, roleTSA, roleRekorV1, roleRekorV2, roleCT,
-		roleTUFRoot, roleTUFTargets, roleTUFSnapshot, roleTUFTimestamp, roleIssuer,
-	} {
+	for _, role := range roles() {
+		if role == roleCARoot || role == roleTSARoot {
+			continue
+		}
 		key, err := keys.Load(keyFile(d, role))
 		if err != nil {
 			return nil, err
@@ -103,6 +111,15 @@ func loadMaterial(d *instance.Dir) (*material, error) {
 }
 
 func keyFile(d *instance.Dir, role string) string { return d.File("keys", role+".pem") }
+
+// shardKeyFile is the file of the key of a shard that has one of its own, and so not the name of a role.
+func shardKeyFile(d *instance.Dir, name string) (string, error) {
+	path := keyFile(d, name)
+	if slices.Contains(roles(), name) {
+		return "", fmt.Errorf("%s is the key of the role %s, and the new shard needs one of its own: give it another name", path, name)
+	}
+	return path, nil
+}
 
 func chainPEM(chain []*x509.Certificate) []byte {
 	var out []byte

@@ -66,7 +66,7 @@ func OpenLogs(ctx context.Context, d *instance.Dir, database string) (*Logs, err
 	}
 	l := &Logs{where: d.Path, list: db.list, store: db.store, close: []func() error{db.Close}}
 	l.known = func() ([]ServedLog, error) { return instanceLogs(d) }
-	l.keyPath = func(_ ServedLog, name string) (string, error) { return keyFile(d, name), nil }
+	l.keyPath = func(_ ServedLog, name string) (string, error) { return shardKeyFile(d, name) }
 	l.openGuard = func(context.Context) (tlog.Guard, error) {
 		g, err := openGuard(d)
 		if err != nil {
