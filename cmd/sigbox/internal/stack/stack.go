@@ -87,11 +87,12 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService, s.advanceShards} {
+	for _, step := range []func(context.Context) error{s.openLogs, s.openTrust, s.addIssuerAndCA, s.addRekor, s.addTSA, s.addLogService} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
+	s.advanceShards(ctx)
 	if err := s.addExpiry(ctx); err != nil {
 		return nil, err
 	}
@@ -100,14 +101,13 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 }
 
 // advanceShards has the faces begin with the shards that are there.
-func (s *Stack) advanceShards(ctx context.Context) error {
+func (s *Stack) advanceShards(ctx context.Context) {
 	s.shards.changed = func(ctx context.Context) {
 		if err := s.publishTrust(ctx); err != nil {
 			s.opts.Log.ErrorContext(ctx, "the key of the new shard is not published: the next start tries again", "error", err)
 		}
 	}
 	s.shards.advanceAll(ctx)
-	return nil
 }
 
 // Close gives the database back. Run must have returned.
