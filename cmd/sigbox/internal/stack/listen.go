@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/httpx"
 )
 
 // Limits of every listener. Sigstore clients wait 5 to 90 s for an answer; none sends headers
@@ -91,7 +93,7 @@ func SelfTLS(server *tls.Config) *tls.Config {
 // Without a TLS configuration HTTP/2 is spoken in the clear (h2c, prior knowledge).
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, secure *tls.Config) error {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		Handler: httpx.Linger(h), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, Protocols: new(http.Protocols),
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
