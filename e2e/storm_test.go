@@ -15,6 +15,7 @@ import (
 
 	"github.com/sigbox/sigbox/e2e/internal/clients"
 	"github.com/sigbox/sigbox/e2e/internal/matrix"
+	"github.com/sigbox/sigbox/internal/record"
 )
 
 // stormVar is how many verifications make a storm; `make proof` sets it to 1,000.
@@ -26,25 +27,35 @@ const (
 	stormLimit = time.Hour // of one storm
 )
 
-// storm is many processes beside each other.
+// storm is many processes beside each other, each with as many verifications.
 type storm struct {
-	size, atOnce int
-	took         time.Duration
-	failed       []string // what those printed that did not succeed
+	processes, each, atOnce int
+	took                    time.Duration
+	failed                  []string // what those printed that did not succeed
+}
+
+// stormSize is few verifications, or as many as are asked for.
+func stormSize(t *testing.T, few int) int {
+	t.Helper()
+	v := os.Getenv(stormVar)
+	if v == "" {
+		return few
+	}
+	size, err := strconv.Atoi(v)
+	if err != nil || size < 1 {
+		t.Fatalf("%s=%q: want how many verifications", stormVar, v)
+	}
+	return size
 }
 
 // newStorm is of few processes, or of as many as are asked for, at most so many of them at a time.
 func newStorm(t *testing.T, few, atOnce int) *storm {
 	t.Helper()
-	size := few
-	if v := os.Getenv(stormVar); v != "" {
-		var err error
-		if size, err = strconv.Atoi(v); err != nil || size < 1 {
-			t.Fatalf("%s=%q: want how many verifications", stormVar, v)
-		}
-	}
-	return &storm{size: size, atOnce: min(size, atOnce)}
+	size := stormSize(t, few)
+	return &storm{processes: size, each: 1, atOnce: min(size, atOnce)}
 }
+
+func (s *storm) verifications() int { return s.processes * s.each }
 
 // rage runs the processes; verify runs the i-th and returns what it printed.
 func (s *storm) rage(ctx context.Context, verify func(ctx context.Context, i int) (string, error)) {
@@ -66,7 +77,7 @@ func (s *storm) rage(ctx context.Context, verify func(ctx context.Context, i int
 			}
 		})
 	}
-	for i := range s.size {
+	for i := range s.processes {
 		next <- i
 	}
 	close(next)
@@ -78,9 +89,19 @@ func (s *storm) rage(ctx context.Context, verify func(ctx context.Context, i int
 func (s *storm) passed(t *testing.T, what string) {
 	t.Helper()
 	if len(s.failed) > 0 {
-		t.Errorf("%s: %d of %d failed; the first: %s", what, len(s.failed), s.size, s.failed[0])
+		t.Errorf("%s: %d of %d processes failed; the first: %s", what, len(s.failed), s.processes, s.failed[0])
 	}
-	fmt.Printf("storm: %s: %d verifications, %d at once, %.1f s, %d failed\n", what, s.size, s.atOnce, s.took.Seconds(), len(s.failed))
+}
+
+// figures are those of the storm, which it prints too.
+func (s *storm) figures(client, version, what string, down bool, got asked) record.Storm {
+	f := record.Storm{
+		Client: client, Version: version, What: what, Down: down, Verifications: s.verifications(), Processes: s.processes, AtOnce: s.atOnce,
+		Seconds: s.took.Seconds(), Passed: (s.processes - len(s.failed)) * s.each, Mirror: got.mirror(), Logs: got.logs(),
+	}
+	fmt.Printf("storm: %s, %s, instance down: %v: %d verifications by %d processes, %d at once, %.1f s, %d passed; requests to the mirror %d, to the logs %d\n",
+		client, what, down, f.Verifications, f.Processes, f.AtOnce, f.Seconds, f.Passed, f.Mirror, f.Logs)
+	return f
 }
 
 // requests are what the instance answered so far.
@@ -95,15 +116,16 @@ func (r *rig) requests(t *testing.T) asked {
 	return a
 }
 
-// mirrorOnly wants no request but to the mirror, and prints how many each process made.
-func mirrorOnly(t *testing.T, what string, got asked, processes int) float64 {
+// mirrorOnly wants no request but to the mirror, and as many by every process, which it returns.
+func (s *storm) mirrorOnly(t *testing.T, what string, got asked) int {
 	t.Helper()
 	if got.logs() != 0 {
 		t.Errorf("%s: the instance was asked %v, want nothing but the mirror", what, map[string]int(got))
 	}
-	each := float64(got.mirror()) / float64(processes)
-	fmt.Printf("storm: %s: %.2f requests to the mirror per process\n", what, each)
-	return each
+	if got.mirror()%s.processes != 0 {
+		t.Errorf("%s: %d requests to the mirror of %d processes: do they not ask the same?", what, got.mirror(), s.processes)
+	}
+	return got.mirror() / s.processes
 }
 
 // nowhere is a home that nobody can write to or make, root included.
@@ -129,17 +151,14 @@ done
 set +x
 echo "$OLD"
 `, env)))
-	var all []*verification
-	for _, v := range []verification{ // a cosign takes some 60 MB
-		{name: "cosign 3", program: programOf(t, clients.Cosign3), image: image, cache: "cache-3"},
-		{name: "cosign 2", program: programOf(t, clients.Cosign2), image: legacy, cache: "cache-2"},
-	} {
-		v.r, v.storm, v.cache = r, newStorm(t, 40, 200), filepath.Join(r.work, v.cache)
-		all = append(all, &v)
+	all := []*verification{
+		{of: clients.Cosign3, name: "cosign 3", image: image, cache: "cache-3"},
+		{of: clients.Cosign2, name: "cosign 2", image: legacy, cache: "cache-2"},
 	}
-	figures := map[string]any{}
+	var storms []record.Storm
 	for _, v := range all {
-		figures[v.name] = v.up(t)
+		v.r, v.program, v.cache = r, programOf(t, v.of), filepath.Join(r.work, v.cache)
+		storms = append(storms, v.up(t)...)
 	}
 	r.script(t, `"$COSIGN3" verify --trusted-root "$TRUST/trusted_root.json" `+me+` "$IMAGE"`, r.env(t, "IMAGE="+image, "HOME="+nowhere))
 	r.keepRun(t, stormRow, 1, matrix.Works)
@@ -147,17 +166,26 @@ echo "$OLD"
 		t.Fatal(err)
 	}
 	for _, v := range all {
-		figures[v.name+", instance down"] = v.down(t)
+		storms = append(storms, v.down(t)...)
 	}
-	keep(t, "storm", started, figures)
+	keep(t, "storm", started, map[string]any{"storms": storms})
 }
 
 // verification is one client's part of a storm.
 type verification struct {
-	*storm
 	r                           *rig
+	of                          clients.Client
 	name, program, image, cache string
 }
+
+// Where the trust of a verification comes from.
+const (
+	fromFile  = "--trusted-root, no writable home"
+	fromCache = "the mirror, by one initialised cache"
+	fromEmpty = "the mirror, by an empty cache each"
+)
+
+const cosignsAtOnce = 200 // of some 60 MB each
 
 func (v *verification) run(env []string, args ...string) func(context.Context, int) (string, error) {
 	return func(ctx context.Context, _ int) (string, error) {
@@ -170,62 +198,61 @@ func (v *verification) run(env []string, args ...string) func(context.Context, i
 	}
 }
 
-func (v *verification) fromFile() func(context.Context, int) (string, error) {
-	return v.run([]string{"HOME=" + nowhere}, "--trusted-root", filepath.Join(v.r.trust, "trusted_root.json"))
-}
-
-func (v *verification) fromCache() func(context.Context, int) (string, error) {
-	return v.run([]string{"TUF_ROOT=" + v.cache})
-}
-
-// up is what happens while the instance runs.
-func (v *verification) up(t *testing.T) map[string]any {
-	t.Helper()
-	ctx := t.Context()
-	before := v.r.requests(t)
-	v.rage(ctx, v.fromFile())
-	v.passed(t, v.name+", --trusted-root, no writable home")
-	got := v.r.requests(t).since(before)
-	if len(got) != 0 {
-		t.Errorf("%s, --trusted-root: the instance was asked %v, want nothing", v.name, map[string]int(got))
+// by verifies with the trust from there. The i-th process has the i-th of the empty caches in dir.
+func (v *verification) by(how, dir string) func(context.Context, int) (string, error) {
+	switch how {
+	case fromFile:
+		return v.run([]string{"HOME=" + nowhere}, "--trusted-root", filepath.Join(v.r.trust, "trusted_root.json"))
+	case fromCache:
+		return v.run([]string{"TUF_ROOT=" + v.cache})
 	}
-	figures := map[string]any{"verifications": v.size, "at_once": v.atOnce, "trusted_root_seconds": v.took.Seconds(), "trusted_root_requests": got}
+	return func(ctx context.Context, i int) (string, error) {
+		cache := filepath.Join(dir, strconv.Itoa(i))
+		defer os.RemoveAll(cache)
+		return v.run([]string{"TUF_ROOT=" + cache, "TUF_MIRROR=" + v.r.mirror, "TUF_ROOT_JSON=" + filepath.Join(v.r.trust, "root.json")})(ctx, i)
+	}
+}
 
-	before = v.r.requests(t)
-	v.rage(ctx, v.fromCache())
-	v.passed(t, v.name+", one initialised cache")
-	figures["cache_seconds"], figures["cache_failed"] = v.took.Seconds(), len(v.failed)
-	figures["cache_requests_each"] = mirrorOnly(t, v.name+", one initialised cache", v.r.requests(t).since(before), v.size)
-
-	before = v.r.requests(t)
-	fresh := &storm{size: min(v.size, 20), atOnce: 10}
-	dirs := t.TempDir()
-	fresh.rage(ctx, func(ctx context.Context, i int) (string, error) {
-		return v.run([]string{
-			fmt.Sprintf("TUF_ROOT=%s/%d", dirs, i), "TUF_MIRROR=" + v.r.mirror, "TUF_ROOT_JSON=" + filepath.Join(v.r.trust, "root.json"),
-		})(ctx, i)
-	})
-	fresh.passed(t, v.name+", an empty cache each")
-	figures["empty_cache_requests_each"] = mirrorOnly(t, v.name+", an empty cache each", v.r.requests(t).since(before), fresh.size)
-	return figures
+// up is what happens while the instance runs: all pass, and nobody asks but for the mirror's files.
+func (v *verification) up(t *testing.T) (all []record.Storm) {
+	t.Helper()
+	for _, c := range []struct {
+		how string
+		few int
+	}{{fromFile, 40}, {fromCache, 40}, {fromEmpty, 20}} {
+		s, before := newStorm(t, c.few, cosignsAtOnce), v.r.requests(t)
+		s.rage(t.Context(), v.by(c.how, t.TempDir()))
+		got := v.r.requests(t).since(before)
+		all = append(all, s.figures(v.name, v.of.Version, c.how, false, got))
+		s.passed(t, v.name+", "+c.how)
+		each := s.mirrorOnly(t, v.name+", "+c.how, got)
+		fmt.Printf("storm: %s, %s: %d requests to the mirror by each process\n", v.name, c.how, each)
+		if c.how == fromFile && len(got) != 0 {
+			t.Errorf("%s, %s: the instance was asked %v, want nothing", v.name, c.how, map[string]int(got))
+		}
+	}
+	return all
 }
 
 // down is what happens when nobody answers any more.
-func (v *verification) down(t *testing.T) map[string]any {
+func (v *verification) down(t *testing.T) (all []record.Storm) {
 	t.Helper()
-	ctx := t.Context()
-	few := &storm{size: min(v.size, 20), atOnce: 10}
-	few.rage(ctx, v.fromFile())
-	few.passed(t, v.name+", instance down, --trusted-root")
-	few.rage(ctx, v.fromCache())
-	fmt.Printf("storm: %s, instance down, one initialised cache: %d of %d failed\n", v.name, len(few.failed), few.size)
-	if len(few.failed) != few.size {
-		t.Errorf("%s with its cache verified %d times while the mirror is down: the pages say that it cannot", v.name, few.size-len(few.failed))
+	for _, how := range []string{fromFile, fromCache} {
+		s := newStorm(t, 20, cosignsAtOnce)
+		s.rage(t.Context(), v.by(how, ""))
+		all = append(all, s.figures(v.name, v.of.Version, how, true, nil))
+		if how == fromFile {
+			s.passed(t, v.name+", instance down, "+how)
+			continue
+		}
+		if len(s.failed) != s.processes {
+			t.Errorf("%s with its cache verified %d times while the mirror is down: the pages say that it cannot", v.name, s.processes-len(s.failed))
+		}
+		if i := slices.IndexFunc(s.failed, func(out string) bool { return !strings.Contains(out, "connection refused") }); i >= 0 {
+			t.Errorf("%s with its cache, mirror down, says: %s", v.name, s.failed[i])
+		}
 	}
-	if i := slices.IndexFunc(few.failed, func(out string) bool { return !strings.Contains(out, "connection refused") }); i >= 0 {
-		t.Errorf("%s with its cache, mirror down, says: %s", v.name, few.failed[i])
-	}
-	return map[string]any{"trusted_root": "verifies", "cache": "does not verify"}
+	return all
 }
 
 func programOf(t *testing.T, c clients.Client) string {
