@@ -130,9 +130,12 @@ func pip(ctx context.Context, dir string) error {
 	return errors.Join(shim(dir, "sigstore", "env PYTHONPATH="+here+"/modules "+Python+" -m sigstore"), os.RemoveAll(filepath.Join(dir, "pip")))
 }
 
+// copyJars is the goal of Maven, at a version: by itself each Maven takes another.
+const copyJars = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies"
+
 // maven puts the jars that pom.xml leads to into lib, and wants exactly those of sums.txt.
 func maven(ctx context.Context, dir string) error {
-	if err := command(ctx, dir, "mvn", "-B", "-q", "dependency:copy-dependencies", "-DoutputDirectory=lib"); err != nil {
+	if err := command(ctx, dir, "mvn", "-B", "-q", copyJars, "-DoutputDirectory=lib"); err != nil {
 		return err
 	}
 	sums, err := os.ReadFile(filepath.Join(dir, "sums.txt"))
