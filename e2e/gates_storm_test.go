@@ -128,13 +128,16 @@ func (g *gateStorm) sign(t *testing.T) {
 		g.signed = append(g.signed, image)
 	}
 	_, g.bundle = push(t, g.front.Addr)
+	env := g.env(t, "TOKEN="+g.token(t, "dev@example.com"), "REPO="+repository(g.bundle), "BUNDLE="+g.bundle)
 	g.script(t, atGates+`
 files policy-controller pc --image "${REPO%/*}/app"
 files kyverno k --image "${REPO%/*}/app"
-for image in $SIGNED; do pasted pc/sign-cosign2.sh "$image"; done
 new attest --yes --type slsaprovenance1 --predicate "$DATA/slsaprovenance1.json" "$BUNDLE"
 sigbox trust init --mirror "$MIRROR" --root k/root.json
-`, g.env(t, "TOKEN="+g.token(t, "dev@example.com"), "REPO="+repository(g.bundle), "BUNDLE="+g.bundle, "SIGNED="+strings.Join(g.signed, " ")))
+`, env)
+	for _, image := range g.signed {
+		g.script(t, atGates+`pasted pc/sign-cosign2.sh "$IMAGE"`, append(env, "IMAGE="+image))
+	}
 	for _, n := range []int{1, most} {
 		var pods strings.Builder
 		for i, image := range g.signed[:n] {
@@ -268,7 +271,7 @@ func (g *gateStorm) verify(ctx context.Context, t *testing.T, v verdict, n int, 
 	if v.passes > 0 {
 		args = append(args, podsFile(n))
 	}
-	ctx, cancel := context.WithTimeout(ctx, scenarioLimit)
+	ctx, cancel := context.WithTimeout(ctx, scenarioLimit+time.Duration(n)*commandLimit*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = g.work
