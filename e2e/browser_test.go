@@ -199,7 +199,7 @@ cosign3 verify `+me+` "$IMAGE"
 	ownCallback(t, page)
 	signIn(t, newBrowser(t), page, "browser-flow")
 	b.wait(t)
-	r.keepRun(t, browserFlow, 1, matrix.Works)
+	r.keepRun(t, "", browserFlow, 1, matrix.Works)
 }
 
 // ownCallback makes the port on which cosign waits for the browser known as the harness's own.
@@ -237,5 +237,5 @@ cosign3 verify-blob --bundle blob.bundle `+me+` blob
 	}
 	signIn(t, newBrowser(t), page, "device-flow")
 	b.wait(t)
-	r.keepRun(t, deviceFlow, 1, matrix.Works)
+	r.keepRun(t, "", deviceFlow, 1, matrix.Works)
 }

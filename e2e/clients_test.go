@@ -112,7 +112,7 @@ func TestClientFiles(t *testing.T) {
 			env := r.env(t, "TAG="+tag, "IMAGE="+image, "REPO="+repo, "FILES="+files, "SIGSTORE_ID_TOKEN="+r.token(t, "dev@example.com"))
 			onPath(t, bin, env, map[string]string{"cosign": map[string]string{"cosign 2": "COSIGN2"}[who], "rekor-cli": "REKORCLI"})
 			r.script(t, "PATH=\""+bin+":$PATH\"\n"+script, env)
-			r.keepRun(t, row, 1, matrix.Works)
+			r.keepRun(t, "", row, 1, matrix.Works)
 		})
 	}
 }

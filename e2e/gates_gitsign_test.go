@@ -83,7 +83,7 @@ pasted ../g/verify.sh HEAD v1.0
 changed=$(git cat-file commit HEAD | sed 's/Say hello/Say goodbye/' | git hash-object -t commit -w --stdin)
 refuses 'invalid message digest' git verify-commit "$changed"
 `, env, before...)
-		r.keepRun(t, gitsignOffline, 1, matrix.Works)
+		r.keepRun(t, "gitsign", gitsignOffline, 1, matrix.Works)
 	})
 	t.Run("alone", func(t *testing.T) {
 		const reason = "no: gitsign asks the TUF mirror each time, and then the log"
@@ -92,6 +92,6 @@ refuses 'invalid message digest' git verify-commit "$changed"
 cd repo
 refuses 'failed to validate rekor entry' gitsign verify --certificate-identity dev@example.com --certificate-oidc-issuer "$URL" HEAD
 `, env, before...)
-		r.keepRun(t, gitsignAlone, 1, reason)
+		r.keepRun(t, "gitsign", gitsignAlone, 1, reason)
 	})
 }

@@ -176,7 +176,7 @@ func (g *gateStorm) up(t *testing.T, v verdict) {
 	case v.mirror:
 		outcome = matrix.Cell(fmt.Sprintf("yes: %d requests of each process, none to the log", each))
 	}
-	g.keepRun(t, v.stormRow(), 1, outcome)
+	g.keepRun(t, v.client, v.stormRow(), 1, outcome)
 }
 
 // down is a storm while nobody answers but the registry: all are admitted, or none because the mirror is away.
@@ -196,7 +196,7 @@ func (g *gateStorm) down(t *testing.T, v verdict) {
 			break
 		}
 	}
-	g.keepRun(t, v.downRow(), 1, v.down)
+	g.keepRun(t, v.client, v.downRow(), 1, v.down)
 }
 
 // rage runs the storm and returns what the instance was asked. Every process that admits has read the signature

@@ -271,7 +271,7 @@ refuses 'No provided certificate identities matched' trusting eve/Verify.java ar
 refuses 'No provided certificate identities matched' trusting issuer/Verify.java artifact.sigstore.json artifact
 refuses 'artifact digest does not match' trusting java/Verify.java artifact.sigstore.json other
 `, append(env, ran.OfflineVar+"=1"), before...)
-			r.keepRun(t, javaRow, log, matrix.Works)
+			r.keepRun(t, "sigstore-java", javaRow, log, matrix.Works)
 		})
 	}
 }
@@ -317,7 +317,7 @@ refuses 'ECONNREFUSED' node js/verify.mjs artifact.sigstore.json artifact
 refuses 'connection refused' run go/verify-mirror.sh
 refuses 'Failed to refresh TUF metadata' sigstore --instance "$MIRROR" verify identity `+pyMe+` artifact
 `, append(env, ran.OfflineVar+"=1"), before...)
-			r.keepRun(t, libraryGoneRow, log, matrix.Works)
+			r.keepRun(t, "", libraryGoneRow, log, matrix.Works)
 		})
 	}
 }

@@ -66,7 +66,7 @@ root="--trusted-root $TRUST/trusted_root.json"
 echo tampered > blob
 refuses 'failed to verify signature' "$COSIGN3" verify-blob $root --bundle blob.bundle `+me+` blob
 `, append(env, ran.OfflineVar+"=1"), before...)
-			r.keepRun(t, goneRow, log, matrix.Works)
+			r.keepRun(t, "", goneRow, log, matrix.Works)
 		})
 	}
 }

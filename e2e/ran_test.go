@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,9 +62,17 @@ func (r *rig) wrapped(t *testing.T, variable, program string) string {
 
 func (r *rig) notes() string { return filepath.Join(filepath.Dir(r.work), "ran.ndjson") }
 
+// rowName is what the results of a client call a row about whose client, which is "" where it is about several.
+func rowName(client, whose, what string) string {
+	if whose == "" || strings.ToLower(strings.ReplaceAll(whose, " ", "-")) == client {
+		return what
+	}
+	return whose + ": " + what
+}
+
 // keepRun adds what the clients did on this rig since the last call to the results, as a row of the table
 // that has passed.
-func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
+func (r *rig) keepRun(t *testing.T, whose, what string, log int, outcome matrix.Cell) {
 	t.Helper()
 	if world.results == nil || t.Failed() {
 		return
@@ -85,7 +94,7 @@ func (r *rig) keepRun(t *testing.T, what string, log int, outcome matrix.Cell) {
 	defer world.results.mu.Unlock()
 	for client, commands := range byClient {
 		world.results.rows.Add(client, runs.Row{
-			What: what, Log: log, Version: released[client], Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
+			What: rowName(client, whose, what), Log: log, Version: released[client], Date: time.Now().UTC().Format(time.DateOnly), Commit: commit,
 			Outcome: string(outcome), Commands: commands,
 		})
 	}
@@ -102,4 +111,18 @@ func (r *rig) dropRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.kept += len(notes)
+}
+
+func TestRowName(t *testing.T) {
+	for _, tc := range []struct{ client, whose, want string }{
+		{"cosign-3", "cosign 3", "x"},
+		{"kyverno", "Kyverno", "x"},
+		{"cosign-3", "Kyverno", "Kyverno: x"},
+		{"cosign-3", "cosign 2 → 3", "cosign 2 → 3: x"},
+		{"cosign-3", "", "x"},
+	} {
+		if got := rowName(tc.client, tc.whose, "x"); got != tc.want {
+			t.Errorf("%s, a row of %q: %q, want %q", tc.client, tc.whose, got, tc.want)
+		}
+	}
 }

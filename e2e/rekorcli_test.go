@@ -37,7 +37,7 @@ func TestRekorCLIKinds(t *testing.T) {
 		t.Errorf("%d MiB resident", n>>20)
 	}
 	keep(t, "kinds", started, map[string]any{"resident_idle_bytes": idle, "resident_with_every_kind_bytes": n, "limit_bytes": mostResident})
-	r.keepRun(t, kindsRow, 1, matrix.Works)
+	r.keepRun(t, "rekor-cli", kindsRow, 1, matrix.Works)
 }
 
 const kindsScript = `

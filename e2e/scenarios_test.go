@@ -30,14 +30,6 @@ type scenario struct {
 
 func (s scenario) name() string { return s.client + ": " + s.what }
 
-// row is what the results of a client call the scenario: whose it is does not follow where there are two.
-func (s scenario) row() string {
-	if strings.ContainsAny(s.client, "→,") {
-		return s.name()
-	}
-	return s.what
-}
-
 // cell is what the table says of a scenario that passed.
 func (s scenario) cell(log int) matrix.Cell {
 	switch {
@@ -394,7 +386,7 @@ func runTable(t *testing.T, table []scenario) {
 				defer func() { world.table.Record(s.client, s.what, log, cell) }()
 				r := s.run(t, log)
 				cell = s.cell(log)
-				r.keepRun(t, s.row(), log, cell)
+				r.keepRun(t, s.client, s.what, log, cell)
 				fmt.Printf("ok %5.1f s  %s, Rekor v%d\n", time.Since(started).Seconds(), s.name(), log)
 			})
 		}

@@ -161,7 +161,7 @@ echo "$OLD"
 		storms = append(storms, v.up(t)...)
 	}
 	r.script(t, `"$COSIGN3" verify --trusted-root "$TRUST/trusted_root.json" `+me+` "$IMAGE"`, r.env(t, "IMAGE="+image, "HOME="+nowhere))
-	r.keepRun(t, stormRow, 1, matrix.Works)
+	r.keepRun(t, "", stormRow, 1, matrix.Works)
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
 	}
