@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -26,6 +27,10 @@ func Errorf(status int, format string, args ...any) *Error {
 // reading when Content-Length says so, a compressed one with 415, and a body that breaks off
 // with 400. The error is always an *Error.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	return readBody(w, r, limit, nil)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, room *Room) ([]byte, error) {
 	for _, enc := range r.Header.Values("Content-Encoding") {
 		if enc != "" && enc != "identity" {
 			return nil, Errorf(http.StatusUnsupportedMediaType, "content encoding not supported: send the body as it is")
@@ -35,16 +40,40 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, tooLarge(limit)
 	}
 	const most = 16 << 10 // that a claim of the client is believed
-	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), most)) + bytes.MinRead)
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		var max *http.MaxBytesError
-		if errors.As(err, &max) {
-			return nil, tooLarge(limit)
+	from, body := http.MaxBytesReader(w, r.Body, limit), make([]byte, 0, min(max(r.ContentLength, 0), most)+bytes.MinRead)
+	for {
+		if len(body) == cap(body) {
+			longer := longerBody(int64(len(body)), r.ContentLength, limit)
+			if err := room.Want(longer + int64(len(body))); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, longer), body...)
 		}
-		return nil, Errorf(http.StatusBadRequest, "request body could not be read to its end")
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		var max *http.MaxBytesError
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return body, nil
+		case errors.As(err, &max):
+			return nil, tooLarge(limit)
+		default:
+			return nil, Errorf(http.StatusBadRequest, "request body could not be read to its end")
+		}
 	}
-	return body.Bytes(), nil
+}
+
+// longerBody returns for how much of a body there should be memory once it has n bytes, -1 announced ones where none
+// are: for all of it, if a fourth of that has come, and one byte more, where its end is read.
+func longerBody(n, announced, limit int64) int64 {
+	if announced >= n && announced <= 4*n {
+		return announced + 1
+	}
+	if announced < 0 {
+		return min(2*n, max(limit, n)+1)
+	}
+	return 4 * n
 }
 
 func tooLarge(limit int64) *Error {

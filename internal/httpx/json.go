@@ -37,6 +37,12 @@ func ParseJSON(data []byte) (any, error) {
 	return v, jsonError(err)
 }
 
+// TakeJSON is ParseJSON that takes data over, as strictjson.Take does.
+func TakeJSON(data []byte) (any, error) {
+	v, err := strictjson.Take(data)
+	return v, jsonError(err)
+}
+
 // jsonError puts what strictjson says as clients read it.
 func jsonError(err error) error {
 	switch err {
@@ -46,7 +52,7 @@ func jsonError(err error) error {
 		return Errorf(http.StatusBadRequest, "body is not valid UTF-8 JSON")
 	case strictjson.ErrTrailing:
 		return Errorf(http.StatusBadRequest, "trailing data after the JSON body")
-	case strictjson.ErrDeep, strictjson.ErrDuplicate:
+	case strictjson.ErrDeep, strictjson.ErrDuplicate, strictjson.ErrMany:
 		return Errorf(http.StatusBadRequest, "%v", err)
 	}
 	return malformed()

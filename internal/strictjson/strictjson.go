@@ -2,16 +2,23 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // maxDepth bounds nesting; no Sigstore request comes near it.
 const maxDepth = 64
+
+// maxValues bounds what is made of a value, and how many names are held to find one that is there twice: of two bytes
+// of JSON a reader makes a hundred.
+const maxValues = 1 << 17
 
 // What is wrong with a value.
 var (
@@ -20,21 +27,27 @@ var (
 	ErrDeep      = errors.New("JSON nesting is deeper than 64")
 	ErrDuplicate = errors.New("duplicate field in JSON object")
 	ErrTrailing  = errors.New("trailing data after the JSON value")
+	ErrMany      = errors.New("JSON has more than 131072 values, or as many names in the objects around one")
 )
 
 // Parse reads the one value that data is: a map[string]any, []any, string, json.Number, bool or nil. Its errors
 // are those of this package.
-func Parse(data []byte) (any, error) { return (&reader{data: data}).whole() }
+func Parse(data []byte) (any, error) { return Take(bytes.Clone(data)) }
+
+// Take is [Parse] that takes data over, for a large body: the strings of the value are parts of it. Whatever Take
+// returns, the caller neither reads data afterwards, nor writes to it.
+func Take(data []byte) (any, error) { return (&reader{data: data, own: true}).whole() }
 
 // ParseLoose is [Parse] that reads half of a surrogate pair as U+FFFD, as encoding/json does: for what is
-// signed and was read so before.
+// signed and was read so before. Strings of the value are parts of data, which nobody may write to as long as they
+// are in use.
 func ParseLoose(data []byte) (any, error) { return ParseSome(data, nil) }
 
 // Pick names members to read: a nil Pick takes all of a value.
 type Pick map[string]Pick
 
 // ParseSome is [ParseLoose] that makes nothing of members of objects which pick does not name; they are checked all
-// the same.
+// the same, and may have any number of values.
 func ParseSome(data []byte, pick Pick) (any, error) {
 	return (&reader{data: data, loose: true, pick: pick}).whole()
 }
@@ -45,12 +58,22 @@ func Check(data []byte) error {
 	return err
 }
 
+// Bytes are those of s, for functions that want them and do not change them: nobody may write to them.
+func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// Text is b as a string, without a copy: nobody may write to b any more.
+func Text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 type reader struct {
 	data  []byte
 	at    int
+	own   bool // escapes are resolved in data itself
 	loose bool
 	check bool // nothing is made of what is read but names
 	pick  Pick // of the value at hand
+	skip  bool // nothing will be made of it, and it may have any number of values
+	count int  // of values that count
+	names names
 }
 
 // member reads the value of a member; keep says whether it is wanted.
@@ -59,11 +82,14 @@ func (r *reader) member(name string, depth int) (v any, keep bool, err error) {
 		v, err = r.value(depth)
 		return v, !r.check, err
 	}
-	pick := r.pick
+	pick, count := r.pick, r.count
 	r.pick, keep = pick.of(name)
-	r.check = !keep
+	r.check, r.skip = !keep, !keep
 	v, err = r.value(depth)
-	r.pick, r.check = pick, false
+	if !keep {
+		r.count = count
+	}
+	r.pick, r.check, r.skip = pick, false, false
 	return v, keep, err
 }
 
@@ -111,6 +137,9 @@ func (r *reader) blanks() {
 }
 
 func (r *reader) value(depth int) (any, error) {
+	if r.count++; r.count > maxValues && !r.skip {
+		return nil, ErrMany
+	}
 	switch c := r.next(); {
 	case c == '{' || c == '[':
 		if depth == maxDepth {
@@ -146,14 +175,13 @@ func (r *reader) word(w string) error {
 }
 
 func (r *reader) array(depth int) (any, error) {
-	list := []any{}
-	r.blanks()
-	if r.next() == ']' {
-		r.at++
-		return list, nil
-	}
-	for {
+	var list []any
+	for first := true; ; first = false {
 		r.blanks()
+		if first && r.next() == ']' {
+			r.at++
+			break
+		}
 		v, err := r.value(depth)
 		if err != nil {
 			return nil, err
@@ -165,12 +193,19 @@ func (r *reader) array(depth int) (any, error) {
 		c := r.next()
 		r.at++
 		if c == ']' {
-			return list, nil
+			break
 		}
 		if c != ',' {
 			return nil, ErrSyntax
 		}
 	}
+	switch {
+	case r.check:
+		return nil, nil
+	case list == nil:
+		return []any{}, nil
+	}
+	return list, nil
 }
 
 func (r *reader) object(depth int) (any, error) {
@@ -178,29 +213,17 @@ func (r *reader) object(depth int) (any, error) {
 	if !r.check {
 		members = map[string]any{}
 	}
-	var names names
-	r.blanks()
-	if r.next() == '}' {
-		r.at++
-		return members, nil
-	}
-	for {
+	around := r.names.enter()
+	for first := true; ; first = false {
 		r.blanks()
-		if r.next() != '"' {
-			return nil, ErrSyntax
+		if first && r.next() == '}' {
+			r.at++
+			break
 		}
-		name, err := r.text(true)
+		name, err := r.name()
 		if err != nil {
 			return nil, err
 		}
-		if !names.add(name) {
-			return nil, ErrDuplicate
-		}
-		if r.blanks(); r.next() != ':' {
-			return nil, ErrSyntax
-		}
-		r.at++
-		r.blanks()
 		v, keep, err := r.member(name, depth)
 		if err != nil {
 			return nil, err
@@ -212,85 +235,122 @@ func (r *reader) object(depth int) (any, error) {
 		c := r.next()
 		r.at++
 		if c == '}' {
-			return members, nil
+			break
 		}
 		if c != ',' {
 			return nil, ErrSyntax
 		}
 	}
+	r.names.leave(around)
+	if members == nil {
+		return nil, nil
+	}
+	return members, nil
+}
+
+// name reads the name of a member and what stands between it and its value.
+func (r *reader) name() (string, error) {
+	if r.next() != '"' {
+		return "", ErrSyntax
+	}
+	name, err := r.text(true)
+	if err != nil {
+		return "", err
+	}
+	if err := r.names.add(name); err != nil {
+		return "", err
+	}
+	if r.blanks(); r.next() != ':' {
+		return "", ErrSyntax
+	}
+	r.at++
+	r.blanks()
+	return name, nil
 }
 
 // text reads the string at hand, and makes one of it where that is wanted.
 func (r *reader) text(want bool) (string, error) {
 	r.at++
 	from := r.at
-	for i, c := range r.data[from:] {
-		switch {
-		case c == '"':
-			r.at = from + i + 1
-			if !want {
-				return "", nil
-			}
-			return string(r.data[from : from+i]), nil
-		case c == '\\':
-			return r.escaped(from, from+i, want)
-		case c < 0x20:
-			return "", ErrSyntax
-		}
+	at := special(r.data, from)
+	if at == len(r.data) || r.data[at] < 0x20 {
+		return "", ErrSyntax
 	}
-	return "", ErrSyntax
+	if r.data[at] == '\\' {
+		return r.escaped(from, at, want)
+	}
+	r.at = at + 1
+	if !want {
+		return "", nil
+	}
+	return Text(r.data[from:at:at]), nil
 }
 
-// plain says of a byte in a string that it stands for itself and does not end it.
-var plain = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= 0x20 && c != '"' && c != '\\'
+// special returns where the first byte of data from i is that does not stand for itself in a string, or ends it:
+// a quote, a backslash or a control character; len(data) where there is none.
+func special(data []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(data); i += 8 {
+		w := binary.LittleEndian.Uint64(data[i:])
+		quote, slash := w^ones*'"', w^ones*'\\'
+		// The top bit of a byte that is zero, or less than 0x20; above the first of them it may be wrong.
+		if found := ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
 	}
-	return t
-}()
+	for ; i < len(data); i++ {
+		if c := data[i]; c < 0x20 || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return i
+}
 
-// escaped reads a string that begins at from and whose first escape is at at.
+// escaped reads a string that begins at from and whose first escape is at at. What it stands for is never longer, so
+// that it fits into its place.
 func (r *reader) escaped(from, at int, want bool) (string, error) {
 	end := r.end(at)
 	if end < 0 {
 		return "", ErrSyntax
 	}
-	var b strings.Builder
-	if want {
-		b.Grow(end - from)
+	var b []byte // what stands before r.at
+	switch {
+	case !want:
+	case r.own:
+		b = r.data[from:at:end]
+	default:
+		b = append(make([]byte, 0, end-from), r.data[from:at]...)
 	}
 	for r.at = at; ; {
-		if want {
-			b.Write(r.data[from:r.at])
-		}
 		if r.data[r.at] == '"' {
 			r.at++
-			return b.String(), nil
+			return Text(b), nil
 		}
 		c, err := r.escape()
 		if err != nil {
 			return "", err
 		}
-		if want {
-			b.WriteRune(c)
-		}
-		for from = r.at; plain[r.data[r.at]]; r.at++ {
-		}
-		if r.data[r.at] < 0x20 {
+		next := special(r.data, r.at)
+		if r.data[next] < 0x20 {
 			return "", ErrSyntax
 		}
+		if want {
+			b = append(utf8.AppendRune(b, c), r.data[r.at:next]...)
+		}
+		r.at = next
 	}
 }
 
 // end returns where the quote is that ends the string around i, -1 where there is none.
 func (r *reader) end(i int) int {
-	for ; i < len(r.data); i++ {
+	for i < len(r.data) {
 		switch r.data[i] {
 		case '"':
 			return i
 		case '\\':
 			i++
 		}
+		i = special(r.data, i+1)
 	}
 	return -1
 }
@@ -391,5 +451,5 @@ func (r *reader) number() (any, error) {
 	if r.check {
 		return nil, nil
 	}
-	return json.Number(r.data[from:r.at]), nil
+	return json.Number(Text(r.data[from:r.at:r.at])), nil
 }

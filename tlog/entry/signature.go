@@ -6,10 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/asn1"
 	"errors"
 	"math/big"
-	"slices"
 )
 
 // errSignature says no more than that: why a signature does not hold helps only a forger.
@@ -58,26 +58,23 @@ func VerifyDigest(pub crypto.PublicKey, hash crypto.Hash, digest, sig []byte) er
 	return errors.New("public key is of an unsupported type")
 }
 
-// Message is what DSSE signs, in parts: it may be large, and is put together for Ed25519 only.
+// Message is what DSSE signs. It may be large: its digest is made once.
 type Message struct {
-	parts  [][]byte
-	digest []byte // SHA-256 of all, once it was needed
+	text   []byte
+	digest []byte // SHA-256, once it was needed
 }
 
-// NewMessage returns the message that parts make, one after the other.
-func NewMessage(parts ...[]byte) *Message { return &Message{parts: parts} }
+// NewMessage returns text as a message.
+func NewMessage(text []byte) *Message { return &Message{text: text} }
 
 // Verify checks a signature over the message as DSSE signs: SHA-256 first, but pure Ed25519.
 func (m *Message) Verify(pub crypto.PublicKey, sig []byte) error {
 	if k, ok := pub.(ed25519.PublicKey); ok {
-		return failed(ed25519.Verify(k, slices.Concat(m.parts...), sig))
+		return failed(ed25519.Verify(k, m.text, sig))
 	}
 	if m.digest == nil {
-		h := crypto.SHA256.New()
-		for _, p := range m.parts {
-			h.Write(p)
-		}
-		m.digest = h.Sum(nil)
+		sum := sha256.Sum256(m.text)
+		m.digest = sum[:]
 	}
 	return VerifyDigest(pub, crypto.SHA256, m.digest, sig)
 }

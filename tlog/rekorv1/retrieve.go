@@ -33,24 +33,13 @@ func (s *Server) retrieve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[string]logEntry, error) {
-	body, err := s.readJSON(w, r, "entry")
-	if err != nil {
-		return nil, err
-	}
-	var q logQuery
-	if err := decode(body, &q, "entry"); err != nil {
-		return nil, err
-	}
-	if err := q.validate(); err != nil {
-		return nil, err
-	}
-	places, err := s.queriedIDs(&q)
+	places, indexes, err := s.readLogQuery(w, r)
 	if err != nil {
 		return nil, err
 	}
 	for {
 		list := s.list.Load()
-		found, missed, err := gather(r.Context(), *list, places, q.LogIndexes)
+		found, missed, err := gather(r.Context(), *list, places, indexes)
 		if err != nil || !missed {
 			return found, err
 		}
@@ -58,6 +47,27 @@ func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[stri
 			return found, err
 		}
 	}
+}
+
+// readLogQuery reads what a query asks for: UUIDs, and virtual indexes.
+func (s *Server) readLogQuery(w http.ResponseWriter, r *http.Request) ([]place, []*int64, error) {
+	body, room, err := s.readJSON(w, r, "entry")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer room.Leave()
+	if err := room.Want(2 * int64(len(body))); err != nil { // the entries in it are copied out
+		return nil, nil, err
+	}
+	var q logQuery
+	if err := decode(body, &q, "entry"); err != nil {
+		return nil, nil, err
+	}
+	if err := q.validate(); err != nil {
+		return nil, nil, err
+	}
+	places, err := s.queriedIDs(&q, room)
+	return places, q.LogIndexes, err
 }
 
 // gather reads the entries at places and virtual indexes, as far as they are there; missed tells
@@ -93,7 +103,7 @@ func gather(ctx context.Context, list shards, places []place, indexes []*int64) 
 }
 
 // queriedIDs returns the UUIDs that a query names or whose entries it proposes, and where to look.
-func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
+func (s *Server) queriedIDs(q *logQuery, room *httpx.Room) ([]place, error) {
 	var places []place
 	for i, id := range q.EntryUUIDs {
 		p, err := parseID(id)
@@ -106,7 +116,7 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 		places = append(places, p)
 	}
 	for i, raw := range q.Entries {
-		v, err := httpx.ParseJSON(raw)
+		v, err := httpx.TakeJSON(raw)
 		if err != nil {
 			return nil, err
 		}
@@ -115,6 +125,9 @@ func (s *Server) queriedIDs(q *logQuery) ([]place, error) {
 			return nil, unread("entry", "%s", err) // in a list, upstream fails to read it
 		}
 		if err != nil {
+			return nil, err
+		}
+		if err := room.Want(int64(len(raw)) * (1 + copies(kind))); err != nil {
 			return nil, err
 		}
 		e, err := s.kinds.Parse(kind, spec)

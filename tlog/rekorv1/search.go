@@ -70,10 +70,11 @@ type results struct {
 }
 
 func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byte, and bool, err error) {
-	body, err := s.readJSON(w, r, "query")
+	body, room, err := s.readJSON(w, r, "query")
 	if err != nil {
 		return nil, false, err
 	}
+	defer room.Leave()
 	var q indexQuery
 	if err := decode(body, &q, "query"); err != nil {
 		return nil, false, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/internal/quota"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -60,6 +61,7 @@ type Server struct {
 	formats    map[string]func(key []byte) (string, error)
 	duplicates bool
 	maxBody    int64
+	bodies     *httpx.Bodies
 	maxResults int
 	logger     *slog.Logger
 }
@@ -91,6 +93,7 @@ func New(c Config) (*Server, error) {
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}
+	s.bodies = httpx.NewBodies(s.maxBody)
 	if s.maxResults <= 0 {
 		s.maxResults = DefaultMaxResults
 	}

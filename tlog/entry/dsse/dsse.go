@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/envelope"
 )
@@ -67,8 +69,7 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if !ok || text == "" {
 		return nil, entry.Invalidf("missing proposedContent.envelope")
 	}
-	raw := []byte(text)
-	env, err := envelope.Parse(raw, "proposedContent.envelope")
+	env, err := envelope.Parse(text, "proposedContent.envelope")
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := canonical{envelope: hexSum(raw), payload: hexSum(env.Body())}
+	c := canonical{envelope: hexSum(strictjson.Bytes(text)), payload: hexSum(env.Body())}
 	var signed []*entry.Key
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
@@ -288,21 +289,35 @@ func match(env *envelope.Envelope, verifiers [][]byte) (map[string]*entry.Key, e
 	return matched, nil
 }
 
-// materials returns the digests of the materials of a SLSA 0.1 or 0.2 predicate.
-func materials(statement []byte) (out []map[string]string) {
-	var s struct {
-		Predicate json.RawMessage `json:"predicate"`
-	}
-	var p struct {
-		Materials []struct {
+// predicate is that of SLSA 0.1 or 0.2 where ok; of several in a statement the last one counts.
+type predicate struct {
+	ok   bool
+	read struct {
+		Materials envelope.List[struct {
 			Digest map[string]string `json:"digest"`
-		} `json:"materials"`
+		}] `json:"materials"`
 	}
-	if json.Unmarshal(statement, &s) != nil || s.Predicate == nil || json.Unmarshal(s.Predicate, &p) != nil {
-		return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *predicate) UnmarshalJSON(data []byte) (err error) {
+	*p = predicate{}
+	p.ok, err = envelope.Unmarshal(data, &p.read)
+	return err
+}
+
+// materials returns the digests of the materials of a SLSA 0.1 or 0.2 predicate.
+func materials(statement []byte) (out []map[string]string, err error) {
+	var s struct {
+		Predicate predicate `json:"predicate"`
 	}
-	for _, m := range p.Materials {
+	if err := json.Unmarshal(statement, &s); errors.Is(err, entry.ErrInvalid) {
+		return nil, err
+	} else if err != nil || !s.Predicate.ok {
+		return nil, nil
+	}
+	for _, m := range s.Predicate.read.Materials {
 		out = append(out, m.Digest)
 	}
-	return out
+	return out, nil
 }

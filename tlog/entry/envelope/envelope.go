@@ -2,10 +2,10 @@ package envelope
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -38,13 +38,16 @@ type Envelope struct {
 	attempts int
 }
 
-// Parse reads the JSON of an envelope and opens it, as encoding/json reads it into an Envelope. field names it in
-// errors.
-func Parse(text []byte, field string) (*Envelope, error) {
-	v, err := strictjson.ParseLoose(text)
+// members are those of an envelope that count.
+var members = strictjson.Pick{"payloadType": nil, "payload": nil, "signatures": {"keyid": nil, "sig": nil}}
+
+// Parse reads the JSON of an envelope and opens it, as encoding/json reads it into an Envelope, of which text is a
+// part. field names it in errors.
+func Parse(text, field string) (*Envelope, error) {
+	v, err := strictjson.ParseSome(strictjson.Bytes(text), members)
 	switch err {
 	case nil:
-	case strictjson.ErrDuplicate, strictjson.ErrDeep:
+	case strictjson.ErrDuplicate, strictjson.ErrDeep, strictjson.ErrMany:
 		return nil, entry.Invalidf("%s: %v", field, err)
 	default:
 		return nil, entry.Invalid(field+" is not the JSON of a DSSE envelope", err)
@@ -92,43 +95,57 @@ func (e *Envelope) Open() error {
 	if n := len(e.Signatures); n == 0 || n > MaxSignatures {
 		return entry.Invalidf("DSSE envelope should have 1 to %d signatures", MaxSignatures)
 	}
-	var ok bool
-	if e.body, ok = decodeBase64(e.Payload); !ok {
+	if !e.decode() {
 		return entry.Invalidf("payload of the DSSE envelope is not base64")
 	}
 	for _, s := range e.Signatures {
-		raw, ok := decodeBase64(s.Sig)
+		raw, ok := appendBase64(make([]byte, 0, base64.StdEncoding.DecodedLen(len(s.Sig))), s.Sig)
 		if !ok {
 			return entry.Invalidf("a signature of the DSSE envelope is not base64")
 		}
 		e.raw = append(e.raw, raw)
 	}
-	e.message = entry.NewMessage(e.header(), e.body)
 	return nil
 }
 
-// decodeBase64 takes both alphabets, as the DSSE specification does.
-func decodeBase64(s string) ([]byte, bool) {
-	b, err := base64.StdEncoding.DecodeString(s)
+// decode decodes the payload once, in the place that it has in what is signed (DSSE's pre-authentication encoding):
+// "DSSEv1", length and text of the type, length and text of the payload, with spaces between them.
+func (e *Envelope) decode() bool {
+	const numbers = len("DSSEv1 ") + 2*20 + len("   ")
+	before := numbers + len(e.Type)
+	all, ok := appendBase64(make([]byte, before, before+base64.StdEncoding.DecodedLen(len(e.Payload))), e.Payload)
+	if !ok {
+		return false
+	}
+	e.body = all[before:]
+	h := append(make([]byte, 0, before), "DSSEv1 "...)
+	h = strconv.AppendInt(h, int64(len(e.Type)), 10)
+	h = append(h, ' ')
+	h = append(h, e.Type...)
+	h = append(h, ' ')
+	h = strconv.AppendInt(h, int64(len(e.body)), 10)
+	h = append(h, ' ')
+	copy(all[before-len(h):], h)
+	e.message = entry.NewMessage(all[before-len(h):])
+	return true
+}
+
+// appendBase64 takes both alphabets, as the DSSE specification does.
+func appendBase64(dst []byte, s string) ([]byte, bool) {
+	b, err := base64.StdEncoding.AppendDecode(dst, strictjson.Bytes(s))
 	if err != nil {
-		b, err = base64.URLEncoding.DecodeString(s)
+		b, err = base64.URLEncoding.AppendDecode(dst, strictjson.Bytes(s))
 	}
 	return b, err == nil
 }
 
+// StandardAlphabet says of an open envelope whether its payload is standard base64, and not the one for URLs.
+func (e *Envelope) StandardAlphabet() bool {
+	return strings.IndexByte(e.Payload, '-') < 0 && strings.IndexByte(e.Payload, '_') < 0
+}
+
 // Body returns the decoded payload.
 func (e *Envelope) Body() []byte { return e.body }
-
-// header is what stands before the payload in the pre-authentication encoding, which the signatures are over.
-func (e *Envelope) header() []byte {
-	b := append(make([]byte, 0, len(e.Type)+48), "DSSEv1 "...)
-	b = strconv.AppendInt(b, int64(len(e.Type)), 10)
-	b = append(b, ' ')
-	b = append(b, e.Type...)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(len(e.body)), 10)
-	return append(b, ' ')
-}
 
 // SignedBy returns the index of the first signature that the key verifies, -1 where it verifies
 // none. A signature that skip (which may be nil) says true for is not looked at. An error says that
@@ -150,16 +167,20 @@ func (e *Envelope) SignedBy(key *entry.Key, skip func(Signature) bool) (int, err
 
 // Digests names what an in-toto statement is about: "algorithm:hex" of its subjects, then of the
 // materials that the caller finds in it, in the order of the statement; nothing for any other payload.
-func (e *Envelope) Digests(materials func(statement []byte) []map[string]string) ([]string, error) {
+func (e *Envelope) Digests(materials func(statement []byte) ([]map[string]string, error)) ([]string, error) {
 	if e.Type != inToto {
 		return nil, nil
 	}
-	digests, more, ok := subjects(e.body)
-	if !ok {
-		return nil, nil
+	digests, more, err := subjects(e.body)
+	if err != nil {
+		return nil, err
 	}
 	if more {
-		digests = append(digests, materials(e.body)...)
+		found, err := materials(e.body)
+		if err != nil {
+			return nil, err
+		}
+		digests = append(digests, found...)
 	}
 	var out []string
 	for _, d := range digests {
@@ -171,47 +192,4 @@ func (e *Envelope) Digests(materials func(statement []byte) []map[string]string)
 		return nil, entry.Invalidf("statement has more than %d digests", maxDigests)
 	}
 	return out, nil
-}
-
-// subjects returns the digests of a statement's subjects as encoding/json reads them, and whether there may be
-// materials too; ok is false for what is no statement. All but odd statements are read in one pass, in which
-// nothing is made of the predicate.
-func subjects(statement []byte) (digests []map[string]string, more, ok bool) {
-	v, err := strictjson.ParseSome(statement, strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
-	if err != nil {
-		return oddSubjects(statement)
-	}
-	o, ok := object(v)
-	list, isList := strictjson.Member(o, "subject").([]any)
-	ok = ok && (isList || strictjson.Member(o, "subject") == nil)
-	for _, item := range list {
-		subject, isObject := object(item)
-		digest, isToo := object(strictjson.Member(subject, "digest"))
-		ok = ok && isObject && isToo
-		texts := make(map[string]string, len(digest))
-		for alg, v := range digest {
-			text, isText := v.(string)
-			ok = ok && (isText || v == nil)
-			texts[alg] = text
-		}
-		digests = append(digests, texts)
-	}
-	predicate, _ := strictjson.Member(o, "predicate").(map[string]any)
-	return digests, strictjson.Member(predicate, "materials") != nil, ok
-}
-
-// oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
-func oddSubjects(statement []byte) (digests []map[string]string, more, ok bool) {
-	var s struct {
-		Subject []struct {
-			Digest map[string]string `json:"digest"`
-		} `json:"subject"`
-	}
-	if json.Unmarshal(statement, &s) != nil {
-		return nil, false, false
-	}
-	for _, sub := range s.Subject {
-		digests = append(digests, sub.Digest)
-	}
-	return digests, true, true
 }

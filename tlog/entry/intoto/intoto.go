@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"time"
 
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -93,10 +92,10 @@ func readDigest(m map[string]any, name string) (digest, error) {
 type provenance struct {
 	Type          string `json:"_type"`
 	PredicateType string `json:"predicateType"`
-	Subject       []struct {
+	Subject       envelope.List[struct {
 		Name   string    `json:"name"`
 		Digest digestSet `json:"digest"`
-	} `json:"subject"`
+	}] `json:"subject"`
 	Predicate struct {
 		Builder struct {
 			ID string `json:"id"`
@@ -120,22 +119,22 @@ type provenance struct {
 			} `json:"completeness"`
 			Reproducible bool `json:"reproducible"`
 		} `json:"metadata"`
-		Materials []struct {
+		Materials envelope.List[struct {
 			URI    string    `json:"uri"`
 			Digest digestSet `json:"digest"`
-		} `json:"materials"`
+		}] `json:"materials"`
 	} `json:"predicate"`
 }
 
 type digestSet = map[string]string
 
-func materials(statement []byte) (out []map[string]string) {
+func materials(statement []byte) (out []map[string]string, err error) {
 	var p provenance
-	if json.Unmarshal(statement, &p) != nil {
-		return nil
+	if ok, err := envelope.Unmarshal(statement, &p); !ok {
+		return nil, err
 	}
 	for _, m := range p.Predicate.Materials {
 		out = append(out, m.Digest)
 	}
-	return out
+	return out, nil
 }

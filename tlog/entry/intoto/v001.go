@@ -2,11 +2,11 @@ package intoto
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/envelope"
 )
@@ -58,14 +58,14 @@ func ParseV001(spec any) (entry.Proposed, error) {
 
 // propose checks an envelope and makes the entry of it.
 func (v *v001) propose(text string) (*Entry, error) {
-	env, err := envelope.Parse([]byte(text), "content.envelope")
+	env, err := envelope.Parse(text, "content.envelope")
 	if err != nil {
 		return nil, err
 	}
 	if env.Payload == "" || env.Type == "" {
 		return nil, entry.Invalidf("content.envelope should have payload and payloadType")
 	}
-	if _, err := base64.StdEncoding.DecodeString(env.Payload); err != nil {
+	if !env.StandardAlphabet() {
 		return nil, entry.Invalidf("payload of the DSSE envelope is not standard base64")
 	}
 	i, err := env.SignedBy(v.key, otherKeyID(v.key))
@@ -75,7 +75,7 @@ func (v *v001) propose(text string) (*Entry, error) {
 	if i < 0 {
 		return nil, entry.Invalidf("could not verify envelope: publicKey verifies none of its signatures")
 	}
-	v.envelope, v.payload = sum([]byte(text)), sum(env.Body())
+	v.envelope, v.payload = sum(strictjson.Bytes(text)), sum(env.Body())
 	return newEntry(v.body(), v.keys(), env, v.key)
 }
 

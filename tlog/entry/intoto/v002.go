@@ -1,9 +1,9 @@
 package intoto
 
 import (
-	"encoding/base64"
 	"encoding/json"
 
+	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/envelope"
 )
@@ -56,7 +56,7 @@ func ParseV002(spec any) (entry.Proposed, error) {
 		return nil, err
 	}
 	if len(payload) > 0 {
-		return v.propose(string(payload))
+		return v.propose(strictjson.Text(payload))
 	}
 	if v.payload.set == "" {
 		return nil, entry.Invalidf("missing content.envelope.payload")
@@ -98,9 +98,6 @@ func (v *v002) propose(payload string) (*Entry, error) {
 	if v.payloadType == "" {
 		return nil, entry.Invalidf("content.envelope.payloadType is empty")
 	}
-	if _, err := base64.StdEncoding.DecodeString(payload); err != nil {
-		return nil, entry.Invalidf("payload of the DSSE envelope is not standard base64")
-	}
 	env := &envelope.Envelope{Type: v.payloadType, Payload: payload}
 	for _, s := range v.signatures {
 		if len(s.sig) == 0 || len(s.pem) == 0 {
@@ -110,6 +107,9 @@ func (v *v002) propose(payload string) (*Entry, error) {
 	}
 	if err := env.Open(); err != nil {
 		return nil, err
+	}
+	if !env.StandardAlphabet() {
+		return nil, entry.Invalidf("payload of the DSSE envelope is not standard base64")
 	}
 	if err := v.verify(env); err != nil {
 		return nil, err

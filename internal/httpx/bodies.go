@@ -1,0 +1,86 @@
+package httpx
+
+import (
+	"net/http"
+	"runtime/debug"
+	"sync"
+)
+
+const (
+	uncounted = 256 << 10 // bytes that a body may have without room
+	leastRoom = 128 << 20 // bytes, whatever the limit of a body
+	leftAlone = 16 << 20  // bytes that are left to the garbage collector's own time where no large body is there
+)
+
+// Bodies bounds the memory that large bodies take together, and gives it back to the system. A body counts by what
+// has come of it, not by what was announced, until whoever has read it is done; and after that until its memory was
+// collected. Those of up to 256 KiB do not count.
+type Bodies struct {
+	room int64
+	mu   sync.Mutex
+	held int64 // by bodies in use
+	left int64 // by those that were done with since the last collection
+}
+
+// NewBodies returns room for 128 MiB, or twice a body of limit bytes where that is more.
+func NewBodies(limit int64) *Bodies { return &Bodies{room: max(leastRoom, 2*limit)} }
+
+// Room is how much of a Bodies one body has.
+type Room struct {
+	of   *Bodies
+	held int64
+}
+
+// Read is [ReadBody] of a body that has its room until room.Leave is called. Where there is none the error is 503.
+func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, room *Room, err error) {
+	room = &Room{of: b}
+	if body, err = readBody(w, r, limit, room); err != nil {
+		room.Leave()
+		return nil, nil, err
+	}
+	return body, room, nil
+}
+
+// Want makes it room for n bytes in all, where it has less, and for no more than there is if it is alone. The error
+// is an *Error with status 503. A nil Room has as much as it wants.
+func (r *Room) Want(n int64) error {
+	if r == nil || n <= max(uncounted, r.held) {
+		return nil
+	}
+	b := r.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, b.room)
+	if more := n - r.held; b.held+more <= b.room {
+		if b.held+b.left+more > b.room {
+			b.collect()
+		}
+		b.held += more
+		r.held = n
+		return nil
+	}
+	return Errorf(http.StatusServiceUnavailable, "too many large requests are being read; retry")
+}
+
+// Leave gives the room back. Nothing refers to the body any more.
+func (r *Room) Leave() {
+	if r == nil || r.held == 0 {
+		return
+	}
+	b := r.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held -= r.held
+	b.left += r.held
+	r.held = 0
+	if b.left > b.room/4 || b.held == 0 && b.left > leftAlone {
+		b.collect()
+	}
+}
+
+// collect takes milliseconds, in which other large bodies wait. The collector on its own would let as much
+// garbage pile up as there is in use, and keep its memory.
+func (b *Bodies) collect() {
+	debug.FreeOSMemory()
+	b.left = 0
+}

@@ -1,0 +1,82 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"github.com/sigbox/sigbox/internal/strictjson"
+	"github.com/sigbox/sigbox/tlog/entry"
+)
+
+// maxListed bounds what is made of a statement's subjects, or materials, before their digests are counted.
+const maxListed = 1 << 17 // commas in the JSON of a list
+
+var errListed = errors.New("too many items")
+
+// List is a list of a statement, as encoding/json reads it, of bounded size.
+type List[T any] []T
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *List[T]) UnmarshalJSON(data []byte) error {
+	if bytes.Count(data, []byte(",")) > maxListed {
+		return errListed
+	}
+	return json.Unmarshal(data, (*[]T)(l))
+}
+
+// Unmarshal is json.Unmarshal for a statement or a part of one. ok is false for what does not fit into v, and
+// the error says that a [List] in it is too long.
+func Unmarshal(statement []byte, v any) (ok bool, err error) {
+	err = json.Unmarshal(statement, v)
+	if errors.Is(err, errListed) {
+		return false, entry.Invalidf("statement has more than %d subjects or materials", maxListed)
+	}
+	return err == nil, nil
+}
+
+// subjects returns the digests of a statement's subjects as encoding/json reads them, and whether there may be
+// materials too; nothing of what is no statement. All but odd statements are read in one pass, in which
+// nothing is made of the predicate.
+func subjects(statement []byte) (digests []map[string]string, more bool, err error) {
+	v, err := strictjson.ParseSome(statement, strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
+	if err != nil {
+		return oddSubjects(statement)
+	}
+	o, ok := object(v)
+	list, isList := strictjson.Member(o, "subject").([]any)
+	ok = ok && (isList || strictjson.Member(o, "subject") == nil)
+	for _, item := range list {
+		subject, isObject := object(item)
+		digest, isToo := object(strictjson.Member(subject, "digest"))
+		ok = ok && isObject && isToo
+		texts := make(map[string]string, len(digest))
+		for alg, v := range digest {
+			text, isText := v.(string)
+			ok = ok && (isText || v == nil)
+			texts[alg] = text
+		}
+		digests = append(digests, texts)
+	}
+	if !ok {
+		return nil, false, nil
+	}
+	predicate, _ := strictjson.Member(o, "predicate").(map[string]any)
+	return digests, strictjson.Member(predicate, "materials") != nil, nil
+}
+
+// oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
+func oddSubjects(statement []byte) (digests []map[string]string, more bool, err error) {
+	var s struct {
+		Subject List[struct {
+			Digest map[string]string `json:"digest"`
+		}] `json:"subject"`
+	}
+	if ok, err := Unmarshal(statement, &s); !ok {
+		return nil, false, err
+	}
+	for _, sub := range s.Subject {
+		digests = append(digests, sub.Digest)
+	}
+	return digests, true, nil
+}
