@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	uncounted = 256 << 10 // bytes that a body may have without room
+	uncounted = 512 << 10 // bytes that a body and what it grew out of, or what is made of it, may have without room
 	leastRoom = 128 << 20 // bytes, whatever the limit of a body
 	leftAlone = 16 << 20  // bytes that are left to the garbage collector's own time where no large body is there
 )

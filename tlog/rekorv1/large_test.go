@@ -1,0 +1,136 @@
+package rekorv1_test
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/dsse"
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
+	"github.com/sigbox/sigbox/tlog/entry/intoto"
+	"github.com/sigbox/sigbox/tlog/rekorv1"
+)
+
+const inToto = "application/vnd.in-toto+json"
+
+// largeStatement is an in-toto statement with an SBOM of that size, in which names repeat as they do in one.
+func largeStatement(size int) []byte {
+	b := bytes.NewBufferString(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"app","digest":{"sha256":"` + fmt.Sprintf("%064x", size) + `"}}],"predicateType":"https://spdx.dev/Document","predicate":{"packages":[`)
+	for i := 0; b.Len() < size; i++ {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(b, `{"SPDXID":"SPDXRef-%d","name":"package \"%d\"","checksums":[{"algorithm":"SHA256","checksumValue":"%064x"}]}`, i, i, i)
+	}
+	b.WriteString("]}}")
+	return b.Bytes()
+}
+
+// asV001 proposes an envelope as intoto 0.0.1.
+func asV001(t *testing.T, env, pem []byte) []byte {
+	return entrytest.JSON(t, map[string]any{"apiVersion": "0.0.1", "kind": "intoto", "spec": map[string]any{
+		"content": map[string]any{"envelope": string(env)}, "publicKey": base64.StdEncoding.EncodeToString(pem),
+	}})
+}
+
+// asV002 proposes a payload as intoto 0.0.2, in which all is base64 twice.
+func asV002(t *testing.T, payload []byte, key crypto.Signer) []byte {
+	twice := func(b []byte) string {
+		return base64.StdEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString(b)))
+	}
+	sig := entrytest.SignMessage(t, key, entrytest.PAE(inToto, payload))
+	return entrytest.JSON(t, map[string]any{"apiVersion": "0.0.2", "kind": "intoto", "spec": map[string]any{"content": map[string]any{
+		"hash": map[string]any{"algorithm": "sha256", "value": fmt.Sprintf("%064x", 1)},
+		"envelope": map[string]any{"payloadType": inToto, "payload": twice(payload), "signatures": []any{map[string]any{
+			"publicKey": base64.StdEncoding.EncodeToString(entrytest.PEM(t, key.Public())), "sig": twice(sig),
+		}}},
+	}}})
+}
+
+// TestLargeBody: of a large body the log makes little more than one copy from the first byte to the answer: what it
+// was read into, with what that grew out of, and the payload. All that was ever allocated is counted, so that no
+// garbage collection makes it less.
+func TestLargeBody(t *testing.T) {
+	s := newServer(t, func(c *rekorv1.Config, _ *tlog.Config) {
+		c.MaxBody = 32 << 20
+		c.Kinds = entry.Kinds{dsse.Kind: dsse.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002}
+	})
+	statement := largeStatement(8 << 20)
+	p256, ed := entrytest.P256(t), entrytest.Ed25519(t)
+	pem, edPEM := entrytest.PEM(t, p256.Public()), entrytest.PEM(t, ed.Public())
+	env, edEnv := entrytest.Envelope(t, inToto, statement, p256), entrytest.Envelope(t, inToto, statement, ed)
+	for _, tc := range []struct {
+		name     string
+		body     []byte
+		path     string
+		status   int
+		multiple float64
+	}{
+		{"dsse", entrytest.DSSE(t, env, pem), entriesPath, 201, 2.4},
+		{"dsse, Ed25519, which signs the message and no digest", entrytest.DSSE(t, edEnv, edPEM), entriesPath, 201, 2.4},
+		{"intoto 0.0.1", asV001(t, env, pem), entriesPath, 201, 2.4},
+		{"intoto 0.0.2, base64 of base64", asV002(t, statement, p256), entriesPath, 201, 3},
+		{"a signature that does not hold", entrytest.DSSE(t, env, edPEM), entriesPath, 400, 2.4},
+		{"broken at its end", append(slices.Clip(entrytest.DSSE(t, env, pem)), '}'), entriesPath, 400, 1.6},
+		{"retrieve", []byte(`{"entries":[` + string(entrytest.DSSE(t, env, pem)) + `]}`), entriesPath + "/retrieve", 200, 3.5},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			a := s.post(tc.path, tc.body)
+			runtime.ReadMemStats(&after)
+			multiple := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(tc.body))
+			t.Logf("%d bytes, %.2f times that allocated", len(tc.body), multiple)
+			if a.StatusCode != tc.status || multiple > tc.multiple {
+				t.Errorf("%d %.100s, want %d; %.2f times the body, want at most %.1f", a.StatusCode, a.body, tc.status, multiple, tc.multiple)
+			}
+		})
+	}
+}
+
+// TestManyValues: what is made of JSON is bounded, whatever its size. Two bytes of it are a value of a hundred.
+func TestManyValues(t *testing.T) {
+	s := newServer(t, func(c *rekorv1.Config, _ *tlog.Config) { c.MaxBody = 32 << 20 })
+	pem := entrytest.PEM(t, entrytest.P256(t).Public())
+	zeros := bytes.Repeat([]byte("0,"), 1<<20)
+	list := append(append([]byte("["), zeros...), "0]"...)
+	key := entrytest.P256(t)
+	subjects := bytes.Replace(list, []byte("0,"), []byte("{},"), -1)
+	odd := []byte(`{"a":1,"a":2,"subject":` + string(bytes.TrimSuffix(subjects, []byte(",0]"))) + `]}`)
+	materials := []byte(`{"predicate":{"materials":` + string(bytes.TrimSuffix(subjects, []byte(",0]"))) + `]}}`)
+	for name, tc := range map[string]struct {
+		path, body string
+		status     int
+		multiple   float64
+	}{
+		"in a spec":              {entriesPath, `{"apiVersion":"0.0.1","kind":"dsse","spec":` + string(list) + `}`, 400, 12},
+		"beside a spec":          {entriesPath, `{"apiVersion":"0.0.1","kind":"dsse","more":` + string(list) + `}`, 400, 12},
+		"indexes of a query":     {entriesPath + "/retrieve", `{"logIndexes":` + string(list) + `}`, 400, 3},
+		"in an envelope":         {entriesPath, string(entrytest.DSSE(t, []byte(`{"payload":"","signatures":`+string(list)+`}`), pem)), 400, 12},
+		"beside an envelope's":   {entriesPath, string(entrytest.DSSE(t, []byte(`{"payload":"","more":`+string(list)+`}`), pem)), 400, 3},
+		"subjects, a name twice": {entriesPath, string(entrytest.DSSE(t, entrytest.Envelope(t, inToto, odd, key), entrytest.PEM(t, key.Public()))), 400, 6},
+		"materials":              {entriesPath, string(entrytest.DSSE(t, entrytest.Envelope(t, inToto, materials, key), entrytest.PEM(t, key.Public()))), 400, 12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			a := s.post(tc.path, []byte(tc.body))
+			runtime.ReadMemStats(&after)
+			multiple := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(tc.body))
+			t.Logf("%d bytes, %.2f times that allocated; %.120s", len(tc.body), multiple, a.body)
+			if a.StatusCode != tc.status || multiple > tc.multiple {
+				t.Errorf("%d %.200s; %.1f times the body", a.StatusCode, a.body, multiple)
+			}
+		})
+	}
+	if a := s.post(entriesPath, artifact(t, 0)); a.StatusCode != http.StatusCreated {
+		t.Errorf("afterwards %d %s", a.StatusCode, a.body)
+	}
+}
