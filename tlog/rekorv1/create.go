@@ -2,9 +2,6 @@ package rekorv1
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"regexp"
@@ -49,7 +46,7 @@ func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Vis
 	if err := s.writers.Admit(e, visit); err != nil {
 		return "", nil, err
 	}
-	sh, receipt, err := s.put(r.Context(), e)
+	sh, receipt, err := s.chain.Append(r.Context(), e)
 	if err != nil {
 		return "", nil, err
 	}
@@ -65,29 +62,6 @@ func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Vis
 		return "", nil, err
 	}
 	return id, created, nil
-}
-
-// put appends to the shard that takes entries. One that was frozen meanwhile has a successor, and
-// the entry goes there: the client sees nothing of it.
-func (s *Server) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
-	for {
-		list := s.list.Load()
-		sh := list.active()
-		receipt, err := sh.log.Append(ctx, e)
-		if !errors.Is(err, tlog.ErrFrozen) {
-			return sh, receipt, err
-		}
-		longer, grown := s.grow(ctx, list)
-		switch frozen, unknown := sh.frozen(ctx); {
-		case longer:
-		case grown != nil:
-			return sh, receipt, grown
-		case s.next != nil && (!frozen || unknown != nil): // its last head is not published yet, as when the guard is away
-			return sh, receipt, fmt.Errorf("%w: the end of the shard is not published yet", tlog.ErrUnavailable)
-		default:
-			return sh, receipt, err
-		}
-	}
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {

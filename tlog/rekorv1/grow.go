@@ -9,61 +9,32 @@ import (
 
 // Advance takes over the shard that goes on for a last one that was frozen, if there is one. Requests
 // that meet it do so by themselves; it is for a server that nobody asks.
-func (s *Server) Advance(ctx context.Context) error {
-	for {
-		list := s.list.Load()
-		if frozen, err := list.active().frozen(ctx); err != nil || !frozen {
-			return err
-		}
-		if longer, err := s.grow(ctx, list); err != nil || !longer {
-			return err
-		}
-	}
-}
+func (s *Server) Advance(ctx context.Context) error { return s.chain.Advance(ctx) }
 
-// grow adds the shard that goes on for the last one of the list. It returns false where there is none
-// or the last one takes entries, and true too where another request was faster. An error means that
-// this cannot be told now.
-func (s *Server) grow(ctx context.Context, list *shards) (longer bool, err error) {
-	if s.next == nil {
-		return false, nil
-	}
-	last := list.active()
-	frozen, err := last.frozen(ctx)
-	if err == nil && !frozen { // not known here: another process has frozen it
-		if cp, err := last.log.Checkpoint(ctx); err == nil {
-			last.log.Reach(ctx, cp.Size+1)
-		}
-		frozen, err = last.frozen(ctx)
-	}
-	if err != nil || !frozen {
-		return false, err
-	}
-	s.growing.Lock()
-	defer s.growing.Unlock()
-	if s.list.Load() != list {
-		return true, nil
-	}
-	next, err := s.next(ctx, last.from)
-	if err != nil || next == nil {
-		return false, unavailable(err)
-	}
-	more, err := list.then(*next)
-	if err != nil {
-		return false, fmt.Errorf("rekor v1: %w", err)
-	}
-	s.list.Store(&more)
-	s.logger.InfoContext(ctx, "rekor v1: a shard is frozen, and the next one takes entries",
-		"frozen", last.treeID, "next", next.TreeID, "index", more.active().first)
-	return true, nil
-}
+func (s *Server) shards() shards { return s.chain.List() }
 
-// unavailable says that the next shard cannot be had now; a client that tries again may find it.
-func unavailable(err error) error {
-	if err == nil {
+// after returns how the shards grow by what next says of the last one; nil where there is no next.
+func (s *Server) after(next func(context.Context, Shard) (*Shard, error)) func(context.Context, []*shard) ([]*shard, error) {
+	if next == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: the next shard: %w", tlog.ErrUnavailable, err)
+	return func(ctx context.Context, list []*shard) ([]*shard, error) {
+		last := shards(list).active()
+		found, err := next(ctx, last.from)
+		if err != nil { // a client that tries again may find it
+			return nil, fmt.Errorf("%w: the next shard: %w", tlog.ErrUnavailable, err)
+		}
+		if found == nil {
+			return nil, nil
+		}
+		more, err := shards(list).then(*found)
+		if err != nil {
+			return nil, fmt.Errorf("rekor v1: %w", err)
+		}
+		s.logger.InfoContext(ctx, "rekor v1: a shard is frozen, and the next one takes entries",
+			"frozen", last.treeID, "next", found.TreeID, "index", more.active().first)
+		return more, nil
+	}
 }
 
 func (sh *shard) frozen(ctx context.Context) (bool, error) {
@@ -74,11 +45,11 @@ func (sh *shard) frozen(ctx context.Context) (bool, error) {
 // tree returns the shard with a tree id, nil where there is none, in this process or another.
 func (s *Server) tree(ctx context.Context, id int64) (*shard, error) {
 	for {
-		list := s.list.Load()
+		list := s.shards()
 		if sh := list.tree(id); sh != nil {
 			return sh, nil
 		}
-		if longer, err := s.grow(ctx, list); err != nil || !longer {
+		if longer, err := s.chain.Grow(ctx, list); err != nil || !longer {
 			return nil, err
 		}
 	}

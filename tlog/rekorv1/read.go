@@ -63,12 +63,12 @@ func (s *Server) getByID(w http.ResponseWriter, r *http.Request) {
 // another replica has answered from a shard that is new to this one is found here too.
 func (s *Server) look(ctx context.Context, find func(shards) (map[string]logEntry, error)) (map[string]logEntry, error) {
 	for {
-		list := s.list.Load()
-		found, err := find(*list)
+		list := s.shards()
+		found, err := find(list)
 		if !errors.Is(err, tlog.ErrNotFound) {
 			return found, err
 		}
-		longer, grown := s.grow(ctx, list)
+		longer, grown := s.chain.Grow(ctx, list)
 		if grown != nil {
 			return nil, grown // it cannot be told whether it is there
 		}
@@ -190,7 +190,7 @@ func treeParam(q url.Values) (int64, error) {
 
 // publicKey answers the key of a shard as PEM, of the active one where none is named.
 func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
-	sh := s.list.Load().active()
+	sh := s.chain.Last()
 	tree, err := treeParam(r.URL.Query())
 	if err == nil && tree != 0 {
 		if sh, err = s.tree(r.Context(), tree); err == nil && sh == nil {
@@ -226,7 +226,7 @@ func (sh *shard) info(ctx context.Context) (shardInfo, error) {
 
 // logInfo answers the published heads of all shards.
 func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
-	list := *s.list.Load()
+	list := s.shards()
 	infos := make([]shardInfo, len(list))
 	for i, sh := range list {
 		var err error
@@ -280,7 +280,7 @@ func (s *Server) proofParams(ctx context.Context, q url.Values) (sh *shard, firs
 	if first > last {
 		return nil, 0, 0, refuse(http.StatusBadRequest, "firstSize(%d) must be less than lastSize(%d)", first, last)
 	}
-	sh = s.list.Load().active()
+	sh = s.chain.Last()
 	if tree != 0 {
 		if sh, err = s.tree(ctx, tree); err != nil {
 			return nil, 0, 0, err

@@ -38,12 +38,12 @@ func (s *Server) retrieveAll(w http.ResponseWriter, r *http.Request) ([]map[stri
 		return nil, err
 	}
 	for {
-		list := s.list.Load()
-		found, missed, err := gather(r.Context(), *list, places, indexes)
+		list := s.shards()
+		found, missed, err := gather(r.Context(), list, places, indexes)
 		if err != nil || !missed {
 			return found, err
 		}
-		if longer, err := s.grow(r.Context(), list); err != nil || !longer {
+		if longer, err := s.chain.Grow(r.Context(), list); err != nil || !longer {
 			return found, err
 		}
 	}

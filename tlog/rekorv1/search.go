@@ -87,7 +87,7 @@ func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byt
 // the newest turns out to be frozen, it begins anew with the one that goes on for it.
 func (s *Server) searchShards(ctx context.Context, keys [][]byte, and bool) (results, error) {
 	for {
-		list := s.list.Load()
+		list := s.shards()
 		found, err := list.search(ctx, keys, and, s.maxResults)
 		if err != nil {
 			return found, err
@@ -96,7 +96,7 @@ func (s *Server) searchShards(ctx context.Context, keys [][]byte, and bool) (res
 		if err != nil || !frozen {
 			return found, err
 		}
-		if longer, err := s.grow(ctx, list); err != nil || !longer {
+		if longer, err := s.chain.Grow(ctx, list); err != nil || !longer {
 			return found, err
 		}
 	}

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"sync"
-	"sync/atomic"
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/internal/quota"
@@ -52,9 +50,7 @@ type Config struct {
 
 // Server answers the Rekor v1 API for one log of one or more shards. It is safe for concurrent use.
 type Server struct {
-	list       atomic.Pointer[shards] // is never changed, only replaced by a longer one
-	next       func(context.Context, Shard) (*Shard, error)
-	growing    sync.Mutex // held by who makes the list longer
+	chain      *tlog.Chain[*shard]
 	kinds      entry.Kinds
 	writers    *writers.Gate
 	quotas     *quota.Quotas
@@ -73,7 +69,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		kinds: c.Kinds, writers: c.Writers, quotas: c.Quotas, formats: maps.Clone(c.Fingerprints), duplicates: c.ReturnDuplicates,
-		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger, next: c.Next,
+		maxBody: c.MaxBody, maxResults: c.MaxResults, logger: c.Logger,
 	}
 	if s.formats == nil {
 		s.formats = map[string]func([]byte) (string, error){}
@@ -89,7 +85,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekor v1: %w", err)
 	}
-	s.list.Store(&list)
+	s.chain = tlog.NewChain(list, func(sh *shard) tlog.Log { return sh.log }, s.after(c.Next))
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}

@@ -27,7 +27,7 @@ func (s *Server) CreateEntry(ctx context.Context, req *pb.CreateEntryRequest) (*
 		return nil, s.refuse(ctx, err).Err()
 	}
 	defer visit.End()
-	tle, err := s.create(ctx, req, visit, s.put)
+	tle, err := s.create(ctx, req, visit, s.chain.Append)
 	if err != nil {
 		st := s.refuse(ctx, err)
 		visit.Settle(quota.OurFault(st.Code()))
@@ -49,7 +49,7 @@ func (s *Server) GetEntryBundle(ctx context.Context, req *pb.EntryBundleRequest)
 
 // GetCheckpoint returns the published checkpoint (gRPC).
 func (s *Server) GetCheckpoint(ctx context.Context, _ *emptypb.Empty) (*httpbody.HttpBody, error) {
-	cp, err := last(s.list.Load()).log.Checkpoint(ctx)
+	cp, err := s.chain.Last().log.Checkpoint(ctx)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}
@@ -61,7 +61,7 @@ func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody,
 	if err != nil {
 		return nil, status.Error(codes.NotFound, "no such tile")
 	}
-	data, err := last(s.list.Load()).tiles.Read(ctx, p)
+	data, err := s.chain.Last().tiles.Read(ctx, p)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}

@@ -21,7 +21,7 @@ import (
 // frozen is what upstream answers for a log that takes no entries, as plain text.
 const frozen = "This log has been frozen, please switch to the latest log.\n"
 
-func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) { s.post(w, r, s.put) }
+func (s *Server) createHTTP(w http.ResponseWriter, r *http.Request) { s.post(w, r, s.chain.Append) }
 
 // createInShard appends to the shard that the path names, and to no other.
 func (s *Server) createInShard(w http.ResponseWriter, r *http.Request) {

@@ -3,12 +3,9 @@ package rekorv2
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
-	"sync/atomic"
 
 	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	rekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
@@ -21,6 +18,7 @@ import (
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord2"
+	"github.com/sigbox/sigbox/tlog/shardpath"
 	"github.com/sigbox/sigbox/tlog/tile"
 	"github.com/sigbox/sigbox/tlog/writers"
 )
@@ -47,9 +45,7 @@ type Config struct {
 // Server answers the Rekor v2 API for a log of one or more shards. It is safe for concurrent use.
 type Server struct {
 	pb.UnimplementedRekorServer
-	list    atomic.Pointer[[]*shard] // the last one takes entries; never changed, only replaced by a longer one
-	next    func(context.Context, tlog.Log) (*Shard, error)
-	growing sync.Mutex // held by who makes the list longer
+	chain   *tlog.Chain[*shard]
 	writers *writers.Gate
 	quotas  *quota.Quotas
 	maxBody int64
@@ -62,8 +58,8 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekor v2: %w", err)
 	}
-	s := &Server{next: c.Next, writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
-	s.list.Store(&[]*shard{first})
+	s := &Server{writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
+	s.chain = tlog.NewChain([]*shard{first}, func(sh *shard) tlog.Log { return sh.log }, s.after(c.Next))
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
 	}
@@ -73,11 +69,11 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Register adds the HTTP API to mux: POST /api/v2/log/entries, and the same below /shards/ID for each
-// shard by itself, ID being its log id in hex. There a frozen one says that it is.
+// Register adds the HTTP API to mux: POST /api/v2/log/entries, and the same for each shard by itself, where
+// package shardpath has it. There a frozen one says that it is.
 func (s *Server) Register(mux *http.ServeMux) {
 	const path = "/api/v2/log/entries"
-	shard := "/shards/{shard}" + path
+	shard := shardpath.Pattern + path
 	mux.HandleFunc("POST "+path, s.createHTTP)
 	mux.HandleFunc("POST "+shard, s.createInShard)
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS"} {
@@ -132,28 +128,6 @@ func (s *Server) create(ctx context.Context, req *pb.CreateEntryRequest, visit *
 func (sh *shard) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
 	receipt, err := sh.log.Append(ctx, e)
 	return sh, receipt, err
-}
-
-// put appends to the shard that takes entries. One that was frozen meanwhile has a successor, and the
-// entry goes there: the client sees nothing of it.
-func (s *Server) put(ctx context.Context, e tlog.Entry) (*shard, tlog.Receipt, error) {
-	for {
-		list := s.list.Load()
-		sh, receipt, err := last(list).put(ctx, e)
-		if !errors.Is(err, tlog.ErrFrozen) {
-			return sh, receipt, err
-		}
-		longer, grown := s.grow(ctx, list)
-		switch state, unknown := sh.log.State(ctx); {
-		case longer:
-		case grown != nil:
-			return sh, receipt, grown
-		case s.next != nil && (!state.Frozen || unknown != nil): // its last head is not published yet, as when the guard is away
-			return sh, receipt, fmt.Errorf("%w: the end of the shard is not published yet", tlog.ErrUnavailable)
-		default:
-			return sh, receipt, err
-		}
-	}
 }
 
 // render makes the answer, after checking that it proves what it says.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/shardpath"
 )
 
 // Shard is one tree of a log. It has a key of its own; its origin may be that of the one before it.
@@ -56,16 +57,13 @@ func newShard(c Shard) (*shard, error) {
 	return &shard{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], id: hex.EncodeToString(id[:])}, nil
 }
 
-func last(list *[]*shard) *shard { return (*list)[len(*list)-1] }
-
 // Active returns the shard that takes entries, for reading.
 func (s *Server) Active(*http.Request) (tlog.Log, *tlog.Tiles) {
-	sh := last(s.list.Load())
+	sh := s.chain.Last()
 	return sh.log, sh.tiles
 }
 
-// Named returns the shard that the path value "shard" of a request names by its log id in hex, nil where
-// there is none, for reading.
+// Named returns the shard whose path a request has (package shardpath), nil where there is none, for reading.
 func (s *Server) Named(r *http.Request) (tlog.Log, *tlog.Tiles) {
 	if sh := s.named(r); sh != nil {
 		return sh.log, sh.tiles
@@ -74,8 +72,8 @@ func (s *Server) Named(r *http.Request) (tlog.Log, *tlog.Tiles) {
 }
 
 func (s *Server) named(r *http.Request) *shard {
-	for _, sh := range *s.list.Load() {
-		if sh.id == r.PathValue("shard") {
+	for _, sh := range s.chain.List() {
+		if sh.id == shardpath.ID(r) {
 			return sh
 		}
 	}
@@ -84,42 +82,27 @@ func (s *Server) named(r *http.Request) *shard {
 
 // Advance takes over the shard that goes on for a last one that was frozen, if there is one. Requests
 // that append do so by themselves; it is for a server that is only read.
-func (s *Server) Advance(ctx context.Context) error {
-	for {
-		if longer, err := s.grow(ctx, s.list.Load()); err != nil || !longer {
-			return err
-		}
-	}
-}
+func (s *Server) Advance(ctx context.Context) error { return s.chain.Advance(ctx) }
 
-// grow adds the shard that goes on for the last one of the list. It returns false where there is none or
-// the last one takes entries, and true too where another request was faster.
-func (s *Server) grow(ctx context.Context, list *[]*shard) (longer bool, err error) {
-	if s.next == nil {
-		return false, nil
-	}
-	frozen := last(list)
-	if state, err := frozen.log.State(ctx); err != nil || !state.Frozen {
-		return false, err
-	}
-	s.growing.Lock()
-	defer s.growing.Unlock()
-	if s.list.Load() != list {
-		return true, nil
-	}
-	next, err := s.next(ctx, frozen.log)
-	if err != nil {
-		return false, fmt.Errorf("%w: the next shard: %w", tlog.ErrUnavailable, err)
-	}
+// after returns how the shards grow by what next says of the last one; nil where there is no next.
+func (s *Server) after(next func(context.Context, tlog.Log) (*Shard, error)) func(context.Context, []*shard) ([]*shard, error) {
 	if next == nil {
-		return false, nil
+		return nil
 	}
-	sh, err := newShard(*next)
-	if err != nil {
-		return false, fmt.Errorf("rekor v2: %w", err)
+	return func(ctx context.Context, list []*shard) ([]*shard, error) {
+		frozen := list[len(list)-1]
+		found, err := next(ctx, frozen.log)
+		if err != nil { // a client that tries again may find it
+			return nil, fmt.Errorf("%w: the next shard: %w", tlog.ErrUnavailable, err)
+		}
+		if found == nil {
+			return nil, nil
+		}
+		sh, err := newShard(*found)
+		if err != nil {
+			return nil, fmt.Errorf("rekor v2: %w", err)
+		}
+		s.logger.InfoContext(ctx, "rekor v2: a shard is frozen, and the next one takes entries", "frozen", frozen.id, "next", sh.id)
+		return append(slices.Clone(list), sh), nil
 	}
-	more := append(slices.Clone(*list), sh)
-	s.list.Store(&more)
-	s.logger.InfoContext(ctx, "rekor v2: a shard is frozen, and the next one takes entries", "frozen", frozen.id, "next", sh.id)
-	return true, nil
 }

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/sigbox/sigbox/tlog/shardpath"
 )
 
 // ErrMaterial says that the material must not be published.
@@ -201,7 +203,7 @@ func sameURL(a, b string) bool { return a == b }
 // sameHost: the origin of a v2 log is its host, whatever the port. A shard that another one goes on for has
 // a path of its own, which says that the host is shared on purpose: clients tell shards by their keys.
 func sameHost(a, b string) bool {
-	if strings.Contains(a, shardsPath) || strings.Contains(b, shardsPath) {
+	if shardpath.In(a) || shardpath.In(b) {
 		return a == b
 	}
 	x, errX := url.Parse(a)

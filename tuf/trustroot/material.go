@@ -5,10 +5,11 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/sigbox/sigbox/tlog/shardpath"
 )
 
 // Window is the time in which a key is believed. A zero End means that the key is in use.
@@ -36,18 +37,15 @@ type Log struct {
 	Valid Window
 }
 
-// shardsPath begins the path of a shard of Rekor v2 that another one goes on for, at the same host. Its log
-// id in hex follows. It is read there, and takes no entries.
-const shardsPath = "/shards/"
-
-// isShard says that the log is such a shard.
+// isShard says that the log is a shard of Rekor v2 that another one goes on for at the same host: it is read
+// at its own path, and takes no entries.
 func (g Log) isShard() bool {
 	u, err := url.Parse(g.URL)
 	if err != nil {
 		return false
 	}
 	der, err := marshalKey(g.Key)
-	return err == nil && u.Path == fmt.Sprintf("%s%x", shardsPath, sha256.Sum256(der))
+	return err == nil && u.Path == shardpath.Of(sha256.Sum256(der))
 }
 
 // Issuer is an OpenID Connect issuer that clients may ask for identity tokens.

@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/tlog/shardpath"
 	"github.com/sigbox/sigbox/tuf"
 	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
 	"github.com/sigbox/sigbox/tuf/record"
@@ -49,7 +50,7 @@ func (l *Logs) Published(ctx context.Context, r *Rotation, trustedRoot string, c
 		urls[k.id] = k.url
 	}
 	from, to := urls[r.From.KeySHA256], urls[r.To.KeySHA256]
-	switch want := fmt.Sprintf("%s%s%x", to, shardsPath, r.From.KeySHA256); {
+	switch want := to + shardpath.Of(r.From.KeySHA256); {
 	case to == "":
 		return time.Time{}, fmt.Errorf("%w: the trust root does not have the key of %s yet", ErrNotPublished, r.To.Name)
 	case from != want:

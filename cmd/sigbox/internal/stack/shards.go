@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
+	"github.com/sigbox/sigbox/tlog/shardpath"
 	"github.com/sigbox/sigbox/tlog/tiles"
 )
 
@@ -85,7 +86,7 @@ type shards struct {
 	// changed is told when there is a new one; nil for nobody.
 	changed func(context.Context)
 
-	opening sync.Mutex // held by who looks for one
+	opening chan struct{} // holds a token of who looks for one: a request can give up waiting for it
 
 	mu        sync.Mutex
 	known     []openShard
@@ -97,6 +98,7 @@ type shards struct {
 
 // newShards returns s, which knows no log yet.
 func newShards(s *shards) *shards {
+	s.opening = make(chan struct{}, 1)
 	s.continued, s.next, s.failed = map[config.Name]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
 	return s
 }
@@ -110,8 +112,12 @@ func (s *shards) begin(l ServedLog, engine *tlog.Engine) {
 
 // after returns the log that goes on for another one, nil if there is none.
 func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
-	s.opening.Lock()
-	defer s.opening.Unlock()
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	s.mu.Lock()
 	n, there := s.next[l.Name]
 	s.mu.Unlock()
@@ -122,6 +128,9 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 	var found *openShard
 	if err == nil && d != nil {
 		found, err = s.found(ctx, l, *d)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, err // who asked is gone: that says nothing of the shard
 	}
 	if s.take(ctx, l, d != nil, found, err) && s.changed != nil {
 		s.changed(ctx)
@@ -247,7 +256,7 @@ func (s *shards) afterV2(ctx context.Context, last tlog.Log) (*rekorv2.Shard, er
 }
 
 // addRekorV2 adds the API of Rekor v2 and the reading of its tiles: at /api/v2 of the shard that takes
-// entries, and of each shard below /shards/ and its log id.
+// entries, and of each shard where package shardpath has it.
 func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Config) error {
 	c.Next, c.Logger = s.afterV2, s.log
 	face, err := rekorv2.New(c)
@@ -257,7 +266,7 @@ func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Conf
 	face.Register(mux)
 	face.RegisterGRPC(rpc)
 	s.advance(face.Advance)
-	for prefix, source := range map[string]tiles.Source{"/api/v2": face.Active, shardsPath + "{shard}/api/v2": face.Named} {
+	for prefix, source := range map[string]tiles.Source{"/api/v2": face.Active, shardpath.Pattern + "/api/v2": face.Named} {
 		t, err := tiles.NewSource(source, prefix, s.log)
 		if err != nil {
 			return err
@@ -267,16 +276,13 @@ func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Conf
 	return nil
 }
 
-// shardsPath is where shards of Rekor v2 are by their log ids.
-const shardsPath = "/shards/"
-
 // url is where clients read a log whose host is at base: that of Rekor v2 leaves the base to the shard
 // that goes on for it.
 func (l ServedLog) url(base string) string {
 	if l.Face != config.FaceRekorV2 || !l.Continued {
 		return base
 	}
-	return fmt.Sprintf("%s%s%x", base, shardsPath, l.Config.Signer.Verifier().KeyID())
+	return base + shardpath.Of(l.Config.Signer.Verifier().KeyID())
 }
 
 // advance has the face of a log told of the next shard as soon as its last one is frozen.

@@ -108,3 +108,36 @@ func TestShardWithoutKey(t *testing.T) {
 		t.Errorf("told when there were %v logs, want once for the news and once for the key", told)
 	}
 }
+
+// TestShardNotWaitedFor: a request that waits while another one opens the next shard can give up, and that it
+// did says nothing of the shard.
+func TestShardNotWaitedFor(t *testing.T) {
+	one := shardOf(t, "one")
+	asked, answered := make(chan struct{}), make(chan struct{})
+	s := newShards(&shards{log: slog.New(slog.DiscardHandler), list: func(ctx context.Context) ([]tlog.Description, error) {
+		if ctx.Err() == nil {
+			close(asked) // a second look would panic
+			<-answered
+		}
+		return nil, ctx.Err()
+	}})
+	s.begin(one, nil)
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.after(context.WithoutCancel(t.Context()), one)
+		first <- err
+	}()
+	<-asked
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := s.after(gone, one); !errors.Is(err, context.Canceled) {
+		t.Errorf("while another one looks: %v", err)
+	}
+	close(answered)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if _, err := s.after(gone, one); !errors.Is(err, context.Canceled) || s.check(t.Context()) != nil {
+		t.Errorf("alone: %v; and the process says %v", err, s.check(t.Context()))
+	}
+}
