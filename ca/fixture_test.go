@@ -57,7 +57,12 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newStack(t testing.TB, change ...func(*stack, *ca.Config)) *stack {
 	t.Helper()
-	s := &stack{clock: clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC))}
+	return newStackAt(t, clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)), change...)
+}
+
+func newStackAt(t testing.TB, at *clock.Manual, change ...func(*stack, *ca.Config)) *stack {
+	t.Helper()
+	s := &stack{clock: at}
 	var err error
 	if s.hierarchy, err = ca.NewHierarchy(s.clock, "test"); err != nil {
 		t.Fatal(err)
