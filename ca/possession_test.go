@@ -183,6 +183,13 @@ func TestUnreadableKeys(t *testing.T) {
 		{"RSA without parameters", "B-074", paramless(t, rsaDER)},
 		{"trailing byte", "B-074", append(bytes.Clone(der), 0)},
 		{"BER length", "B-074", append([]byte{0x30, 0x81, der[1]}, der[2:]...)},
+		{"P-192", "B-072", replace(der, "06082a8648ce3d030107", "06082a8648ce3d030101")},
+		{"brainpoolP256r1", "B-072", spkiWith(t, der, oidEC, asn1.ObjectIdentifier{1, 3, 36, 3, 3, 2, 8, 1, 1, 7})},
+		{"explicit parameters", "B-072", spkiWith(t, der, oidEC, explicitP256())},
+		{"DSA", "B-073", dsaSPKI(t)},
+		{"ML-DSA-65", "B-073", spkiWith(t, bitString(t, edDER, make([]byte, 1952)), asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}, nil)},
+		{"length of 2 GiB", "B-074", append([]byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff}, der...)},
+		{"100,000 nested sequences", "B-074", bytes.Repeat([]byte{0x30, 0x80}, 8000)},
 		{"unknown algorithm", "B-074", replace(der, "06072a8648ce3d0201", "06072a8648ce3d0209")},
 	} {
 		for _, content := range [][]byte{tc.content, block("PUBLIC KEY", tc.content)} {
@@ -328,7 +335,10 @@ func TestBadCSRs(t *testing.T) {
 		{"version 2", wrap("CERTIFICATE REQUEST", version2), ca.ErrCSR, ""},
 		{"broken self-signature", wrap("CERTIFICATE REQUEST", broken), ca.ErrPossession, ""},
 		{"RSA 1024", csrPEM(t, weakRSA(t), &x509.CertificateRequest{}), ca.ErrInsecureKey, ""},
-		{"SHA-1", sha1CSR(t, block.Bytes), ca.ErrPossession, ""},
+		{"SHA-1", relabelled(t, block.Bytes, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, nil), ca.ErrPossession, ""},
+		{"MD5", relabelled(t, block.Bytes, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 4}, nil), ca.ErrPossession, ""},
+		{"empty signature", relabelled(t, block.Bytes, oidECDSAWithSHA256, []byte{}), ca.ErrPossession, ""},
+		{"signature of another key", relabelled(t, block.Bytes, oidECDSAWithSHA256, signatureOf(t, csrPEM(t, ecKey(t, elliptic.P256()), &x509.CertificateRequest{}))), ca.ErrPossession, ""},
 		{"P-384 with SHA-256", csrPEM(t, k384, &x509.CertificateRequest{SignatureAlgorithm: x509.ECDSAWithSHA256}), ca.ErrAlgorithm, "signing algorithm not permitted: *ecdsa.PublicKey, SHA-256"},
 		{"RSA with SHA-512", csrPEM(t, rsa2048(), &x509.CertificateRequest{SignatureAlgorithm: x509.SHA512WithRSA}), ca.ErrAlgorithm, "signing algorithm not permitted: *rsa.PublicKey, SHA-512"},
 		{"RSA-PSS", csrPEM(t, rsa2048(), &x509.CertificateRequest{SignatureAlgorithm: x509.SHA256WithRSAPSS}), ca.ErrAlgorithm, "unrecognized signature algorithm: SHA256-RSAPSS"},
@@ -348,25 +358,6 @@ func weakRSA(t testing.TB) crypto.Signer {
 	t.Helper()
 	t.Setenv("GODEBUG", "rsa1024min=0")
 	return mustRSA(1024)
-}
-
-// sha1CSR says ecdsa-with-SHA1 where it said ecdsa-with-SHA256.
-func sha1CSR(t testing.TB, der []byte) []byte {
-	t.Helper()
-	var csr struct {
-		TBS asn1.RawValue
-		Alg pkix.AlgorithmIdentifier
-		Sig asn1.BitString
-	}
-	if _, err := asn1.Unmarshal(der, &csr); err != nil {
-		t.Fatal(err)
-	}
-	csr.Alg.Algorithm = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}
-	out, err := asn1.Marshal(csr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: out})
 }
 
 // TestCSRWishesAreIgnored: a certificate says what the token says, whatever the CSR asks for.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
@@ -60,6 +63,11 @@ func TestDiscoveryRefuses(t *testing.T) {
 				i.document(w, map[string]any{"jwks_uri": strings.Replace(elsewhere.URL, "127.0.0.1", "127.0.0.2", 1) + "/jwks"})
 			}
 		}, ReasonDiscovery},
+		{"a certificate that nobody vouches for", func(i *issuer) {
+			i.Server.Close()
+			i.Server = httptest.NewTLSServer(i.Server.Config.Handler)
+			i.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		}, ReasonUnavailable},
 		{"keys answer 404", func(i *issuer) { i.keys = http.NotFound }, ReasonDiscovery},
 		{"no usable key", func(i *issuer) { i.jwks = func() any { return jose.JSONWebKeySet{} } }, ReasonDiscovery},
 		{"nothing listens", func(i *issuer) { i.Server.CloseClientConnections(); i.Server.Listener.Close() }, ReasonUnavailable},

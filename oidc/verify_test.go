@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,10 @@ func TestVerifyRefuses(t *testing.T) {
 		return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	}()
 	rsaDER, _ := x509.MarshalPKIXPublicKey(k.rsa.Public())
+	rsaJWK, err := jose.JSONWebKey{Key: k.rsa.Public(), KeyID: "rsa", Algorithm: "RS256", Use: "sig"}.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
 	withPayload := func(s string) string {
 		return sign(t, k.rsa, "RS256", map[string]any{"kid": "rsa"}, []byte(s))
 	}
@@ -79,6 +84,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"four parts", good + ".AAAA", ReasonMalformed},
 		{"five parts, an encrypted token", good + ".AAAA.AAAA", ReasonMalformed},
 		{"JSON serialisation", `{"payload":"` + body + `","signatures":[]}`, ReasonMalformed},
+		{"JSON serialisation with two signatures", `{"payload":"` + body + `","signatures":[` + jsonSignature(t, k.other, i.claims(nil)) + `,` + jsonSignature(t, k.rsa, i.claims(nil)) + `]}`, ReasonMalformed},
 		{"scheme left in front", "Bearer " + good, ReasonMalformed},
 		{"line break inside", head + "." + body[:4] + "\n" + body[4:] + "." + sig, ReasonMalformed},
 		{"trailing newline, as from a token file", good + "\n", ReasonMalformed},
@@ -105,6 +111,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"alg is a number", signRaw(t, `{"alg":256,"kid":"rsa"}`, i.claims(nil)), ReasonAlgorithm},
 		{"HS256 with the public key as PEM", sign(t, rsaPEM, "HS256", map[string]any{"kid": "rsa"}, i.claims(nil)), ReasonAlgorithm},
 		{"HS256 with the public key as DER", sign(t, rsaDER, "HS256", map[string]any{"kid": "rsa"}, i.claims(nil)), ReasonAlgorithm},
+		{"HS256 with the public key as JWK", sign(t, rsaJWK, "HS256", map[string]any{"kid": "rsa"}, i.claims(nil)), ReasonAlgorithm},
 		{"RS1", signRaw(t, `{"alg":"RS1","kid":"rsa"}`, i.claims(nil)), ReasonAlgorithm},
 		{"ES256K", signRaw(t, `{"alg":"ES256K","kid":"p256"}`, i.claims(nil)), ReasonAlgorithm},
 		{"EdDSA, which the issuer does not advertise", sign(t, k.ed, "EdDSA", map[string]any{"kid": "ed"}, i.claims(nil)), ReasonAlgorithm},
@@ -117,11 +124,13 @@ func TestVerifyRefuses(t *testing.T) {
 		{"kid very long", signRaw(t, `{"alg":"RS256","kid":"`+strings.Repeat("k", 4096)+`"}`, i.claims(nil)), ReasonHeader},
 		{"crit", signRaw(t, `{"alg":"RS256","kid":"rsa","crit":["exp"],"exp":1}`, i.claims(nil)), ReasonHeader},
 		{"crit of nothing", signRaw(t, `{"alg":"RS256","kid":"rsa","crit":[]}`, i.claims(nil)), ReasonHeader},
+		{"crit of a name that nobody knows", signRaw(t, `{"alg":"RS256","kid":"rsa","crit":["x"],"x":1}`, i.claims(nil)), ReasonHeader},
 		{"b64 false", signRaw(t, `{"alg":"RS256","kid":"rsa","b64":false}`, i.claims(nil)), ReasonHeader},
 		{"zip", signRaw(t, `{"alg":"RS256","kid":"rsa","zip":"DEF"}`, i.claims(nil)), ReasonHeader},
 
 		{"signed by another key of the same kid", sign(t, k.other, "RS256", map[string]any{"kid": "rsa"}, i.claims(nil)), ReasonSignature},
 		{"the attacker's key in the header", sign(t, jose.JSONWebKey{Key: k.other, KeyID: "rsa"}, "RS256", map[string]any{"jwk": jose.JSONWebKey{Key: k.other.Public()}}, i.claims(nil)), ReasonSignature},
+		{"the attacker's certificate in the header", sign(t, k.other, "RS256", map[string]any{"kid": "rsa", "x5c": []string{selfSigned(t, k.other)}}, i.claims(nil)), ReasonSignature},
 		{"claims changed after signing", head + "." + b64([]byte(strings.Replace(decode(t, body), "dev@", "ceo@", 1))) + "." + sig, ReasonSignature},
 		{"header changed after signing", b64([]byte(`{"alg":"RS256","kid":"rsa"}`)) + "." + body + "." + sig, ReasonSignature},
 
@@ -140,12 +149,15 @@ func TestVerifyRefuses(t *testing.T) {
 		{"audience is an empty list", i.token(t, map[string]any{"aud": []string{}}), ReasonAudience},
 		{"audience is a list of nothing", i.token(t, map[string]any{"aud": []string{""}}), ReasonAudience},
 		{"audience ours and another", i.token(t, map[string]any{"aud": []string{"sigstore", "other"}}), ReasonAudience},
+		{"audience is a list of 1,000, ours the last", i.token(t, map[string]any{"aud": append(slices.Repeat([]string{"x"}, 999), "sigstore")}), ReasonAudience},
 		{"audience is a number", i.token(t, map[string]any{"aud": 1}), ReasonAudience},
 		{"audience is a list in a list", i.token(t, map[string]any{"aud": []any{[]string{"sigstore"}}}), ReasonAudience},
 
 		{"expired a second ago", i.token(t, map[string]any{"exp": start.Unix() - 1}), ReasonExpired},
 		{"expiry missing", i.token(t, map[string]any{"exp": nil}), ReasonTime},
 		{"expiry is a string", i.token(t, map[string]any{"exp": "9999999999"}), ReasonTime},
+		{"expired, and signed by another key", sign(t, k.other, "RS256", map[string]any{"kid": "rsa"}, i.claims(map[string]any{"exp": start.Unix() - 1})), ReasonExpired},
+		{"expiry is not a number", payload(`,"exp":NaN}`), ReasonMalformed},
 		{"expiry negative", i.token(t, map[string]any{"exp": -1}), ReasonTime},
 		{"expiry beyond any calendar", withPayload(fmt.Sprintf(`{"iss":%q,"sub":"s","aud":"sigstore","exp":1e308}`, i.URL)), ReasonTime},
 		{"expiry beyond a float", withPayload(fmt.Sprintf(`{"iss":%q,"sub":"s","aud":"sigstore","exp":1e400}`, i.URL)), ReasonTime},

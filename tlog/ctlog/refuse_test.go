@@ -53,6 +53,9 @@ func TestBadChains(t *testing.T) {
 	subKey := newKey(t)
 	subCA := makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(10), Subject: pkix.Name{CommonName: "below"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, inter, subKey.Public(), s.ca.IntermediateKey)
 	preIssuer := makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(11), Subject: pkix.Name{CommonName: "pre-issuer"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 11129, 2, 4, 4}}}, root, subKey.Public(), s.ca.RootKey)
+	preIssuer0 := *preIssuer
+	preIssuer0.MaxPathLen, preIssuer0.MaxPathLenZero = -1, false
+	preBelow := makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(13), Subject: pkix.Name{CommonName: "below"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, UnknownExtKeyUsage: preIssuer.UnknownExtKeyUsage}, &preIssuer0, rogue.Public(), subKey)
 	notIssued := "chain[1] did not issue chain[0]: send every certificate once, leaf first, each followed by its issuer"
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
 
@@ -85,6 +88,7 @@ func TestBadChains(t *testing.T) {
 		}), inter.Raw}, "certificate expired at 2026-03-01T11:59:59Z"},
 		{"not yet valid", "B-096", "add-pre-chain", [][]byte{pre(func(c *x509.Certificate) { c.NotBefore = now.Add(61 * time.Second) }), inter.Raw}, "certificate is not valid before 2026-03-01T12:01:01Z"},
 		{"wrong EKU", "B-096", "add-chain", [][]byte{s.leaf(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }).Raw, inter.Raw}, "certificate is not for code signing"},
+		{"EKU any", "B-096", "add-chain", [][]byte{s.leaf(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }).Raw, inter.Raw}, "certificate is not for code signing"},
 		{"trailing byte", "B-097", "add-pre-chain", [][]byte{append(pre(), 0), inter.Raw}, "chain[0] is not a valid certificate"},
 		{"not a certificate", "B-097", "add-pre-chain", [][]byte{bytes.Repeat([]byte{0x30, 0x80}, 20000), inter.Raw}, "chain[0] is not a valid certificate"},
 		{"deep SEQUENCE", "B-097", "add-pre-chain", [][]byte{deep(30000), inter.Raw}, "chain[0] is not a valid certificate"},
@@ -93,8 +97,13 @@ func TestBadChains(t *testing.T) {
 		{"negative serial number", "B-097", "add-pre-chain", [][]byte{surgery(t, s, pre(), serialOf, []byte{2, 1, 0x80}), inter.Raw}, "chain[0] is not a valid certificate"},
 		{"UTCTime without seconds", "B-097", "add-pre-chain", [][]byte{surgery(t, s, pre(), validityOf, validity("2603011200Z", "260301121000Z")), inter.Raw}, "chain[0] is not a valid certificate: validity is not in the form of RFC 5280 4.1.2.5"},
 		{"Ed448 key", "B-097", "add-pre-chain", [][]byte{surgery(t, s, makeCert(t, s.template(with(poison)), inter, edKey.Public(), s.ca.IntermediateKey).Raw, edOID, []byte{6, 3, 0x2b, 0x65, 0x71}), inter.Raw}, "chain[0] is not a valid certificate: public key is of an unknown or refused kind"},
+		{"DSA key", "B-097", "add-pre-chain", [][]byte{surgery(t, s, makeCert(t, s.template(with(poison)), inter, edKey.Public(), s.ca.IntermediateKey).Raw, spkiOf, dsaSPKI(t)), inter.Raw}, "chain[0] is not a valid certificate: public key is of an unknown or refused kind"},
+		{"issuer with a DSA key", "B-097", "add-pre-chain", [][]byte{pre(), surgery(t, s, makeCert(t, s.template(with(poison)), inter, edKey.Public(), s.ca.IntermediateKey).Raw, spkiOf, dsaSPKI(t)), inter.Raw}, "chain[1] is not a valid certificate: public key is of an unknown or refused kind"},
+		{"length in BER", "B-097", "add-pre-chain", [][]byte{ber(t, s, pre()), inter.Raw}, "chain[0] is not a valid certificate"},
+		{"length of 2 GiB", "B-097", "add-pre-chain", [][]byte{append([]byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff}, pre()...), inter.Raw}, "chain[0] is not a valid certificate"},
 		{"duplicate extension", "B-097", "add-pre-chain", [][]byte{duplicated(t, s), inter.Raw}, "chain[0] is not a valid certificate"},
 		{"precertificate signing certificate", "B-099", "add-pre-chain", [][]byte{makeCert(t, s.template(with(poison)), preIssuer, rogue.Public(), subKey).Raw, preIssuer.Raw, root.Raw}, "precertificate signing certificates are not accepted"},
+		{"two precertificate signing certificates", "B-099", "add-pre-chain", [][]byte{makeCert(t, s.template(with(poison)), preBelow, rogue.Public(), rogue).Raw, preBelow.Raw, preIssuer.Raw, root.Raw}, "chain[3] may not have 2 intermediates below it"},
 		{"precertificate of a CA", "B-092", "add-pre-chain", [][]byte{makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(12), Subject: pkix.Name{CommonName: "ca"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, ExtraExtensions: []pkix.Extension{poison}}, root, rogue.Public(), s.ca.RootKey).Raw, root.Raw}, "precertificate of a CA"},
 	} {
 		size := s.size(t)

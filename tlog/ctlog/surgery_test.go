@@ -29,6 +29,44 @@ func validityOf(c *x509.Certificate) []byte {
 
 func edOID(*x509.Certificate) []byte { return []byte{6, 3, 0x2b, 0x65, 0x70} }
 
+func spkiOf(c *x509.Certificate) []byte { return c.RawSubjectPublicKeyInfo }
+
+// dsaSPKI is a DSA key of numbers that are small, but in their ranges.
+func dsaSPKI(t *testing.T) []byte {
+	t.Helper()
+	params, err := asn1.Marshal(struct{ P, Q, G int }{23, 11, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := asn1.Marshal(struct {
+		Alg pkix.AlgorithmIdentifier
+		Key asn1.BitString
+	}{
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}, Parameters: asn1.RawValue{FullBytes: params}},
+		asn1.BitString{Bytes: []byte{2, 1, 8}, BitLength: 24},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := x509.ParsePKIXPublicKey(der); err != nil {
+		t.Fatalf("crypto/x509 refuses it by itself: %T, %v", key, err)
+	}
+	return der
+}
+
+// ber writes the length of the validity with a byte more than DER allows.
+func ber(t *testing.T, s *stack, der []byte) []byte {
+	t.Helper()
+	return surgery(t, s, der, validityOf, func() []byte {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := validityOf(c)
+		return append([]byte{0x30, 0x81, old[1]}, old[2:]...)
+	}())
+}
+
 func validity(from, to string) []byte {
 	body := append([]byte{0x17, byte(len(from))}, from...)
 	body = append(append(body, 0x17, byte(len(to))), to...)

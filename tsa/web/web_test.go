@@ -196,6 +196,7 @@ func TestBadInput(t *testing.T) {
 		{"multipart that mentions JSON", "multipart/form-data; boundary=application/json", field(`"certificates":true`), 415, media},
 		{"JSON in UTF-7", "application/json; charset=utf-7", field(`"certificates":true`), 415, media},
 		{"two types", "application/json, application/timestamp-query", field(`"certificates":true`), 415, media},
+		{"content type of 60 KiB", strings.Repeat("application/json;", 60<<10/17), field(`"certificates":true`), 415, media},
 		{"DER called JSON", jsonT, der(t, timestamp.Request{}), 400, failed},
 		{"JSON called DER", query, field(`"certificates":true`), 400, failed},
 
@@ -219,6 +220,8 @@ func TestBadInput(t *testing.T) {
 		{"policy 1..2", jsonT, field(`"tsaPolicyOID":"1..2"`), 400, oid},
 		{"policy -1.2", jsonT, field(`"tsaPolicyOID":"-1.2"`), 400, oid},
 		{"policy 9.9.9", jsonT, field(`"tsaPolicyOID":"9.9.9"`), 400, policy},
+		{"policy of a million dots", jsonT, field(`"tsaPolicyOID":"` + strings.Repeat(".", 1_000_000) + `"`), 400, "timestamp request is too large"},
+		{"policy of 800 dots", jsonT, field(`"tsaPolicyOID":"` + strings.Repeat(".", 800) + `"`), 400, oid},
 		{"policy of 129 arcs", jsonT, field(`"tsaPolicyOID":"1` + strings.Repeat(".1", 128) + `"`), 400, oid},
 		{"policy with an arc of 2^64", jsonT, field(`"tsaPolicyOID":"1.18446744073709551616"`), 400, oid},
 	} {
