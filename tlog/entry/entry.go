@@ -125,17 +125,22 @@ func (b *Base) Keys() [][]byte { return b.keys }
 // longer than 512 bytes is left out, and so is what comes after the first 100.
 func SearchKeys(keys []string) [][]byte {
 	out := make([][]byte, 0, min(len(keys), maxKeys))
-	seen := make([]string, 0, cap(out))
+	var size int
+	for _, k := range keys {
+		size += len(k)
+	}
+	all := make([]byte, 0, min(size, maxKeys*maxKeyLen)) // the keys, one after the other
 	for _, k := range keys {
 		k = strings.ToLower(k)
-		if k == "" || len(k) > maxKeyLen || slices.Contains(seen, k) {
+		if k == "" || len(k) > maxKeyLen || slices.ContainsFunc(out, func(have []byte) bool { return string(have) == k }) {
 			continue
 		}
 		if len(out) == maxKeys {
 			break
 		}
-		seen = append(seen, k)
-		out = append(out, []byte(k))
+		from := len(all)
+		all = append(all, k...)
+		out = append(out, all[from:len(all):len(all)])
 	}
 	return out
 }

@@ -188,8 +188,15 @@ func (k *Key) PEM() []byte { return k.pem }
 
 // Fingerprint returns the hex SHA-256 of the canonical PEM, the search key of a key.
 func (k *Key) Fingerprint() string {
-	sum := sha256.Sum256(k.pem)
-	return hex.EncodeToString(sum[:])
+	return HexSum(k.pem)
+}
+
+// HexSum returns the SHA-256 of b in hexadecimal.
+func HexSum(b []byte) string {
+	var text [2 * sha256.Size]byte
+	sum := sha256.Sum256(b)
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // Subjects returns the alternative names of the first certificate as search keys: DNS names,

@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
 )
@@ -32,8 +33,8 @@ func subjects(c *x509.Certificate) []string {
 func otherName(c *x509.Certificate) string {
 	var names []string
 	for _, ext := range c.Extensions {
-		if !ext.Id.Equal(oidSAN) {
-			continue
+		if !ext.Id.Equal(oidSAN) || bytes.IndexByte(ext.Value, 0xa0) < 0 {
+			continue // without the tag of an otherName ([0], constructed) there is none, and nothing to take apart
 		}
 		var seq asn1.RawValue
 		rest, err := asn1.Unmarshal(ext.Value, &seq)

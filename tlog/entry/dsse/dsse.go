@@ -2,9 +2,7 @@ package dsse
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -85,7 +83,7 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := canonical{envelope: hexSum(strictjson.Bytes(text)), payload: hexSum(env.Body())}
+	c := canonical{envelope: entry.HexSum(strictjson.Bytes(text)), payload: entry.HexSum(env.Body())}
 	var signed []*entry.Key
 	for sig, key := range matched {
 		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
@@ -187,7 +185,11 @@ func (c *canonical) sort() {
 const beforeSpec = `{"apiVersion":"0.0.1","kind":"dsse","spec":`
 
 func (c *canonical) body() []byte {
-	b := []byte(beforeSpec + `{"envelopeHash":{"algorithm":"sha256","value":`)
+	size := 256 + len(c.envelope) + len(c.payload)
+	for _, s := range c.signatures {
+		size += 32 + len(s.text) + base64.StdEncoding.EncodedLen(len(s.verifier))
+	}
+	b := append(make([]byte, 0, size), beforeSpec+`{"envelopeHash":{"algorithm":"sha256","value":`...)
 	b = entry.AppendString(b, c.envelope)
 	b = append(b, `},"payloadHash":{"algorithm":"sha256","value":`...)
 	b = entry.AppendString(b, c.payload)
@@ -250,11 +252,6 @@ func hashValue(o map[string]any, field string) (string, error) {
 	return value, nil
 }
 
-func hexSum(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 // match finds the key of every signature. Each key, in order, is the key of the first signature
 // that it verifies and must verify one, as upstream has it; keys left over when all signatures
 // have theirs are not looked at.
@@ -307,7 +304,7 @@ func (p *predicate) UnmarshalJSON(data []byte) (err error) {
 }
 
 // materials returns the digests of the materials of a SLSA 0.1 or 0.2 predicate.
-func materials(statement []byte) (out []map[string]string, err error) {
+func materials(statement []byte) (out []string, err error) {
 	var s struct {
 		Predicate predicate `json:"predicate"`
 	}
@@ -317,7 +314,7 @@ func materials(statement []byte) (out []map[string]string, err error) {
 		return nil, nil
 	}
 	for _, m := range s.Predicate.read.Materials {
-		out = append(out, m.Digest)
+		out = envelope.AppendDigests(out, m.Digest)
 	}
 	return out, nil
 }

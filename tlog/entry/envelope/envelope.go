@@ -2,8 +2,6 @@ package envelope
 
 import (
 	"encoding/base64"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -167,11 +165,11 @@ func (e *Envelope) SignedBy(key *entry.Key, skip func(Signature) bool) (int, err
 
 // Digests names what an in-toto statement is about: "algorithm:hex" of its subjects, then of the
 // materials that the caller finds in it, in the order of the statement; nothing for any other payload.
-func (e *Envelope) Digests(materials func(statement []byte) ([]map[string]string, error)) ([]string, error) {
+func (e *Envelope) Digests(materials func(statement []byte) ([]string, error)) ([]string, error) {
 	if e.Type != inToto {
 		return nil, nil
 	}
-	digests, more, err := subjects(e.body)
+	out, more, err := subjects(e.body)
 	if err != nil {
 		return nil, err
 	}
@@ -180,13 +178,7 @@ func (e *Envelope) Digests(materials func(statement []byte) ([]map[string]string
 		if err != nil {
 			return nil, err
 		}
-		digests = append(digests, found...)
-	}
-	var out []string
-	for _, d := range digests {
-		for _, alg := range slices.Sorted(maps.Keys(d)) {
-			out = append(out, alg+":"+d[alg])
-		}
+		out = append(out, found...)
 	}
 	if len(out) > maxDigests {
 		return nil, entry.Invalidf("statement has more than %d digests", maxDigests)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -35,11 +37,33 @@ func Unmarshal(statement []byte, v any) (ok bool, err error) {
 	return err == nil, nil
 }
 
+// AppendDigests appends "algorithm:hex" of the digests of one thing, ordered by algorithm. Digests are strings, or null.
+func AppendDigests[V any](dst []string, digests map[string]V) []string {
+	if len(digests) == 1 { // as nearly all have
+		for alg, digest := range digests {
+			dst = append(dst, named(alg, digest))
+		}
+		return dst
+	}
+	for _, alg := range slices.Sorted(maps.Keys(digests)) {
+		dst = append(dst, named(alg, digests[alg]))
+	}
+	return dst
+}
+
+func named(alg string, digest any) string {
+	text, _ := digest.(string)
+	return alg + ":" + text
+}
+
+// subjectMembers are those of a statement that are asked for.
+var subjectMembers = strictjson.Pick{"subject": {"digest": nil}, "predicate": {"materials": nil}}
+
 // subjects returns the digests of a statement's subjects as encoding/json reads them, and whether there may be
 // materials too; nothing of what is no statement. All but odd statements are read in one pass, in which
 // nothing is made of the predicate.
-func subjects(statement []byte) (digests []map[string]string, more bool, err error) {
-	v, err := strictjson.ParseSome(statement, strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
+func subjects(statement []byte) (digests []string, more bool, err error) {
+	v, err := strictjson.ParseSome(statement, subjectMembers)
 	if err != nil {
 		return oddSubjects(statement)
 	}
@@ -50,13 +74,11 @@ func subjects(statement []byte) (digests []map[string]string, more bool, err err
 		subject, isObject := object(item)
 		digest, isToo := object(strictjson.Member(subject, "digest"))
 		ok = ok && isObject && isToo
-		texts := make(map[string]string, len(digest))
-		for alg, v := range digest {
-			text, isText := v.(string)
+		for _, v := range digest {
+			_, isText := v.(string)
 			ok = ok && (isText || v == nil)
-			texts[alg] = text
 		}
-		digests = append(digests, texts)
+		digests = AppendDigests(digests, digest)
 	}
 	if !ok {
 		return nil, false, nil
@@ -66,7 +88,7 @@ func subjects(statement []byte) (digests []map[string]string, more bool, err err
 }
 
 // oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
-func oddSubjects(statement []byte) (digests []map[string]string, more bool, err error) {
+func oddSubjects(statement []byte) (digests []string, more bool, err error) {
 	var s struct {
 		Subject List[struct {
 			Digest map[string]string `json:"digest"`
@@ -76,7 +98,7 @@ func oddSubjects(statement []byte) (digests []map[string]string, more bool, err 
 		return nil, false, err
 	}
 	for _, sub := range s.Subject {
-		digests = append(digests, sub.Digest)
+		digests = AppendDigests(digests, sub.Digest)
 	}
 	return digests, true, nil
 }

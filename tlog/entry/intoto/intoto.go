@@ -1,9 +1,7 @@
 package intoto
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"time"
 
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -66,8 +64,7 @@ func newEntry(body []byte, keys []string, env *envelope.Envelope, signed ...*ent
 type digest struct{ set, value string } // set is its JSON, "" where there is none
 
 func sum(b []byte) digest {
-	s := sha256.Sum256(b)
-	return newDigest(hex.EncodeToString(s[:]))
+	return newDigest(entry.HexSum(b))
 }
 
 func newDigest(value string) digest {
@@ -128,13 +125,13 @@ type provenance struct {
 
 type digestSet = map[string]string
 
-func materials(statement []byte) (out []map[string]string, err error) {
+func materials(statement []byte) (out []string, err error) {
 	var p provenance
 	if ok, err := envelope.Unmarshal(statement, &p); !ok {
 		return nil, err
 	}
 	for _, m := range p.Predicate.Materials {
-		out = append(out, m.Digest)
+		out = envelope.AppendDigests(out, m.Digest)
 	}
 	return out, nil
 }
