@@ -58,6 +58,10 @@ const attestSBOM = `
 echo hello > blob
 cosign2 attest-blob --yes --identity-token "$TOKEN" --type spdxjson --predicate "$SBOM" --bundle blob.2 --output-attestation blob.att blob
 cosign3 attest-blob --yes --identity-token "$TOKEN" --type spdxjson --predicate "$SBOM" --bundle blob.3 blob
+`
+
+// verifySBOM takes cosign longer than all else.
+const verifySBOM = `
 cosign3 verify-blob-attestation --bundle blob.3 --type spdxjson ` + me + ` blob
 `
 
@@ -131,7 +135,11 @@ func TestLargeSBOM(t *testing.T) {
 		var peaks []int
 		for round := range 3 {
 			r, stop := visit(t, f), peak(t, pid)
-			withSBOM(t, r, attestSBOM, file, size)
+			script := attestSBOM
+			if round == 2 {
+				script += verifySBOM
+			}
+			withSBOM(t, r, script, file, size)
 			peaks = append(peaks, stop())
 			t.Logf("round %d: at most %d MB resident, %d MB after", round, peaks[round]>>20, resident(t, pid)>>20)
 		}

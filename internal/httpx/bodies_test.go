@@ -79,8 +79,8 @@ func TestBodies(t *testing.T) {
 	if err := first.Want(70 * mib); err != nil {
 		t.Errorf("room for what is made of it: %v", err)
 	}
-	for name, announced := range map[string]int64{"announced": 48 * mib, "chunked": -1} {
-		if _, err := read(zeros(48*mib), announced); !full(err) {
+	for name, announced := range map[string]int64{"announced": limit, "chunked": -1} {
+		if _, err := read(zeros(limit), announced); !full(err) {
 			t.Errorf("%s, beyond the room: %v", name, err)
 		}
 	}

@@ -65,15 +65,19 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, room *Room) (
 }
 
 // longerBody returns for how much of a body there should be memory once it has n bytes, -1 announced ones where none
-// are: for all of it, if a fourth of that has come, and one byte more, where its end is read.
+// are: for all of it, if an eighth of that has come, and one byte more, where its end is read. What it grew out of is
+// at most a seventh of it.
 func longerBody(n, announced, limit int64) int64 {
-	if announced >= n && announced <= 4*n {
-		return announced + 1
-	}
-	if announced < 0 {
+	const times = 8
+	switch {
+	case announced < n:
 		return min(2*n, max(limit, n)+1)
+	case announced <= times*n:
+		return announced + 1
+	case announced <= times*times*n: // not to nearly all of it, and then to all
+		return announced/times + 1
 	}
-	return 4 * n
+	return times * n
 }
 
 func tooLarge(limit int64) *Error {

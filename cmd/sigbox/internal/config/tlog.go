@@ -125,7 +125,9 @@ type Limits struct {
 	// does.
 	Entry Size `yaml:"entry" default:"1MiB" min:"16KiB" max:"64MiB"`
 	// Bytes of the body of a request. A larger one is answered 413, before it is read where its length is
-	// announced. An attestation of n bytes makes a body of less than twice as many. Over gRPC a message has at most 4 MiB, whatever is written here.
+	// announced. An attestation of n bytes makes a body of less than twice as many. Large bodies take 128 MiB of
+	// memory together in each Rekor v1 log, or twice this limit where that is more; one that finds no room is
+	// answered 503 with Retry-After. Over gRPC a message has at most 4 MiB, whatever is written here.
 	Body Size `yaml:"body" default:"4MiB" min:"64KiB" max:"256MiB"`
 	// Entries in one commit.
 	Batch int64 `yaml:"batch" default:"1024" min:"1" max:"65536"`
