@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -88,6 +89,61 @@ func TestParseSome(t *testing.T) {
 		if v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil}); !errors.Is(err, want) {
 			t.Errorf("%.40s: %v, %v, want %v", in, v, err, want)
 		}
+	}
+}
+
+// TestMany: what is made is bounded, and so are the names of the objects around a value; what is only checked is not.
+func TestMany(t *testing.T) {
+	const most = 1 << 17
+	values := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("0,", n), ",") + "]" }
+	named := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"%d":[],`, i)
+		}
+		return "{" + strings.TrimSuffix(b.String(), ",") + "}"
+	}
+	for name, tc := range map[string]struct {
+		in         string
+		want, some error // of Parse and Check, and of ParseSome, which wants none of it
+	}{
+		"values":                       {`{"more":` + values(most-2) + `}`, nil, nil},
+		"one value more":               {`{"more":` + values(most-1) + `}`, strictjson.ErrMany, nil},
+		"names":                        {`{"more":` + named(most-2) + `}`, nil, nil},
+		"a name more":                  {`{"more":` + named(most) + `}`, strictjson.ErrMany, strictjson.ErrMany},
+		"names, one object at a time":  {`{"more":[` + strings.TrimSuffix(strings.Repeat(named(10_000)+",", 20), ",") + `]}`, strictjson.ErrMany, nil},
+		"17 names, the first again":    {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"0":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"17 names, one in two cases":   {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"spec":1,"\u017fPEC":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"17 names, K and the kelvin":   {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"K":1,"\u212a":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"a name of the object around":  {`{"more":{"more":1,"x":{"more":1}},"x":{}}`, nil, nil},
+		"a name after an inner object": {`{"x":1,"more":{"y":1},"X":1}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+	} {
+		_, err := strictjson.Parse([]byte(tc.in))
+		_, some := strictjson.ParseSome([]byte(tc.in), strictjson.Pick{"subject": nil})
+		if checked := strictjson.Check([]byte(tc.in)); !errors.Is(err, tc.want) || !errors.Is(checked, tc.want) || !errors.Is(some, tc.some) {
+			t.Errorf("%s: parsed with %v, checked with %v, in part with %v; want %v and %v", name, err, checked, some, tc.want, tc.some)
+		}
+	}
+}
+
+// TestTake: strings stay what they are while others are read, whatever has become of the places between them.
+func TestTake(t *testing.T) {
+	in := `{"a\n\"":"\ud83d\ude00 x \\","b":["\u00e9","plain","\/\t"],"\u0063":{"d":-1.5e+10,"e":"` + strings.Repeat(`\"q\u2028`, 1000) + `"},"f":"g"}`
+	var want any
+	want, err := asEncodingJSON([]byte(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := strictjson.Take([]byte(in))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v\nwant %v", got, err, want)
+	}
+	data := []byte(in)
+	if _, err := strictjson.Parse(data); err != nil || string(data) != in {
+		t.Errorf("Parse has changed what it read: %s, %v", data, err)
+	}
+	if v, err := strictjson.ParseLoose(data); err != nil || string(data) != in || !reflect.DeepEqual(v, want) {
+		t.Errorf("ParseLoose has changed what it read, or %v is not %v: %v", v, want, err)
 	}
 }
 
