@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math/bits"
-	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -94,8 +93,11 @@ func (r *reader) member(name string, depth int) (v any, keep bool, err error) {
 }
 
 func (p Pick) of(name string) (Pick, bool) {
+	if inner, ok := p[name]; ok {
+		return inner, true
+	}
 	for have, inner := range p {
-		if strings.EqualFold(have, name) {
+		if sameName(have, name) {
 			return inner, true
 		}
 	}
