@@ -10,13 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"syscall"
 	"time"
 )
 
 // HTTPPolicy bounds how issuers' documents are fetched. Always so: 1 MiB a document, at most three
-// redirects and only to the same scheme and host, TLS 1.2 or later, no proxy.
+// redirects and only to the same scheme and host, TLS 1.2 or later, no proxy but the one named here.
 type HTTPPolicy struct {
 	// Timeout bounds discovery and key set together; 10 s if zero.
 	Timeout time.Duration
@@ -24,7 +25,11 @@ type HTTPPolicy struct {
 	// the configuration writes out may always be private; what a pattern or a discovery document
 	// names may not, so that a token cannot make us call our own network.
 	AllowPrivate []netip.Prefix
-	// Roots replaces the system's certificate roots, for tests.
+	// Proxy is an HTTP proxy that issuers are asked through, nil for none, but for the hosts of Direct. It
+	// resolves names and connects: of the addresses only those are refused here that stand in the URL.
+	Proxy  *url.URL
+	Direct []string
+	// Roots replaces the system's certificate roots.
 	Roots *x509.CertPool
 }
 
@@ -55,6 +60,7 @@ func (p HTTPPolicy) client(issuer *Issuer) (*http.Client, error) {
 	}
 	return &http.Client{
 		Transport: bounded1MiB{&http.Transport{
+			Proxy:               p.proxy(issuer.fixedHost()),
 			DialContext:         p.dial(issuer.fixedHost()),
 			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			DisableKeepAlives:   true, // fetches are rare
@@ -72,22 +78,53 @@ func (p HTTPPolicy) client(issuer *Issuer) (*http.Client, error) {
 	}, nil
 }
 
+// proxy returns the proxy for a request: none where there is none, and for hosts that are asked directly.
+func (p HTTPPolicy) proxy(fixed string) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		host := r.URL.Hostname()
+		if p.Proxy == nil || slices.Contains(p.Direct, host) {
+			return nil, nil
+		}
+		if ip, err := netip.ParseAddr(host); host != fixed && (host == "localhost" || err == nil && !p.allows(ip)) {
+			return nil, fmt.Errorf("%w: %s is not a public address", errPolicy, host)
+		}
+		return p.Proxy, nil
+	}
+}
+
+// allows says whether an address may be connected to that the configuration does not write out.
+func (p HTTPPolicy) allows(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return public(ip) || slices.ContainsFunc(p.AllowPrivate, func(n netip.Prefix) bool { return n.Contains(ip) })
+}
+
+// toProxy says whether an address to dial is the proxy's, which the configuration writes out.
+func (p HTTPPolicy) toProxy(address string) bool {
+	if p.Proxy == nil {
+		return false
+	}
+	port := p.Proxy.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[p.Proxy.Scheme]
+	}
+	return address == net.JoinHostPort(p.Proxy.Hostname(), port)
+}
+
 // dial connects to the written-out host without conditions, and elsewhere only to public addresses.
 // The address is checked after resolution, so a name that changes its answer gains nothing.
 func (p HTTPPolicy) dial(fixed string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := &net.Dialer{}
-		if host, _, err := net.SplitHostPort(address); err != nil || fixed == "" || host != fixed {
+		if host, _, err := net.SplitHostPort(address); !p.toProxy(address) && (err != nil || fixed == "" || host != fixed) {
 			d.Control = func(_, addr string, _ syscall.RawConn) error {
 				ap, err := netip.ParseAddrPort(addr)
 				if err != nil {
 					return err
 				}
-				ip := ap.Addr().Unmap().WithZone("")
-				if public(ip) || slices.ContainsFunc(p.AllowPrivate, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+				if p.allows(ap.Addr()) {
 					return nil
 				}
-				return fmt.Errorf("%w: %s is not a public address", errPolicy, ip)
+				return fmt.Errorf("%w: %s is not a public address", errPolicy, ap.Addr())
 			}
 		}
 		return d.DialContext(ctx, network, address)

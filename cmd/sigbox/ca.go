@@ -40,12 +40,13 @@ kept elsewhere.
 And ask what the certificate authority would do:
 
   sigbox ca explain-token  which checks a token passes, and what would be certified
-  sigbox ca test-rules     whether the rules on who may sign decide as they should`,
+  sigbox ca test-rules     whether the rules on who may sign decide as they should
+  sigbox ca presets        the issuers that it knows by name`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
 	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand(),
-		caKeyCommand(), caStatementsCommand(), caExplainTokenCommand(), caTestRulesCommand())
+		caKeyCommand(), caStatementsCommand(), caExplainTokenCommand(), caTestRulesCommand(), caPresetsCommand())
 	return cmd
 }
 

@@ -14,9 +14,13 @@ type CA struct {
 	Chain File `yaml:"chain" required:"true"`
 	// Fulcio's own config.yaml: the issuers whose tokens are taken. A token of any other is refused. The
 	// development issuer does not belong into it: where it runs in the same process it is taken anyway,
-	// and else issuer_keys names it. Needed unless that is the only one. What clients are told
+	// and else issuer_keys names it. Needed unless that is the only one, or presets lists others. What clients are told
 	// to sign in at, through the trust root, follows at the next start.
 	Issuers File `yaml:"issuers" live:"true"`
+	// Issuers that sigbox knows by name, beside those of the file of issuers: GitHub, GitLab, Jenkins,
+	// Kubernetes and others, each on a line of its own, such as "- {name: gitlab-self-managed, url:
+	// https://gitlab.example.com}". "sigbox ca presets" lists them.
+	Presets []Preset `yaml:"presets" live:"true"`
 	// The keys of issuers that are read from files and never fetched: where the network ends before the
 	// issuer, or is not to be asked whom to trust. An issuer that changes its keys is believed again
 	// when its file is replaced.
@@ -27,6 +31,12 @@ type CA struct {
 	// the caller reads. An issuer without rules is not restricted. Try rules out with
 	// "sigbox ca test-rules" and "sigbox ca explain-token".
 	Rules File `yaml:"rules" live:"true"`
+	// How long a certificate is valid, its first and its last second included: ten minutes are from
+	// 12:00:00 to 12:09:59. It never outlives the issuing certificate. Whatever is signed must be in a log or
+	// timestamped while it is valid; longer gives a stolen key longer to be used.
+	Validity Duration `yaml:"validity" default:"10m" min:"1m" max:"24h"`
+	// How the keys of issuers are fetched.
+	Fetch *Fetch `yaml:"fetch" live:"true"`
 	// The certificate transparency log that every certificate is in before it is handed out. Needed
 	// where the file has no tlog.ct, or that runs in another process.
 	CT *CTClient `yaml:"ct"`
@@ -53,7 +63,27 @@ type IssuerKeys struct {
 	Development bool `yaml:"development"`
 }
 
-// TSA is the timestamp authority.
+// Fetch is how the documents of issuers are fetched. Always so: 1 MiB a document, ten seconds for an
+// issuer, redirects to the same host only, and to addresses that are not public only for issuers whose
+// host the configuration writes out. What the environment says of proxies is not looked at.
+type Fetch struct {
+	// HTTP proxy that issuers are asked through, such as http://proxy.example.com:3128. It resolves the
+	// names: which addresses they may lead to is then its own to decide.
+	Proxy Origin `yaml:"proxy"`
+	// Hosts that are asked without the proxy, such as an issuer of your own.
+	Direct []Host `yaml:"direct"`
+	// PEM file with roots that count for every issuer beside the system's, as where a proxy looks into
+	// connections. An issuer of your own has its roots beside itself: certificates of a preset, ca-cert in the
+	// file of issuers.
+	Certificates File `yaml:"certificates"`
+	// Networks that are not public and where issuers may be that only a pattern of the file of issuers
+	// matches, or that keep their keys there.
+	Private []Network `yaml:"private"`
+}
+
+// TSA is the timestamp authority. It stamps nothing while its clock is not known to be right: more than a second
+// off that of the database, set since they were compared, or not compared for an hour. The database's
+// machine needs a clock of its own for that to say anything.
 type TSA struct {
 	// PEM file with the key of the first certificate in chain.
 	Key KeyFile `yaml:"key" required:"true"`

@@ -68,11 +68,11 @@ func (c *Config) Only(names []string) error {
 	return nil
 }
 
-const noIssuers = "is missing: name the file that says whose tokens are taken, Fulcio's config.yaml"
+const noIssuers = "is missing: name the file that says whose tokens are taken, Fulcio's config.yaml, or list issuers under ca.presets"
 
 // trustsNobody says that the configuration has an authority that would take no token.
 func (c *Config) trustsNobody() bool {
-	return c.CA != nil && c.CA.Issuers == "" && c.Issuer == nil && len(c.CA.DevelopmentIssuers()) == 0
+	return c.CA != nil && c.CA.Issuers == "" && len(c.CA.Presets) == 0 && c.Issuer == nil && len(c.CA.DevelopmentIssuers()) == 0
 }
 
 // inherit fills in what the sections take over from the top of the file.
@@ -153,7 +153,8 @@ func check(c *Config, p *problems) {
 	}
 	if c.CA != nil {
 		checkIssuerKeys(p, where, c.CA.IssuerKeys)
-		if c.trustsNobody() && !p.about("ca.issuers") {
+		checkPresets(p, where, c.CA.Presets)
+		if c.trustsNobody() && !p.about("ca.issuers") && !p.about("ca.presets") {
 			p.add(where("ca"), "ca.issuers", noIssuers)
 		}
 		checkTimeouts(p, where, "ca.database", c.CA.Database)

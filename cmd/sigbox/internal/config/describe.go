@@ -13,13 +13,13 @@ import (
 
 // The comments of the structs, which the compiler does not keep.
 //
-//go:embed config.go tlog.go ca.go peers.go writers.go
+//go:embed config.go tlog.go ca.go peers.go writers.go presets.go
 var sources embed.FS
 
 // docs are the comments by "Type" and "Type.Field".
 var docs = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go", "writers.go"} {
+	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go", "writers.go", "presets.go"} {
 		src, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err)
@@ -173,6 +173,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[bool]():       "true or false",
 	reflect.TypeFor[InstanceID](): "32 hex digits",
 	reflect.TypeFor[IssuerURL]():  "URL of an issuer",
+	reflect.TypeFor[Text]():       "text without spaces",
 	reflect.TypeFor[Database]():   "section, or its url",
 	reflect.TypeFor[Guard]():      "section, or the word none",
 
@@ -182,6 +183,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[Rate]():          "rate, COUNT/PERIOD, such as 600/1m",
 	reflect.TypeFor[[]IssuerURL]():   "list of URLs of issuers",
 	reflect.TypeFor[[]File]():        "list of paths of files",
+	reflect.TypeFor[[]Host]():        "list of host names",
 	reflect.TypeFor[[]Kind]():        "list of kinds: " + strings.Join(Kinds, ", "),
 }
 

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/sigbox/sigbox/oidc/presets"
 )
 
 // base is a configuration with nothing wrong and every section, for edits.
@@ -231,6 +233,19 @@ var mistakes = []struct {
 		change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "{\"https://gitlab.example.com\": jwks.json}"), change("[{issuer: \"https://gitlab.example.com\", keys: jwks.json}]", "jwks.json"),
 		change("keys: jwks.json}]", "keys: jwks.json}, {issuer: \"https://gitlab.example.com\", keys: more.json}]"),
 	}},
+	{"issuers by name", []mistake{
+		named("github"), named("[github]"), named("[]"), named("[{name: gitea}]"), named("[{name: GitHub}]"), named("[{url: \"https://gitlab.example.com\"}]"),
+		named("[{name: gitlab-self-managed}]"), named("[{name: gitlab-self-managed, url: gitlab.example.com}]"), named("[{name: gitlab-self-managed, url: \"https://gitlab.example.com/\"}]"),
+		named("[{name: github, url: \"https://github.example.com\"}]"), named("[{name: github, audience: \"\"}]"), named("[{name: github, audience: \"a b\"}]"),
+		named("[{name: entra-id, id: common/x, audience: 00001111}]"), named("[{name: spiffe, url: \"https://oidc.example.com\"}]"),
+		named("[{name: spiffe, url: \"https://oidc.example.com\", trust_domain: \"spiffe://example.com\"}]"), named("[{name: github, tenant: x}]"), named("[{name: keycloak, url: \"https://sso.example.com\", certificates: ~/root.pem}]"),
+	}},
+	{"how the keys of issuers are fetched, and how long certificates are valid", []mistake{
+		authority("fetch: {}, fetch: {}"), authority("fetch: http://proxy.example.com:3128"), authority("fetch: {proxy: \"proxy.example.com:3128\"}"), authority("fetch: {proxy: \"http://me:hunter2@proxy.example.com:3128\"}"),
+		authority("fetch: {proxy: \"socks5://proxy.example.com:1080\"}"), authority("fetch: {direct: \"https://gitlab.example.com\"}"), authority("fetch: {direct: [\"https://gitlab.example.com\"]}"),
+		authority("fetch: {private: [0.0.0.0/0]}"), authority("fetch: {private: [gitlab.example.com]}"), authority("fetch: {certificates: ~/roots.pem}"), authority("fetch: {no_proxy: [gitlab.example.com]}"),
+		authority("validity: 10"), authority("validity: 59s"), authority("validity: 25h"), authority("validity: 0s"), authority("validity: -10m"), authority("validity: forever"),
+	}},
 	{"who may write", []mistake{
 		writing("{}"), writing(""), writing("open"), writing("{certificates: false}"), writing("{certificates: yes}"), writing("{issuers: []}"), writing("{keys: release.pub}"),
 		writing("{certificates: true, issuers: [\"https://gitlab.example.com\"]}"), writing("{issuers: [gitlab.example.com]}"), writing("{issuer: \"https://gitlab.example.com\"}"),
@@ -296,6 +311,8 @@ func TestBase(t *testing.T) {
 		among("[\"tlog1:9443\", \"tlog2:9443\"]", "tlog:9443").apply(),
 		writing("{certificates: true, keys: [release.pub, old.asc]}").apply(), writing("{issuers: [\"https://gitlab.example.com\", \"http://sso:8080/realms/x\"]}").apply(),
 		quotas("{address: 600/1m, identity: 1/1s, issuer: 9999999/24h}").apply(),
+		authority("validity: 24h, fetch: {proxy: \"http://proxy.example.com:3128\", direct: [gitlab.example.com], certificates: roots.pem, private: [10.0.0.0/8]}").apply(),
+		named(`[{name: github}, {name: gitlab-self-managed, url: "https://gitlab.example.com", certificates: root.pem}]`).apply(),
 	} {
 		c, err := Parse("sigbox.yaml", []byte(text))
 		if err != nil {
@@ -319,11 +336,42 @@ func TestEveryKeyRefuses(t *testing.T) {
 				t.Errorf("%s: %q is taken", k.Path, wrong)
 				continue
 			}
-			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.NewReplacer("shards.", "shards[0].", "issuer_keys.", "issuer_keys[0].").Replace(k.Path)) + `[:.[]`)
+			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.NewReplacer("shards.", "shards[0].", "issuer_keys.", "issuer_keys[0].", "presets.", "presets[0].").Replace(k.Path)) + `[:.[]`)
 			if !line.MatchString(err.Error()) {
 				t.Errorf("%s: %q: no line is about it:\n%v", k.Path, wrong, err)
 			}
 		}
+	}
+}
+
+// named has a list of presets in place of the file of issuers.
+func named(presets string) mistake {
+	return change("issuers: issuers.yaml, ", "presets: "+presets+", ").then(`issuer_keys: [{issuer: "https://gitlab.example.com", keys: jwks.json}], `, "")
+}
+
+// authority has more keys of the authority.
+func authority(keys string) mistake {
+	return change("issuers: issuers.yaml, ", "issuers: issuers.yaml, "+keys+", ")
+}
+
+// TestPresetNames: the configuration names the presets that there are.
+func TestPresetNames(t *testing.T) {
+	list, err := presets.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range list {
+		names = append(names, p.Name)
+		for _, par := range p.Parameters {
+			if _, ok := (Preset{}).Values()[par.Name]; !ok {
+				t.Errorf("parameter %s of %s cannot be configured", par.Name, p.Name)
+			}
+		}
+	}
+	f, _ := reflect.TypeFor[Preset]().FieldByName("Name")
+	if got := f.Tag.Get("one"); got != strings.Join(names, "|") {
+		t.Errorf("%s, want %s", got, strings.Join(names, "|"))
 	}
 }
 
@@ -332,7 +380,7 @@ func nested(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := parts[len(parts)-1] + ": " + value
 	for i := len(parts) - 2; i >= 0; i-- {
-		if parts[i] == "shards" || parts[i] == "issuer_keys" {
+		if parts[i] == "shards" || parts[i] == "issuer_keys" || parts[i] == "presets" {
 			text = "- " + text
 		}
 		text = parts[i] + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")

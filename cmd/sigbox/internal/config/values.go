@@ -29,6 +29,7 @@ type (
 	Size     int64         // bytes; written as a number, or with KiB, MiB, GiB
 
 	InstanceID    string        // 32 hex digits
+	Text          string        // printable ASCII without spaces
 	IssuerURL     string        // iss of an OpenID Connect issuer
 	Network       string        // IP network in CIDR form
 	Rate          string        // so many in a period; see [Rate.Quota]

@@ -43,7 +43,7 @@ func (n *Network) parse(text, _ string) error {
 	case err != nil:
 		return fmt.Errorf("%q is not an IP address or network: want one such as 192.0.2.7 or 10.0.0.0/8; a name is not looked up, since what it leads to may change", text)
 	case p.Bits() == 0:
-		return fmt.Errorf("%q is everybody: anyone could write any address into the logs; name the proxies", text)
+		return fmt.Errorf("%q is every address there is: name the networks that are meant", text)
 	case p.Masked() != p:
 		return fmt.Errorf("%q names one address and a network: write %s for the network, or %s for the address", text, p.Masked(), p.Addr())
 	}

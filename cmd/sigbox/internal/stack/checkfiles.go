@@ -57,7 +57,7 @@ func CheckFiles(cfg *config.Config) error {
 
 // issuers checks whose tokens are taken, and the keys that are not fetched.
 func (c *fileCheck) issuers(a *config.CA) {
-	_, file, err := readIssuersFile(a)
+	_, file, err := readNamed(a)
 	if err != nil {
 		c.add("ca.issuers", err)
 		return
@@ -70,11 +70,22 @@ func (c *fileCheck) issuers(a *config.CA) {
 		named := slices.ContainsFunc(file.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })
 		switch {
 		case k.Development && named:
-			c.add(key+".development", fmt.Errorf("%s is in %s too, where the development issuer does not belong: remove it there", k.Issuer, a.Issuers))
+			c.add(key+".development", fmt.Errorf("%s is %s too, where the development issuer does not belong: remove it there", k.Issuer, namedIn(a)))
 		case !k.Development && !named:
-			c.add(key+".issuer", fmt.Errorf("%s is not in %s, so that its keys are for nothing: write it there too, in the same form", k.Issuer, a.Issuers))
+			c.add(key+".issuer", fmt.Errorf("%s is not %s, so that its keys are for nothing: write it there too, in the same form", k.Issuer, namedIn(a)))
 		}
 	}
+}
+
+// namedIn says where issuers are named.
+func namedIn(a *config.CA) string {
+	switch {
+	case len(a.Presets) == 0:
+		return "in " + string(a.Issuers)
+	case a.Issuers == "":
+		return "one of ca.presets"
+	}
+	return "in " + string(a.Issuers) + " or one of ca.presets"
 }
 
 // rules checks the rules on who may sign, where the issuers can be read.

@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -16,12 +17,13 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
+	"github.com/sigbox/sigbox/oidc/presets"
 )
 
 // trusting returns what verifies the tokens of issuers. The keys of idp, where it is not nil, need no
 // network, like those that are pinned.
-func trusting(issuers *oidc.Config, idp *devidp.Server, pinned map[string]oidc.KeySet, c clock.Clock, log *slog.Logger) (*oidc.Verifier, error) {
-	o := oidc.Options{Clock: c, Logger: log, Keys: map[string]oidc.KeySet{}}
+func trusting(issuers *oidc.Config, idp *devidp.Server, pinned map[string]oidc.KeySet, policy oidc.HTTPPolicy, c clock.Clock, log *slog.Logger) (*oidc.Verifier, error) {
+	o := oidc.Options{Clock: c, Logger: log, Keys: map[string]oidc.KeySet{}, HTTP: policy}
 	maps.Copy(o.Keys, pinned)
 	if idp != nil {
 		own, err := idp.Keys()
@@ -80,10 +82,14 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	if err != nil {
 		return nil, err
 	}
-	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(sums, raw...)), config: known}
+	policy, fetched, err := fetchPolicy(cfg.CA.Fetch)
+	if err != nil {
+		return nil, err
+	}
+	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(sums, fetched...), raw...)), config: known}
 	if now != nil && now.sum == next.sum {
 		next.config, next.verifier = now.config, now.verifier
-	} else if next.verifier, err = trusting(known, i.idp, pinned, i.clock, i.log); err != nil {
+	} else if next.verifier, err = trusting(known, i.idp, pinned, policy, i.clock, i.log); err != nil {
 		return nil, err
 	}
 	if next.rules, err = readRules(cfg.CA, next.config); err != nil {
@@ -98,6 +104,35 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 		}
 		i.now.Store(next)
 	}, nil
+}
+
+// fetchPolicy is how the keys of issuers are fetched; sum changes where that does.
+func fetchPolicy(f *config.Fetch) (p oidc.HTTPPolicy, sum []byte, err error) {
+	if f == nil {
+		return p, nil, nil
+	}
+	if f.Proxy != "" {
+		p.Proxy = f.Proxy.URL()
+	}
+	for _, h := range f.Direct {
+		p.Direct = append(p.Direct, string(h))
+	}
+	for _, n := range f.Private {
+		p.AllowPrivate = append(p.AllowPrivate, n.Prefix())
+	}
+	var pem []byte
+	if f.Certificates != "" {
+		if pem, err = os.ReadFile(string(f.Certificates)); err != nil {
+			return p, nil, fmt.Errorf("fetch.certificates: %w", err)
+		}
+		if p.Roots, err = x509.SystemCertPool(); err != nil {
+			p.Roots = x509.NewCertPool() // there are none: then only these count
+		}
+		if !p.Roots.AppendCertsFromPEM(pem) {
+			return p, nil, fmt.Errorf("fetch.certificates: %s holds no PEM certificate", f.Certificates)
+		}
+	}
+	return p, fmt.Appendf(nil, "fetch %q %q %q %x\n", f.Proxy, f.Direct, f.Private, sha256.Sum256(pem)), nil
 }
 
 // readRules reads the rules on who may sign; nil where there are none.
@@ -123,9 +158,9 @@ func Issuers(cfg *config.Config) (*oidc.Config, error) {
 	return known, err
 }
 
-// readIssuers returns what the file holds too; nil where there is none.
+// readIssuers returns the text of those that are named too; nil where there are none.
 func readIssuers(cfg *config.Config) (raw []byte, known *oidc.Config, err error) {
-	raw, known, err = readIssuersFile(cfg.CA)
+	raw, known, err = readNamed(cfg.CA)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -152,16 +187,54 @@ func addOnce(known *oidc.Config, dev oidc.Issuer) error {
 	return nil
 }
 
-// readIssuersFile reads the file alone.
-func readIssuersFile(c *config.CA) (raw []byte, list *oidc.Config, err error) {
-	if c.Issuers == "" {
-		return nil, &oidc.Config{}, nil
+// readNamed reads the issuers that the operator has named: in the file of issuers, and by presets.
+func readNamed(c *config.CA) (raw []byte, list *oidc.Config, err error) {
+	list = &oidc.Config{}
+	if c.Issuers != "" {
+		if raw, err = os.ReadFile(string(c.Issuers)); err != nil {
+			return nil, nil, fmt.Errorf("issuers: %w", err)
+		}
+		if list, err = oidc.ParseConfig(string(c.Issuers), raw); err != nil {
+			return nil, nil, err
+		}
 	}
-	if raw, err = os.ReadFile(string(c.Issuers)); err != nil {
-		return nil, nil, fmt.Errorf("issuers: %w", err)
+	for i, p := range c.Presets {
+		filled, err := readPreset(p, list)
+		if err != nil {
+			return nil, nil, fmt.Errorf("presets[%d] (%s): %w", i, p.Name, err)
+		}
+		raw = append(raw, filled...)
 	}
-	list, err = oidc.ParseConfig(string(c.Issuers), raw)
-	return raw, list, err
+	return raw, list, nil
+}
+
+// readPreset adds the issuers of a preset to a list and returns what it becomes.
+func readPreset(p config.Preset, list *oidc.Config) (filled []byte, err error) {
+	preset, err := presets.Find(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	values := p.Values()
+	if p.Certificates != "" {
+		pem, err := os.ReadFile(string(p.Certificates))
+		if err != nil {
+			return nil, fmt.Errorf("certificates: %w", err)
+		}
+		values[presets.Certificates] = string(pem)
+	}
+	if filled, err = preset.Configuration(values); err != nil {
+		return nil, err
+	}
+	known, err := oidc.ParseConfig("preset", filled)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range known.Issuers {
+		if err := list.Add(*i); err != nil {
+			return nil, err
+		}
+	}
+	return filled, nil
 }
 
 // pinnedKeys reads the key sets that are not fetched; sums changes where one of them does.

@@ -256,7 +256,7 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if err := addOnce(issuers, idp.Issuer()); err != nil {
 		return err
 	}
-	verifier, err := trusting(issuers, idp, nil, s.opts.Clock, s.opts.Log)
+	verifier, err := trusting(issuers, idp, nil, oidc.HTTPPolicy{}, s.opts.Clock, s.opts.Log)
 	if err != nil {
 		return err
 	}
