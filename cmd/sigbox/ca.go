@@ -41,12 +41,16 @@ And ask what the certificate authority would do:
 
   sigbox ca explain-token  which checks a token passes, and what would be certified
   sigbox ca test-rules     whether the rules on who may sign decide as they should
-  sigbox ca presets        the issuers that it knows by name`,
+  sigbox ca presets        the issuers that it knows by name
+
+And what it did:
+
+  sigbox ca audit export   every issuance, as JSON lines`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
 	cmd.AddCommand(caRootCommand(), caCSRCommand(), caSignCSRCommand(), caInstallChainCommand(),
-		caKeyCommand(), caStatementsCommand(), caExplainTokenCommand(), caTestRulesCommand(), caPresetsCommand())
+		caKeyCommand(), caStatementsCommand(), caExplainTokenCommand(), caTestRulesCommand(), caPresetsCommand(), caAuditCommand())
 	return cmd
 }
 
