@@ -18,8 +18,8 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 )
 
-// ErrTime says that the authority does not trust its clock now: it stepped back, or the time is
-// outside the validity of the chain. Nothing is stamped until that is mended.
+// ErrTime says that the authority does not trust its clock now: it was set, differs from another one, or
+// the time is outside the validity of the chain. Nothing is stamped until that is mended.
 var ErrTime = errors.New("time source not trusted")
 
 // Accuracy is what tokens state: the true time is within it of genTime.
@@ -35,6 +35,9 @@ type Config struct {
 	Clock  clock.Clock           // required
 	Logger *slog.Logger          // nil: no lines
 	Policy asn1.ObjectIdentifier // nil: DefaultPolicy; the only policy that a request may name
+	// Trust says whether a reading of the clock may be stamped, by an error that wraps ErrTime where not:
+	// [Guard.Check]. nil: every one that goes with the chain and with the stamps before it.
+	Trust func(now time.Time) error
 }
 
 // Authority stamps digests. It is safe for concurrent use.
@@ -45,6 +48,7 @@ type Authority struct {
 	clock  clock.Clock
 	log    *slog.Logger
 	policy asn1.ObjectIdentifier
+	trust  func(time.Time) error
 
 	mu   sync.Mutex
 	last time.Time // latest genTime given out; whole seconds
@@ -57,7 +61,7 @@ func New(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{key: cfg.Key, hash: hash, chain: cfg.Chain, clock: cfg.Clock, log: cfg.Logger, policy: cfg.Policy}
+	a := &Authority{key: cfg.Key, hash: hash, chain: cfg.Chain, clock: cfg.Clock, log: cfg.Logger, policy: cfg.Policy, trust: cfg.Trust}
 	if a.policy == nil {
 		a.policy = DefaultPolicy
 	}
@@ -116,7 +120,13 @@ func (a *Authority) Stamp(ctx context.Context, req Request) ([]byte, error) {
 // genTime reads the clock once. A step back within the accuracy is held at the last genTime, so
 // that order is kept; a longer one is an untrusted clock.
 func (a *Authority) genTime() (time.Time, error) {
-	now := a.clock.Now().UTC().Truncate(time.Second) // GeneralizedTime without a fraction
+	reading := a.clock.Now()
+	if a.trust != nil {
+		if err := a.trust(reading); err != nil {
+			return time.Time{}, err
+		}
+	}
+	now := reading.UTC().Truncate(time.Second) // GeneralizedTime without a fraction
 	for _, c := range a.chain {
 		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
 			return time.Time{}, fmt.Errorf("%w: %s is outside the validity of %q", ErrTime, now.Format(time.RFC3339), c.Subject.CommonName)

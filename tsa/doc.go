@@ -14,6 +14,8 @@
 // Certificates follow RFC 3161 2.3 and RFC 5816 (signingCertificateV2). Only ECDSA keys sign:
 // sigstore-js reads no other.
 //
-// The package keeps no state and no copy of what it stamped, compares its clock with no other
-// machine's, and knows no HTTP: tsa/web does.
+// A [Guard] compares the clock with another one and with the time that has passed; an authority that has
+// one stamps nothing while the clock is not known to be right.
+//
+// The package keeps no state and no copy of what it stamped, and knows no HTTP: tsa/web does.
 package tsa

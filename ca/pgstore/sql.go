@@ -24,6 +24,8 @@ const (
 	// then for all that was written before: rows that are found may not have reached it yet.
 	writeSQL = `SELECT pg_logical_emit_message(true, 'sigbox', '')`
 
+	timesSQL = `SELECT clock_timestamp(), (SELECT intended_ms FROM ca.ca_intent ORDER BY id DESC LIMIT 1)`
+
 	recordsSQL = `SELECT id, serial, state, intended_ms, settled_ms, not_before, not_after, issuer, subject, san, ` +
 		`spki_sha256, tbs_sha256, precert, certificate, failure FROM ca.ca_issuance WHERE id > $1 ORDER BY id LIMIT $2`
 )

@@ -156,6 +156,18 @@ func (s *Store) Records(ctx context.Context, after int64, limit int) ([]ca.Recor
 	return list, pg.Fault("issuance records", err)
 }
 
+// Times returns the clock of the database and the time of the latest intent, zero for none.
+func (s *Store) Times(ctx context.Context) (now, latest time.Time, err error) {
+	var ms *int64
+	if err := s.db.Read().QueryRow(ctx, timesSQL).Scan(&now, &ms); err != nil {
+		return now, latest, pg.Fault("clock of the database", err)
+	}
+	if ms != nil {
+		latest = time.UnixMilli(*ms).UTC()
+	}
+	return now.UTC(), latest, nil
+}
+
 func scan(row pgx.CollectableRow) (r ca.Record, err error) {
 	var number, spki, tbs []byte
 	var intended, notBefore, notAfter int64

@@ -43,8 +43,10 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ca.ct: %w", err)
 	}
+	records := capgstore.New(db)
 	authority, err := ca.New(ca.Config{
-		Key: key, Chain: chain, SCTs: watched, SCTKey: sctKey, Records: capgstore.New(db), Clock: s.clock, Logger: s.log,
+		Key: key, Chain: chain, SCTs: watched, SCTKey: sctKey, Records: records, Clock: s.clock, Logger: s.log,
+		Validity: time.Duration(c.Validity),
 	})
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	s.addChainExpiry("ca", chain)
 	s.health.add("ca ct log", "degraded", func(context.Context) error { return watched.err() })
 	if c.TSA != nil {
-		if err := s.addTSA(d, c.TSA); err != nil {
+		if err := s.addTSA(ctx, d, c.TSA, records); err != nil {
 			return err
 		}
 	}
@@ -92,7 +94,7 @@ func (s *Server) addCAPeers(ctx context.Context, trusted *oidc.Config) error {
 	return nil
 }
 
-func (s *Server) addTSA(d *door, c *config.TSA) error {
+func (s *Server) addTSA(ctx context.Context, d *door, c *config.TSA, records *capgstore.Store) error {
 	key, err := loadKey(c.Key)
 	if err != nil {
 		return fmt.Errorf("ca.tsa.key: %w", err)
@@ -101,7 +103,8 @@ func (s *Server) addTSA(d *door, c *config.TSA) error {
 	if err != nil {
 		return fmt.Errorf("ca.tsa.chain: %w", err)
 	}
-	authority, err := tsa.New(tsa.Config{Key: key, Chain: chain, Clock: s.clock, Logger: s.log})
+	guard := s.guardClock(ctx, records)
+	authority, err := tsa.New(tsa.Config{Key: key, Chain: chain, Clock: s.clock, Logger: s.log, Trust: guard.Check})
 	if err != nil {
 		return err
 	}
