@@ -258,14 +258,19 @@ func TestGRPC(t *testing.T) {
 		ctx  context.Context
 		req  *pb.CreateSigningCertificateRequest
 		want string
+		code string
 	}{
-		"no token":   {ctx, &pb.CreateSigningCertificateRequest{Key: key(good)}, "There was an error processing the identity token"},
-		"two tokens": {metadata.AppendToOutgoingContext(ctx, "oidcidentitytoken", s.token(t, nil), "oidcidentitytoken", s.token(t, nil)), &pb.CreateSigningCertificateRequest{Key: key(good)}, "There was an error processing the identity token"},
-		"no key":     {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil))}, "The public key supplied in the request could not be parsed"},
-		"bad proof":  {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil)), Key: key(k.prove(t, "subject-1"))}, "The signature supplied in the request could not be verified"},
-		"bad CSR":    {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil)), Key: &pb.CreateSigningCertificateRequest_CertificateSigningRequest{CertificateSigningRequest: []byte("x")}}, "The certificate signing request could not be parsed"},
+		"no token":   {ctx, &pb.CreateSigningCertificateRequest{Key: key(good)}, "There was an error processing the identity token", "token_size"},
+		"two tokens": {metadata.AppendToOutgoingContext(ctx, "oidcidentitytoken", s.token(t, nil), "oidcidentitytoken", s.token(t, nil)), &pb.CreateSigningCertificateRequest{Key: key(good)}, "There was an error processing the identity token", "token_size"},
+		"no key":     {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil))}, "The public key supplied in the request could not be parsed", "key"},
+		"bad proof":  {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil)), Key: key(k.prove(t, "subject-1"))}, "The signature supplied in the request could not be verified", "possession"},
+		"bad CSR":    {ctx, &pb.CreateSigningCertificateRequest{Credentials: creds(s.token(t, nil)), Key: &pb.CreateSigningCertificateRequest_CertificateSigningRequest{CertificateSigningRequest: []byte("x")}}, "The certificate signing request could not be parsed", "csr"},
 	} {
-		_, err := c.CreateSigningCertificate(tc.ctx, tc.req)
+		var trailer metadata.MD
+		_, err := c.CreateSigningCertificate(tc.ctx, tc.req, grpc.Trailer(&trailer))
+		if code := strings.Join(trailer.Get("sigbox-error"), " "); code != tc.code {
+			t.Errorf("%s: the trailer says %q, want %q", name, code, tc.code)
+		}
 		if st := status.Convert(err); st.Code() != codes.InvalidArgument || st.Message() != tc.want || len(st.Details()) != 0 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -12,6 +12,9 @@
 // is one of a few fixed sentences; the true reason goes to our log. The answer always has the SCT
 // inside the certificate and the whole chain beside it, whatever the Accept header says.
 //
+// Beside the sentence is a word for the cause, which programs can rely on (header Sigbox-Error, trailer
+// sigbox-error in gRPC; docs/errors.md).
+//
 // It is stricter than Fulcio where no client depends on it: a body that decoders could read in two
 // ways, two Authorization headers, base64 or PEM that is not in standard form, and a key beside a
 // CSR are refused. It decides nothing about identities and keys: packages oidc, ca/profile,

@@ -35,6 +35,7 @@ type failure struct {
 	code     codes.Code
 	http     int
 	message  string
+	word     string               // for httpx.ErrorCode; "" for what the status says
 	exceeded *quota.ExceededError // nil unless it is that
 }
 
@@ -52,6 +53,13 @@ func invalid(format string, args ...any) *failure {
 	return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, message: fmt.Sprintf(format, args...)}
 }
 
+// both refuses a request with a public key and a CSR.
+func both() *failure {
+	f := failureOf(errBothKeys)
+	f.word = codeOf(errBothKeys)
+	return f
+}
+
 // failureOf is the table from errors to answers. A refused token is 400, not 401: so upstream.
 func failureOf(err error) *failure {
 	var algorithm *ca.AlgorithmError
@@ -65,7 +73,7 @@ func failureOf(err error) *failure {
 	case errors.As(err, &denied): // the one answer with this code
 		return &failure{code: codes.PermissionDenied, http: http.StatusForbidden, message: notAllowed + ": " + denied.Reason}
 	case errors.As(err, &exceeded):
-		return &failure{codes.ResourceExhausted, http.StatusTooManyRequests, exceeded.Error(), exceeded}
+		return &failure{code: codes.ResourceExhausted, http: http.StatusTooManyRequests, message: exceeded.Error(), exceeded: exceeded}
 	case errors.Is(err, errBothKeys):
 		return invalid(bothKeys)
 	case errors.Is(err, ca.ErrPublicKey):

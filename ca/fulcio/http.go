@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/oidc"
 )
 
 // maxBody is upstream's message limit.
@@ -113,7 +114,7 @@ func read(w http.ResponseWriter, r *http.Request, body jsonRequest) (request, er
 	values := r.Header.Values("Authorization")
 	switch {
 	case len(values) > 1: // of two, one proxy believes the first and the next the last
-		return request{}, invalid(badToken)
+		return request{}, &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, message: badToken, word: "token_" + string(oidc.ReasonMalformed)}
 	case req.token == "" && len(values) == 1:
 		req.token, _ = strings.CutPrefix(values[0], "Bearer ")
 	}
@@ -145,6 +146,10 @@ func writeError(w http.ResponseWriter, err error) {
 	case errors.As(err, &bad):
 		f = &failure{code: codes.InvalidArgument, http: bad.Status, message: bad.Message}
 	}
+	if f.word == "" {
+		f.word = httpx.CodeOf(f.http)
+	}
+	w.Header().Set(httpx.ErrorCode, f.word)
 	switch {
 	case f.exceeded != nil:
 		w.Header().Set("Retry-After", strconv.Itoa(f.exceeded.Seconds()))

@@ -39,7 +39,7 @@ func (b *requestV2) request() (request, error) {
 	}
 	csr := b.CSR + b.ProtoCSR
 	if (b.CSR != "" && b.ProtoCSR != "") || (key != nil && csr != "") {
-		return request{}, invalid(bothKeys)
+		return request{}, both()
 	}
 	req := request{token: b.Credentials.Token}
 	if req.token == "" {

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	pb "github.com/sigstore/fulcio/pkg/generated/protobuf"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/profile"
@@ -147,11 +149,13 @@ func (s *Server) key(r request, challenge string) (ca.Key, error) {
 // fail logs the true reason and returns what the client may read.
 func (s *Server) fail(ctx context.Context, reason error) *failure {
 	f := failureOf(reason)
+	f.word = codeOf(reason)
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(metadataCode, f.word)) // an error over HTTP, where there is none
 	level := slog.LevelWarn
 	if f.code == codes.Internal {
 		level = slog.LevelError
 	}
-	attrs := []slog.Attr{slog.String("code", f.code.String()), slog.String("answer", f.message),
+	attrs := []slog.Attr{slog.String("code", f.code.String()), slog.String("error_code", f.word), slog.String("answer", f.message),
 		slog.Any("reason", reason), slog.String("request_id", httpx.RequestID(ctx))}
 	var denied *rules.DeniedError
 	if errors.As(reason, &denied) {

@@ -41,6 +41,7 @@ func (s *Server) answer(f func(http.ResponseWriter, *http.Request) (any, error))
 			return
 		}
 		status, detail := statusOf(err)
+		w.Header().Set(httpx.ErrorCode, codeOf(err, status))
 		if status >= http.StatusInternalServerError {
 			s.logger.ErrorContext(r.Context(), "ct request failed", "path", r.URL.Path, "error", err, "request_id", httpx.RequestID(r.Context()))
 		}
@@ -70,6 +71,20 @@ func statusOf(err error) (int, string) {
 		return http.StatusServiceUnavailable, "log is not healthy"
 	}
 	return http.StatusInternalServerError, "internal error"
+}
+
+// codeOf is the word for an error.
+func codeOf(err error, status int) string {
+	var refused refusal
+	switch {
+	case errors.As(err, &refused):
+		return "refused"
+	case errors.Is(err, tlog.ErrFrozen):
+		return "frozen"
+	case errors.Is(err, tlog.ErrBusy):
+		return "busy"
+	}
+	return httpx.CodeOf(status)
 }
 
 func (s *Server) addChain(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -138,10 +138,27 @@ func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	case ref.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	}
+	w.Header().Set(httpx.ErrorCode, codeOf(ref))
 	httpx.WriteJSON(w, ref.status, struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{ref.status, ref.text})
+}
+
+// codeOf is the word for a refusal.
+func codeOf(ref *refusal) string {
+	for _, row := range []struct {
+		is   error
+		code string
+	}{
+		{tsa.ErrWeakHash, "weak_hash"}, {tsa.ErrDigestLength, "digest_length"}, {tsa.ErrPolicy, "policy"}, {tsa.ErrExtension, "extension"},
+		{tsa.ErrNonce, "nonce"}, {tsa.ErrUnsupportedHash, "hash"}, {tsa.ErrTime, "clock"},
+	} {
+		if errors.Is(ref.cause, row.is) {
+			return row.code
+		}
+	}
+	return httpx.CodeOf(ref.status)
 }
 
 // refusalOf is the one table from the authority's errors to answers.

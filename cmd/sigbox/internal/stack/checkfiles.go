@@ -62,6 +62,9 @@ func (c *fileCheck) issuers(a *config.CA) {
 		c.add("ca.issuers", err)
 		return
 	}
+	if _, _, err := fetchPolicy(a.Fetch); err != nil {
+		c.add("ca.fetch.certificates", err)
+	}
 	for i, k := range a.IssuerKeys {
 		key := fmt.Sprintf("ca.issuer_keys[%d]", i)
 		if _, _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {

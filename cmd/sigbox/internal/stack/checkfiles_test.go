@@ -194,6 +194,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "no rules", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  rules: rules.yaml", key: "ca.rules", want: "no such file"},
 		{name: "rules for nobody", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  rules: issuers.yaml", key: "ca.rules", want: "issuer \"oidc-issuers\" is not configured"},
 		{name: "issuers that are not Fulcio's file", file: "issuers.yaml", text: "a: b\n", mode: 0o644, key: "ca.issuers", want: "issuers.yaml"},
+		{name: "roots for issuers that are none", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  fetch: {certificates: ct.pub}", key: "ca.fetch.certificates", want: "holds no PEM certificate"},
+		{name: "an issuer by name that is in the file", old: "issuers: issuers.yaml", new: "issuers: issuers.yaml\n  presets: [{name: keycloak, url: \"https://issuer.example.com\"}]", key: "ca.issuers", want: "is configured twice"},
 		{name: "pinned keys that are not there", file: "jwks.json", text: "-", key: "ca.issuer_keys[0].keys", want: "no such file"},
 		{name: "pinned keys that are no JWK set", file: "jwks.json", text: "{}", mode: 0o644, key: "ca.issuer_keys[0].keys", want: "jwks.json"},
 		{name: "pinned keys of nobody", old: `issuer: "https://issuer.example.com"`, new: `issuer: "https://issuer.example.com/"`, key: "ca.issuer_keys[0].issuer", want: "write it there too"},

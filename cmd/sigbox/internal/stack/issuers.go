@@ -84,7 +84,7 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	}
 	policy, fetched, err := fetchPolicy(cfg.CA.Fetch)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("fetch.certificates: %w", err)
 	}
 	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(sums, fetched...), raw...)), config: known}
 	if now != nil && now.sum == next.sum {
@@ -123,13 +123,13 @@ func fetchPolicy(f *config.Fetch) (p oidc.HTTPPolicy, sum []byte, err error) {
 	var pem []byte
 	if f.Certificates != "" {
 		if pem, err = os.ReadFile(string(f.Certificates)); err != nil {
-			return p, nil, fmt.Errorf("fetch.certificates: %w", err)
+			return p, nil, err
 		}
 		if p.Roots, err = x509.SystemCertPool(); err != nil {
 			p.Roots = x509.NewCertPool() // there are none: then only these count
 		}
 		if !p.Roots.AppendCertsFromPEM(pem) {
-			return p, nil, fmt.Errorf("fetch.certificates: %s holds no PEM certificate", f.Certificates)
+			return p, nil, fmt.Errorf("%s holds no PEM certificate", f.Certificates)
 		}
 	}
 	return p, fmt.Appendf(nil, "fetch %q %q %q %x\n", f.Proxy, f.Direct, f.Private, sha256.Sum256(pem)), nil
