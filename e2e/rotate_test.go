@@ -138,8 +138,9 @@ func TestRotate(t *testing.T) {
 		l.round()
 	}
 	rotateV2(t, f, r, l)
+	rotateV2Host(t, f, r, l)
 	out := r.sigbox(t, "log", "fsck", "--config", config)
-	if strings.Count(out, ": ok: ") != 6 {
+	if strings.Count(out, ": ok: ") != 7 {
 		t.Errorf("fsck:\n%s", out)
 	}
 }
@@ -183,6 +184,42 @@ test "$(wc -c < tile)" = 64
 sigbox log export rekor-v2 --config "$CONFIG" --out exported
 curl -sSf "$old/api/v2/checkpoint" | cmp - exported/checkpoint
 says 'Log frozen' cat exported/checkpoint
+`, env)
+	l.round()
+}
+
+// rotateV2Host rotates the Rekor v2 log once more, to a shard with a host of its own, which cosign learns from
+// the signing configuration. The one before it stays where it is.
+func rotateV2Host(t *testing.T, f *fleet.Fleet, r *rig, l *clientLoad) {
+	t.Helper()
+	config := f.Of("tlog")[0].Config()
+	env := append(r.env(t, logVars(r, 2)...), "TOKEN="+r.token(t, "dev@example.com"), "CONFIG="+config, "TUFCONFIG="+f.Of("tuf")[0].Config(),
+		"KEYS="+filepath.Join(filepath.Dir(config), "offline"), "HOST="+fleet.OtherHost, "OWN="+strings.Replace(f.URLs["tlog"], "127.0.0.1", fleet.OtherHost, 1))
+	r.script(t, `
+says 'witnesses can follow: rekor-v2-2 is read at 127.0.0.1 for ever' sigbox log rotate rekor-v2 --host "$HOST" --yes --config "$CONFIG"
+`, env)
+	await(t, env, `says "$OWN" sigbox tuf status --config "$TUFCONFIG"`)
+	r.script(t, `
+sigbox tuf request --config "$TUFCONFIG" --out host.json
+id=$(sigbox tuf status host.json | sed -n 's/^request *\([0-9a-f]*\).*/\1/p')
+sigbox tuf sign host.json --key "$KEYS/tuf-targets.key" --approve "$id"
+sigbox tuf publish host.json --config "$TUFCONFIG"
+`, env)
+	await(t, env, `rm -rf own; sigbox trust export --url "$MIRROR" --out own; says "$OWN" cat own/signing_config_rekor_v2.v0.2.json`)
+	l.round()
+	r.script(t, `
+own() { cosign3 sign-blob --yes --identity-token "$TOKEN" --signing-config own/signing_config_rekor_v2.v0.2.json --trusted-root own/trusted_root.json --bundle "$1" blob; }
+rm -rf own; sigbox trust export --url "$MIRROR" --out own
+own waiting.bundle
+sigbox log rotate rekor-v2 --resume --yes --soak 0s --config "$CONFIG"
+own own.bundle
+cosign3 sign-blob --yes --identity-token "$TOKEN" $LOG --bundle old-address.bundle blob
+for b in before after waiting own old-address; do cosign3 verify-blob --trusted-root own/trusted_root.json --bundle $b.bundle `+me+` blob; done
+for b in own old-address; do says "$(printf '%s\\n' "$HOST")" cat $b.bundle; done
+says "\"baseUrl\": \"$OWN\"" cat own/trusted_root.json
+says 'Log frozen' curl -sSf "$REKOR/api/v2/checkpoint"
+test "$(curl -sSf "$REKOR/api/v2/checkpoint" | head -1)" = 127.0.0.1
+test "$(curl -sSf "$OWN/api/v2/checkpoint" | head -1)" = "$HOST"
 `, env)
 	l.round()
 }

@@ -11,10 +11,11 @@ import (
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/tlog/shardpath"
 )
 
 type rotateFlags struct {
-	as             string
+	next           stack.NewShard
 	yes            bool
 	dryRun, resume bool
 
@@ -38,9 +39,17 @@ checkpoint are served on, and searches find them. One command does all of it.
 A new shard of Rekor v2 has a new key, since clients tell v2 logs apart by their
 keys. So the command makes the shard and stops; the key is published, clients learn
 it, and --resume switches when it has been published for as long as --soak says.
-Both shards have one origin. The frozen one is read below /shards/LOG-ID, where the
-trust root has it, and answers 405 there to whoever adds to it. No witness can
-follow, since a witness knows one tree of an origin.
+
+With --host, or where tlog.rekor_v2.shards lists one, the new shard has a host name
+of its own. Clients, monitors and witnesses read it there; the frozen one is read for
+ever where it was, so that a witness knows one tree of each name and can follow.
+The name leads to the same listeners, with the scheme and the port of the log's URL;
+what stands in between passes it on in the Host header.
+
+Without one both shards have one origin. The frozen one is read below /shards/LOG-ID,
+where the trust root has it. No witness can follow, since a witness knows one tree of
+an origin. In either case a frozen shard answers 405 below /shards/LOG-ID to whoever
+adds to it, and what is added anywhere else goes to the shard that takes entries.
 
 NAME is any shard of the log. The steps are read from the database: a rotation
 that was stopped anywhere goes on with --resume, which does nothing where there is
@@ -50,6 +59,7 @@ back after it. See docs/rotation.md.`,
 		Example: `  sigbox log rotate rekor-v1 --dry-run --config /etc/sigbox/sigbox.yaml
   sigbox log rotate rekor-v1 --yes --config /etc/sigbox/sigbox.yaml
   sigbox log rotate rekor-v1 --resume --yes --config /etc/sigbox/sigbox.yaml
+  sigbox log rotate rekor-v2 --host log2026-1.example.com --yes --config /etc/sigbox/sigbox.yaml
   sigbox log rotate rekor-v2 --resume --yes --soak 48h --config /etc/sigbox/sigbox.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,19 +68,21 @@ back after it. See docs/rotation.md.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&r.as, "as", "", "name of the new shard (default: the name of the log and the next number)")
+	cmd.Flags().StringVar(&r.next.Name, "as", "", "name of the new shard (default: the next of tlog.rekor_v2.shards, else the name of the log and the next number)")
+	cmd.Flags().StringVar(&r.next.Host, "host", "", "host name that a new shard of Rekor v2 has of its own (default: that of tlog.rekor_v2.shards, else it shares that of the log)")
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "yes, the shard that takes entries now is frozen for good")
 	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and change nothing")
 	cmd.Flags().BoolVar(&r.resume, "resume", false, "go on with a rotation that was stopped")
 	cmd.Flags().DurationVar(&r.soak, "soak", 24*time.Hour, "how long the key of a Rekor v2 shard must have been published before the switch")
 	cmd.Flags().StringVar(&r.trustedRoot, "trusted-root", "", "trusted_root.json as clients have it, where the TUF repository is of no use to this machine")
 	cmd.MarkFlagsMutuallyExclusive("as", "resume")
+	cmd.MarkFlagsMutuallyExclusive("host", "resume")
 	return cmd
 }
 
 func rotateLog(cmd *cobra.Command, logs *stack.Logs, name string, f rotateFlags) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	r, err := logs.PlanRotation(ctx, name, f.as)
+	r, err := logs.PlanRotation(ctx, name, f.next)
 	if err != nil {
 		return err
 	}
@@ -136,13 +148,19 @@ func sayPublish(out io.Writer, r *stack.Rotation) error {
 	if r.From.Frozen {
 		then = "until clients have learnt it, they refuse what it signs"
 	}
+	publish, witness := fmt.Sprintf("then publish the key, and that %s is read below %s from now on:", r.From.Name, shardpath.Of(r.From.KeySHA256)),
+		fmt.Sprintf("no witness can follow: both shards have the origin %q, and a witness knows one tree of an origin", originOf(r.To.Origin))
+	if host := r.OwnHost(); host != "" {
+		publish = fmt.Sprintf("let %s lead to the listeners of the log, with a certificate for it, then publish the key with that host:", host)
+		witness = fmt.Sprintf("witnesses can follow: %s is read at %s for ever, and %s at %s", r.From.Name, originOf(r.From.Origin), r.To.Name, host)
+	}
 	_, err := fmt.Fprintf(out, `its key is in %s: copy it to every machine that serves the log, beside the log's own key,
 and look at /readyz there: "shards" is "ok" where the key is
-then publish the key, and that %s is read below /shards/%x from now on:
+%s
 "sigbox up" has done so; with "sigbox serve", sigbox tuf request, sign and publish
 %s
-no witness can follow: both shards have the origin %q, and a witness knows one tree of an origin
-`, r.Key, r.From.Name, r.From.KeySHA256, then, originOf(r.To.Origin))
+%s
+`, r.Key, publish, then, witness)
 	return err
 }
 
@@ -159,13 +177,19 @@ func printRotation(out io.Writer, r *stack.Rotation) error {
 	switch {
 	case r.Made:
 		lines = append(lines, fmt.Sprintf("done: %s is made, origin %q, key id %x", r.To.Name, originOf(r.To.Origin), r.To.KeySHA256))
+	case r.OwnHost() != "":
+		lines = append(lines, fmt.Sprintf("to do: make %s with a new key and the origin %q, its own host; witnesses can follow", r.To.Name, r.OwnHost()))
 	case r.OwnKey():
 		lines = append(lines, fmt.Sprintf("to do: make %s with a new key and the origin of %s, %q; no witness can follow", r.To.Name, r.From.Name, originOf(r.From.Origin)))
 	default:
 		lines = append(lines, fmt.Sprintf("to do: make %s with the key of %s, %x, and a new tree id", r.To.Name, r.From.Name, r.From.KeySHA256))
 	}
-	if r.OwnKey() && !r.From.Frozen {
-		lines = append(lines, fmt.Sprintf("to do: publish its key, and that %s is read below /shards/%x; wait until clients know", r.From.Name, r.From.KeySHA256))
+	switch {
+	case r.From.Frozen || !r.OwnKey():
+	case r.OwnHost() != "":
+		lines = append(lines, fmt.Sprintf("to do: publish its key, with the host %s; wait until clients know", r.OwnHost()))
+	default:
+		lines = append(lines, fmt.Sprintf("to do: publish its key, and that %s is read below %s; wait until clients know", r.From.Name, shardpath.Of(r.From.KeySHA256)))
 	}
 	if r.From.Frozen {
 		lines = append(lines, fmt.Sprintf("done: %s is frozen with %d entries", r.From.Name, r.From.Size))

@@ -9,6 +9,7 @@ import (
 	pb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -49,11 +50,24 @@ func (s *Server) GetEntryBundle(ctx context.Context, req *pb.EntryBundleRequest)
 
 // GetCheckpoint returns the published checkpoint (gRPC).
 func (s *Server) GetCheckpoint(ctx context.Context, _ *emptypb.Empty) (*httpbody.HttpBody, error) {
-	cp, err := s.chain.Last().log.Checkpoint(ctx)
+	log, _ := s.atAuthority(ctx)
+	if log == nil {
+		return nil, status.Error(codes.NotFound, "no log")
+	}
+	cp, err := log.Checkpoint(ctx)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}
 	return &httpbody.HttpBody{ContentType: "text/plain; charset=utf-8", Data: cp.Note}, nil
+}
+
+// atAuthority is AtHost for a call.
+func (s *Server) atAuthority(ctx context.Context) (tlog.Log, *tlog.Tiles) {
+	var authority string
+	if list := metadata.ValueFromIncomingContext(ctx, ":authority"); len(list) > 0 {
+		authority = list[0]
+	}
+	return s.at(authority)
 }
 
 func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody, error) {
@@ -61,7 +75,11 @@ func (s *Server) readPath(ctx context.Context, path string) (*httpbody.HttpBody,
 	if err != nil {
 		return nil, status.Error(codes.NotFound, "no such tile")
 	}
-	data, err := s.chain.Last().tiles.Read(ctx, p)
+	_, tiles := s.atAuthority(ctx)
+	if tiles == nil {
+		return nil, status.Error(codes.NotFound, "no such tile")
+	}
+	data, err := tiles.Read(ctx, p)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}

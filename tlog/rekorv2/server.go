@@ -37,6 +37,9 @@ type Config struct {
 	// Next is asked for the shard that goes on for the last one, which is frozen: nil where there is
 	// none. It may be called by several requests at a time. nil: the log is the only shard.
 	Next func(ctx context.Context, last tlog.Log) (*Shard, error)
+	// Waiting is asked for what is read at a host name that no shard has which takes or took entries: a shard
+	// that is made and waits, or nil for nothing yet; kept is false for a host that is nobody's. nil: none is.
+	Waiting func(host string) (log tlog.Log, tiles *tlog.Tiles, kept bool)
 
 	MaxBody int64        // bytes of an HTTP body; 0 is DefaultMaxBody
 	Logger  *slog.Logger // nil is slog.Default()
@@ -46,6 +49,7 @@ type Config struct {
 type Server struct {
 	pb.UnimplementedRekorServer
 	chain   *tlog.Chain[*shard]
+	waiting func(host string) (tlog.Log, *tlog.Tiles, bool)
 	writers *writers.Gate
 	quotas  *quota.Quotas
 	maxBody int64
@@ -58,7 +62,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekor v2: %w", err)
 	}
-	s := &Server{writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
+	s := &Server{waiting: c.Waiting, writers: c.Writers, quotas: c.Quotas, maxBody: c.MaxBody, logger: c.Logger}
 	s.chain = tlog.NewChain([]*shard{first}, func(sh *shard) tlog.Log { return sh.log }, s.after(c.Next))
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,7 +19,8 @@ import (
 	"github.com/sigbox/sigbox/tlog/shardpath"
 )
 
-// Shard is one tree of a log. It has a key of its own; its origin may be that of the one before it.
+// Shard is one tree of a log. It has a key of its own; its origin may be that of the one before it, and
+// is the host name that it is read at.
 type Shard struct {
 	Log       tlog.Log // as in Config
 	Origin    string
@@ -57,10 +59,43 @@ func newShard(c Shard) (*shard, error) {
 	return &shard{log: c.Log, tiles: tlog.NewTiles(c.Log), origin: c.Origin, logID: id[:], id: hex.EncodeToString(id[:])}, nil
 }
 
-// Active returns the shard that takes entries, for reading.
-func (s *Server) Active(*http.Request) (tlog.Log, *tlog.Tiles) {
-	sh := s.chain.Last()
+// AtHost returns the shard that is read at the host name of a request, nil where there is none: the last one
+// of that name. A name that is no shard's, such as an address of a machine, is taken for that of the first
+// one, so that what is read at a name is never the tree of another name, whatever is made and frozen.
+func (s *Server) AtHost(r *http.Request) (tlog.Log, *tlog.Tiles) { return s.at(r.Host) }
+
+// at is AtHost for HOST or HOST:PORT.
+func (s *Server) at(address string) (tlog.Log, *tlog.Tiles) {
+	host := hostname(address)
+	list := s.chain.List()
+	if sh := lastAt(list, host); sh != nil {
+		return sh.log, sh.tiles
+	}
+	if s.waiting != nil {
+		if log, tiles, kept := s.waiting(host); kept {
+			return log, tiles
+		}
+	}
+	sh := lastAt(list, list[0].origin)
 	return sh.log, sh.tiles
+}
+
+// lastAt returns the last shard with an origin, nil where there is none.
+func lastAt(list []*shard, origin string) *shard {
+	for _, sh := range slices.Backward(list) {
+		if sh.origin == origin {
+			return sh
+		}
+	}
+	return nil
+}
+
+// hostname returns the name in HOST or HOST:PORT as origins have it.
+func hostname(address string) string {
+	if u, err := url.Parse("//" + address); err == nil {
+		address = u.Hostname()
+	}
+	return strings.TrimSuffix(strings.ToLower(address), ".")
 }
 
 // Named returns the shard whose path a request has (package shardpath), nil where there is none, for reading.

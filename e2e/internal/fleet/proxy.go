@@ -21,6 +21,9 @@ import (
 // A process that is told to end is asked twice by the proxy before it refuses.
 const shutdownDelay = time.Second
 
+// OtherHost is a second host of each service that has replicas, at the port of the first.
+const OtherHost = "127.0.0.2"
+
 // proxy is haproxy in front of the replicas.
 type proxy struct {
 	daemon *daemon.Daemon
@@ -62,7 +65,7 @@ func startProxy(ctx context.Context, f *Fleet) (*proxy, error) {
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&c, "frontend %s\n    bind %s\n    default_backend %s\nbackend %s\n", s, u.Host, s, s)
+		fmt.Fprintf(&c, "frontend %s\n    bind %s\n    bind %s:%s\n    default_backend %s\nbackend %s\n", s, u.Host, OtherHost, u.Port(), s, s)
 		for _, m := range members {
 			fmt.Fprintf(&c, "    server %s%d %s\n", s, m.Replica, m.listen[s])
 		}

@@ -235,6 +235,19 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 		}
 		unique(origins, l.Origin, originKey, "the origin")
 	}
+	for i, sh := range t.NextShards() {
+		key := fmt.Sprintf("tlog.rekor_v2.shards[%d]", i)
+		unique(names, string(sh.Name), key+".name", "the name")
+		unique(origins, string(sh.Host), key+".host", "the host")
+	}
+}
+
+// NextShards lists the shards of Rekor v2 that have host names of their own.
+func (t *TLog) NextShards() []RekorV2Shard {
+	if t.RekorV2 == nil {
+		return nil
+	}
+	return t.RekorV2.Shards
 }
 
 // checkIssuerKeys wants each issuer once.

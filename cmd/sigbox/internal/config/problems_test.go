@@ -67,6 +67,11 @@ func writing(section string) mistake {
 	return change("duplicates: return", "duplicates: return\n    writers: "+section)
 }
 
+// v2Shards is a list of shards of Rekor v2.
+func v2Shards(list string) mistake {
+	return change("key: v2.pem}", "key: v2.pem, shards: ["+list+"]}")
+}
+
 func quotas(section string) mistake { return change("  poll: 200ms", "  quotas: "+section) }
 
 // then makes another change before this one, which is the one that is shown.
@@ -162,6 +167,8 @@ var mistakes = []struct {
 		change("duplicates: return", "duplicates: return\n    kinds: [dsse, HashedRekord]"), change("duplicates: return", "duplicates: return\n    kinds: dsse"),
 		change("rekor_v2: {key", "rekor_v2: {host: \"https://rekor.example.com\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com:443\", key"),
 		change("rekor_v2: {key", "rekor_v2: {host: Rekor.example.com, key"), change("rekor_v2: {key", "rekor_v2: {host: \"a b\", key"), change("rekor_v2: {key", "rekor_v2: {host: \"rekor.example.com - 7\", key"),
+		v2Shards("{name: next}"), v2Shards("{host: log2.example.com}"), v2Shards("{name: Next, host: \"https://log2.example.com\"}"), v2Shards("{name: next, host: log2.example.com, tree_id: 7}"),
+		change("{key: v2.pem}", "{key: v2.pem, shards: log2.example.com}"),
 	}},
 	{"paths", []mistake{
 		value("roots", "~/ca.pem"), value("roots", "\"\""), value("roots", "file:///etc/ca.pem"), value("roots", "$HOME/ca.pem"), value("roots", "\"a\\nb\""), value("roots", "\"${env:ROOTS}\""),
@@ -187,6 +194,11 @@ var mistakes = []struct {
 		change("    lock_timeout: 5s", "    statement_timeout: 1s"), change("ct: {key", "ct: {name: rekor-v1, key"), change("ct: {key", "ct: {name: rekor-v2, key"),
 		change("        key: v1.pem\n", "        key: v1.pem\n      - {name: second, tree_id: 7, key: v1.pem}\n"), change("        key: v1.pem\n", "        key: v1.pem\n      - {name: rekor-v1, tree_id: 8, key: v1.pem}\n"),
 		change("  rekor_v1:\n    duplicates: return\n    shards:\n      - name: rekor-v1\n        tree_id: 7\n        key: v1.pem\n  rekor_v2: {key: v2.pem}\n  ct: {key: ct.pem, roots: roots.pem}\n", ""),
+	}},
+	{"shards with hosts of their own", []mistake{
+		v2Shards("{name: rekor-v2, host: log2.example.com}"), v2Shards("{name: next, host: sigstore.example.com}"),
+		v2Shards("{name: next, host: log2.example.com}, {name: next, host: log3.example.com}"), v2Shards("{name: next, host: log2.example.com}, {name: third, host: log2.example.com}"),
+		v2Shards("{name: next, host: old.example.com}, {name: rekor-v1, host: old.example.com}").then("rekor_v2: {", "rekor_v2: {host: old.example.com, "),
 	}},
 	{"the instance", []mistake{
 		change("instance: 00112233445566778899aabbccddeeff\n", ""), value("instance", "00112233445566778899AABBCCDDEEFF"), value("instance", "prod"),
@@ -310,6 +322,7 @@ func TestBase(t *testing.T) {
 		change("issuer: {key: issuer.pem}", "issuer: {key: issuer.pem, listen: \"0.0.0.0:80\", beyond_loopback: true}").apply(),
 		among("[\"tlog1:9443\", \"tlog2:9443\"]", "tlog:9443").apply(),
 		writing("{certificates: true, keys: [release.pub, old.asc]}").apply(), writing("{issuers: [\"https://gitlab.example.com\", \"http://sso:8080/realms/x\"]}").apply(),
+		v2Shards("{name: next, host: log2.example.com}, {name: third, host: \"2001:db8::1\"}").apply(),
 		quotas("{address: 600/1m, identity: 1/1s, issuer: 9999999/24h}").apply(),
 		authority("validity: 24h, fetch: {proxy: \"http://proxy.example.com:3128\", direct: [gitlab.example.com], certificates: roots.pem, private: [10.0.0.0/8]}").apply(),
 		named(`[{name: github}, {name: gitlab-self-managed, url: "https://gitlab.example.com", certificates: root.pem}]`).apply(),

@@ -96,8 +96,22 @@ type RekorV2 struct {
 	Host Host `yaml:"host" derived:"the host of tlog.public_url"`
 	// PEM file with the log's key: ECDSA P-256, PKCS #8, of no other role.
 	Key KeyFile `yaml:"key" required:"true"`
+	// The shards to go on with that have host names of their own, in their order: "sigbox log rotate" makes
+	// the first that is not there. A shard that is not listed shares the host of the one before it.
+	Shards []RekorV2Shard `yaml:"shards"`
 	// Who may write. Without it everybody may.
 	Writers *Writers `yaml:"writers" live:"true"`
+}
+
+// RekorV2Shard is a shard of a Rekor v2 log with a host name of its own.
+type RekorV2Shard struct {
+	// The name of the shard in the database, in metrics and in "sigbox log". Its key is in the file of that
+	// name beside the log's key.
+	Name Name `yaml:"name" required:"true"`
+	// The host name in its URL, of no other log, which is the origin of its checkpoints and stays its own for
+	// ever. Scheme and port are those of tlog.public_url: the name leads to the same listeners, and what
+	// stands in between passes it on in the Host header.
+	Host Host `yaml:"host" required:"true"`
 }
 
 // CT is a certificate transparency log (RFC 6962).

@@ -123,6 +123,12 @@ func CheckName(text string) error {
 	return n.parse(text, "")
 }
 
+// CheckHost refuses what is not a host name as configurations have it.
+func CheckHost(text string) error {
+	var h Host
+	return h.parse(text, "")
+}
+
 func (n *Name) parse(text, _ string) error {
 	if !logName.MatchString(text) {
 		return fmt.Errorf("%q is not a name for a log: want a small letter or digit, then up to 62 of these and . _ -", text)

@@ -189,6 +189,14 @@ func (c *fileCheck) tls() {
 		}
 		seen[host] = true
 	}
+	if c.cfg.TLog == nil {
+		return
+	}
+	for i, sh := range c.cfg.TLog.NextShards() {
+		if pair.Leaf.VerifyHostname(string(sh.Host)) != nil {
+			c.add(fmt.Sprintf("tlog.rekor_v2.shards[%d].host", i), fmt.Errorf("%s is not the name of a server in %s: get a certificate for it too", sh.Host, t.Certificate))
+		}
+	}
 }
 
 func (c *fileCheck) tlog(t *config.TLog) {

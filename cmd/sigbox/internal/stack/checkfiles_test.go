@@ -205,6 +205,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "a password of two lines", file: "password", text: "a\nb\n", mode: 0o600, key: "tlog.database", want: "want one line"},
 		{name: "a variable that is not set", old: "SIGBOX_TEST_PASSWORD", new: "SIGBOX_TEST_NOTHING", key: "tlog.guard.database", want: "SIGBOX_TEST_NOTHING is not set"},
 		{name: "a connection string that is none", file: "database", text: "postgres://u:secret@db:x/ca", mode: 0o600, key: "ca.database", want: "libpq"},
+		{name: "a shard whose host the web certificate does not name", old: "rekor_v2: {key: v2.pem}", new: "rekor_v2: {key: v2.pem, shards: [{name: next, host: log2.example.com}]}",
+			key: "tlog.rekor_v2.shards[0].host", want: "log2.example.com is not the name of a server in"},
 		{name: "a web certificate for another name", old: "certificate: tls.pem", new: "certificate: other-tls.pem", key: "tls.certificate", want: "is not valid for sigstore.example.com"},
 		{name: "a web certificate of another key", file: "tls-key.pem", text: read("spare.pem"), mode: 0o600, key: "tls.certificate", want: "private key does not match"},
 		{name: "a peer of another authority", old: "key: peer-tuf.key, authorities: peers.pem", new: "key: peer-tuf.key, authorities: others.pem", key: "tuf.peers.certificate", want: "is of none of the authorities"},

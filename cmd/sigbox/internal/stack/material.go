@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
@@ -111,15 +110,6 @@ func loadMaterial(d *instance.Dir) (*material, error) {
 }
 
 func keyFile(d *instance.Dir, role string) string { return d.File("keys", role+".pem") }
-
-// shardKeyFile is the file of the key of a shard that has one of its own, and so not the name of a role.
-func shardKeyFile(d *instance.Dir, name string) (string, error) {
-	path := keyFile(d, name)
-	if slices.Contains(roles(), name) {
-		return "", fmt.Errorf("%s is the key of the role %s, and the new shard needs one of its own: give it another name", path, name)
-	}
-	return path, nil
-}
 
 func chainPEM(chain []*x509.Certificate) []byte {
 	var out []byte

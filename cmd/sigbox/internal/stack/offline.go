@@ -46,7 +46,10 @@ type Logs struct {
 	// trust looks at what clients are told to trust; nil where that is not known here.
 	trust func(context.Context) (record.Record, error)
 
-	configured bool // by a file, and not of an instance
+	planned    []config.RekorV2Shard // shards with hosts of their own, made or not
+	configured bool                  // by a file, and not of an instance
+	// roleKeys are the files of keys that have a role in the configuration already, by what names them.
+	roleKeys map[string]config.KeyFile
 }
 
 // LogState is what a log says of itself; nothing in it is verified.
@@ -136,7 +139,8 @@ func OpenConfiguredLogs(ctx context.Context, c *config.Config) (*Logs, error) {
 	}
 	l := &Logs{where: c.File(), store: stores.Store, close: []func() error{stores.Close}}
 	l.known = func() ([]ServedLog, error) { return ServedLogs(c.TLog) }
-	l.keyPath, l.configured = siblingPath, true
+	l.keyPath, l.planned, l.configured = siblingPath, c.TLog.NextShards(), true
+	l.roleKeys = c.KeyFiles()
 	if c.TUF != nil {
 		l.trust = configuredTrust(c)
 	}
@@ -267,7 +271,7 @@ func (l *Logs) served(ctx context.Context) (list []ServedLog, failed map[string]
 		if d == nil {
 			continue
 		}
-		list[i].Continued = true
+		list[i].Displaced = list[i].displacedBy(*d)
 		if slices.ContainsFunc(list, func(k ServedLog) bool { return string(k.Name) == d.Name }) {
 			continue // the configuration names it too
 		}

@@ -7,13 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/internal/filelock"
-	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 )
@@ -22,7 +19,7 @@ import (
 // database, so that one that was killed anywhere is taken up by the next.
 type Rotation struct {
 	From LogState         // the shard that takes entries; the last one where none does
-	To   tlog.Description // what goes on for it; only Name, Face and Follows are there before it is made
+	To   tlog.Description // what goes on for it; only Name, Face, Origin (of a host of its own) and Follows are there before it is made
 	Made bool             // To is in the database
 
 	Key string // file of a key that To has of its own; "" for none
@@ -33,12 +30,25 @@ type Rotation struct {
 // OwnKey says that the next shard has another key than the one before it.
 func (r *Rotation) OwnKey() bool { return r.From.Face == config.FaceRekorV2 }
 
+// OwnHost is the host name that the next shard has of its own, "" where it shares that of the one before it.
+func (r *Rotation) OwnHost() string {
+	if origin := originOf(r.To); r.OwnKey() && origin != "" && origin != originOf(r.From.Description) {
+		return origin
+	}
+	return ""
+}
+
 // Unfinished says that the next shard is made, and that the log has not switched to it yet.
 func (r *Rotation) Unfinished() bool { return r.Made && !r.From.Frozen }
 
-// PlanRotation looks where the log stands that a shard belongs to. as names the next shard; "" gives it
-// the name of the first one and a number. Nothing is changed.
-func (l *Logs) PlanRotation(ctx context.Context, name, as string) (*Rotation, error) {
+// NewShard is what an operator says of the next shard.
+type NewShard struct {
+	Name string // "" is that of the next one in the configuration, else that of the first one and a number
+	Host string // of its own, for Rekor v2; "" is that of the configuration, else that of the shard before it
+}
+
+// PlanRotation looks where the log stands that a shard belongs to, and what is to be made. Nothing is changed.
+func (l *Logs) PlanRotation(ctx context.Context, name string, want NewShard) (*Rotation, error) {
 	first, err := l.find(ctx, name)
 	if err != nil {
 		return nil, err
@@ -75,11 +85,58 @@ func (l *Logs) PlanRotation(ctx context.Context, name, as string) (*Rotation, er
 		r.to, err = l.find(ctx, next.Name)
 		return r, err
 	}
-	if as == "" {
-		as = nextName(r.From.Name, states)
+	if want, err = l.choose(want, r.From, states); err != nil {
+		return nil, err
 	}
-	r.To = tlog.Description{Name: as, Face: r.From.Face, Follows: r.From.Name}
+	r.To = tlog.Description{Name: want.Name, Face: r.From.Face, Origin: want.Host, Follows: r.From.Name}
+	if r.OwnKey() {
+		if _, err := l.freeKeyPath(r.from, r.To.Name); err != nil {
+			return nil, err
+		}
+	}
 	return r, l.lastConfigured(r.from)
+}
+
+// choose completes what an operator says of the shard that goes on for one by what the configuration says.
+func (l *Logs) choose(want NewShard, from LogState, there map[string]LogState) (NewShard, error) {
+	if from.Face != config.FaceRekorV2 {
+		if want.Host != "" {
+			return want, errors.New("a shard of Rekor v1 has the host of the log: clients tell shards by their tree ids")
+		}
+	} else if err := l.chooseHost(&want, there); err != nil {
+		return want, err
+	}
+	if want.Name == "" {
+		want.Name = nextName(from.Name, there)
+	}
+	return want, nil
+}
+
+func (l *Logs) chooseHost(want *NewShard, there map[string]LogState) error {
+	for _, sh := range l.planned {
+		if _, made := there[string(sh.Name)]; want.Name == "" && !made {
+			want.Name = string(sh.Name)
+		}
+		if want.Name != string(sh.Name) {
+			continue
+		}
+		if want.Host != "" && want.Host != string(sh.Host) {
+			return fmt.Errorf("%s gives %s the host %s, and not %s", l.where, sh.Name, sh.Host, want.Host)
+		}
+		want.Host = string(sh.Host)
+	}
+	if want.Host == "" {
+		return nil
+	}
+	if err := config.CheckHost(want.Host); err != nil {
+		return fmt.Errorf("--host: %w", err)
+	}
+	for _, s := range there {
+		if originOf(s.Description) == want.Host {
+			return fmt.Errorf("%s is the host of %s: a shard has a host of its own, or without one that of the shard before it", want.Host, s.Name)
+		}
+	}
+	return nil
 }
 
 // lastConfigured refuses a shard before the last one of a configuration: that one goes on for it.
@@ -113,7 +170,7 @@ func (l *Logs) MakeNext(ctx context.Context, r *Rotation) error {
 	if err != nil {
 		return err
 	}
-	next, err := r.from.shard(r.To.Name, key)
+	next, err := r.from.shard(r.To.Name, r.OwnHost(), key)
 	if err != nil {
 		return err
 	}
@@ -149,61 +206,28 @@ func (l *Logs) MakeNext(ctx context.Context, r *Rotation) error {
 }
 
 // shard is a new log that goes on for this one: of Rekor v1 with the same key and a tree id of its own,
-// of Rekor v2 with another key and the same origin.
-func (l ServedLog) shard(name string, key crypto.Signer) (n ServedLog, err error) {
+// of Rekor v2 with another key, and a host of its own or that of this one.
+func (l ServedLog) shard(name, host string, key crypto.Signer) (n ServedLog, err error) {
 	n = l
+	n.Config.Register = "" // its origin
 	n.Name, n.Config.Name, n.Config.Follows = config.Name(name), name, string(l.Name)
 	if l.Face == config.FaceRekorV2 {
 		n.Signer = key
-		if n.Config.Signer, err = checkpoint.NewSigner(string(l.Host), l.Origin, key); err != nil {
-			return n, err
+		if host != "" {
+			n.Host, n.Origin = config.Host(host), host
 		}
-		id := n.Config.Signer.Verifier().KeyID()
-		n.Config.Register = fmt.Sprintf("%s#%x", l.Origin, id[:8])
-		return n, nil
+		if n.Config.Signer, err = checkpoint.NewSigner(string(n.Host), n.Origin, key); err == nil && host == "" {
+			id := n.Config.Signer.Verifier().KeyID()
+			n.Config.Register = fmt.Sprintf("%s#%x", l.Origin, id[:8])
+		}
+		return n, err
 	}
-	n.Config.Register = "" // its origin
 	if n.TreeID, err = newTreeID(); err != nil {
 		return n, err
 	}
 	n.Origin = fmt.Sprintf("%s - %d", l.Host, n.TreeID)
 	n.Config.Signer, err = checkpoint.NewSigner(string(l.Host), n.Origin, n.Signer)
 	return n, err
-}
-
-// nextKey returns the key of a new shard, nil for one of Rekor v1, which keeps that of the one before it.
-// It makes the file if it is not there.
-func (l *Logs) nextKey(r *Rotation) (crypto.Signer, error) {
-	if r.from.Face != config.FaceRekorV2 {
-		return nil, nil
-	}
-	path, err := l.keyPath(r.from, r.To.Name)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := makeKey(path); err != nil {
-			return nil, fmt.Errorf("the key of the new shard is to be in %s: %w", path, err)
-		}
-	}
-	r.Key = path
-	return keys.Load(path)
-}
-
-// makeKey makes a key file, whole or not at all.
-func makeKey(path string) error {
-	key, err := keys.NewECDSA()
-	if err != nil {
-		return err
-	}
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
-		return err
-	}
-	if err := keys.Save(tmp, key); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // newTreeID draws a tree id as package instance does: positive, and never one that was there.

@@ -49,14 +49,30 @@ func (l *Logs) Published(ctx context.Context, r *Rotation, trustedRoot string, c
 	for _, k := range list {
 		urls[k.id] = k.url
 	}
-	from, to := urls[r.From.KeySHA256], urls[r.To.KeySHA256]
-	switch want := to + shardpath.Of(r.From.KeySHA256); {
-	case to == "":
-		return time.Time{}, fmt.Errorf("%w: the trust root does not have the key of %s yet", ErrNotPublished, r.To.Name)
-	case from != want:
-		return time.Time{}, fmt.Errorf("%w: the trust root has %s at %s, and it will be at %s", ErrNotPublished, r.From.Name, from, want)
+	if err := r.published(urls[r.From.KeySHA256], urls[r.To.KeySHA256]); err != nil {
+		return time.Time{}, err
 	}
 	return firstSeen(r.Key+".published", c.Now())
+}
+
+// published holds where the trust root has the two shards, "" for nowhere, against where they are read.
+func (r *Rotation) published(from, to string) error {
+	if to == "" {
+		return fmt.Errorf("%w: the trust root does not have the key of %s yet", ErrNotPublished, r.To.Name)
+	}
+	fromWant, toWant := to+shardpath.Of(r.From.KeySHA256), to
+	if host := r.OwnHost(); host != "" {
+		fromWant, toWant = atHost(from, originOf(r.From.Description)), atHost(to, host)
+	}
+	switch {
+	case to != toWant:
+		return fmt.Errorf("%w: the trust root has %s at %s, and it will be at %s", ErrNotPublished, r.To.Name, to, toWant)
+	case from == "":
+		return fmt.Errorf("%w: the trust root does not have the key of %s", ErrNotPublished, r.From.Name)
+	case from != fromWant:
+		return fmt.Errorf("%w: the trust root has %s at %s, and it will be at %s", ErrNotPublished, r.From.Name, from, fromWant)
+	}
+	return nil
 }
 
 // firstSeen keeps the time of its first call in a file.

@@ -34,8 +34,8 @@ type ServedLog struct {
 	Signer crypto.Signer // the log's key
 	// Created is when a shard was made that goes on for a configured one; zero for those.
 	Created time.Time
-	// Continued says that another shard goes on for this one, now or soon.
-	Continued bool
+	// Displaced says that another shard goes on for this one at the same host, now or soon.
+	Displaced bool
 	Chains    [][]*x509.Certificate // of a CT log: the authorities it is for, each with its root last
 }
 

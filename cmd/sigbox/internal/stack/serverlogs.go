@@ -47,6 +47,7 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 			return s.service.Add(added)
 		},
 	})
+	s.shards.keep(t.NextShards())
 	opened := make([]*tlog.Engine, len(logs))
 	for i, l := range logs {
 		if opened[i], err = s.openLog(ctx, l); err != nil {

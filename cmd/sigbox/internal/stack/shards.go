@@ -6,31 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
-	"github.com/sigbox/sigbox/tlog/shardpath"
-	"github.com/sigbox/sigbox/tlog/tiles"
 )
 
 // next returns the log that goes on for this one, as the database describes it. key loads the key of a
 // log that has one of its own.
 func (l ServedLog) next(d tlog.Description, key func(after ServedLog, name string) (crypto.Signer, error)) (n ServedLog, err error) {
 	n = l
-	origin, _, _ := strings.Cut(d.Origin, "#")
+	origin := originOf(d)
 	n.Name, n.Origin, n.Config.Name, n.Config.Register, n.Active = config.Name(d.Name), origin, d.Name, d.Origin, true
-	n.Created, n.Continued = time.UnixMilli(d.CreatedMS), false
+	n.Created, n.Displaced = time.UnixMilli(d.CreatedMS), false
 	if d.Face != l.Face {
 		return n, fmt.Errorf("it is %s, and the log that it goes on for is %s", d.Face, l.Face)
 	}
@@ -73,6 +69,11 @@ func successorOf(name string, all []tlog.Description) *tlog.Description {
 type openShard struct {
 	ServedLog
 	engine *tlog.Engine
+	tiles  *tlog.Tiles
+}
+
+func newOpenShard(l ServedLog, engine *tlog.Engine) openShard {
+	return openShard{l, engine, tlog.NewTiles(engine)}
 }
 
 // shards are how a process comes by the logs that go on for its own: shards that "sigbox log rotate"
@@ -90,7 +91,8 @@ type shards struct {
 
 	mu        sync.Mutex
 	known     []openShard
-	continued map[config.Name]bool      // the logs that have a next one, whether it can be opened or not
+	displaced map[config.Name]bool      // the logs that leave their host to a next one, whether it can be opened or not
+	kept      map[config.Host]bool      // the hosts of shards that are not made yet
 	next      map[config.Name]openShard // by the name of the log that it goes on for
 	failed    map[config.Name]error     // why the next one could not be had
 	faces     []func(context.Context) error
@@ -99,7 +101,7 @@ type shards struct {
 // newShards returns s, which knows no log yet.
 func newShards(s *shards) *shards {
 	s.opening = make(chan struct{}, 1)
-	s.continued, s.next, s.failed = map[config.Name]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
+	s.displaced, s.next, s.failed = map[config.Name]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
 	return s
 }
 
@@ -107,7 +109,7 @@ func newShards(s *shards) *shards {
 func (s *shards) begin(l ServedLog, engine *tlog.Engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known = append(s.known, openShard{l, engine})
+	s.known = append(s.known, newOpenShard(l, engine))
 }
 
 // after returns the log that goes on for another one, nil if there is none.
@@ -132,18 +134,19 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, err // who asked is gone: that says nothing of the shard
 	}
-	if s.take(ctx, l, d != nil, found, err) && s.changed != nil {
+	if s.take(ctx, l, d != nil && l.displacedBy(*d), found, err) && s.changed != nil {
 		s.changed(ctx)
 	}
 	return found, err
 }
 
-// take notes what was found, and tells whether it is news: that there is a next log, or that it is open.
-func (s *shards) take(ctx context.Context, l ServedLog, continued bool, found *openShard, err error) (news bool) {
+// take notes what was found, and tells whether it is news: that there is a next log at this one's host, or
+// that it is open.
+func (s *shards) take(ctx context.Context, l ServedLog, displaced bool, found *openShard, err error) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if continued && !s.continued[l.Name] {
-		s.continued[l.Name], news = true, true
+	if displaced && !s.displaced[l.Name] {
+		s.displaced[l.Name], news = true, true
 	}
 	if err != nil {
 		if before := s.failed[l.Name]; before == nil || before.Error() != err.Error() {
@@ -180,7 +183,7 @@ func (s *shards) all() (list []ServedLog) {
 	defer s.mu.Unlock()
 	for _, k := range s.known {
 		l := k.ServedLog
-		l.Continued = s.continued[l.Name]
+		l.Displaced = s.displaced[l.Name]
 		list = append(list, l)
 	}
 	return list
@@ -214,7 +217,8 @@ func (s *shards) found(ctx context.Context, l ServedLog, d tlog.Description) (*o
 	if err := s.added(n, engine); err != nil {
 		return nil, err
 	}
-	return &openShard{n, engine}, nil
+	open := newOpenShard(n, engine)
+	return &open, nil
 }
 
 // of returns the log with an engine.
@@ -253,36 +257,6 @@ func (s *shards) afterV2(ctx context.Context, last tlog.Log) (*rekorv2.Shard, er
 		return nil, err
 	}
 	return &rekorv2.Shard{Log: n.engine, Origin: n.Origin, PublicKey: n.Signer.Public()}, nil
-}
-
-// addRekorV2 adds the API of Rekor v2 and the reading of its tiles: at /api/v2 of the shard that takes
-// entries, and of each shard where package shardpath has it.
-func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Config) error {
-	c.Next, c.Logger = s.afterV2, s.log
-	face, err := rekorv2.New(c)
-	if err != nil {
-		return err
-	}
-	face.Register(mux)
-	face.RegisterGRPC(rpc)
-	s.advance(face.Advance)
-	for prefix, source := range map[string]tiles.Source{"/api/v2": face.Active, shardpath.Pattern + "/api/v2": face.Named} {
-		t, err := tiles.NewSource(source, prefix, s.log)
-		if err != nil {
-			return err
-		}
-		t.Register(mux)
-	}
-	return nil
-}
-
-// url is where clients read a log whose host is at base: that of Rekor v2 leaves the base to the shard
-// that goes on for it.
-func (l ServedLog) url(base string) string {
-	if l.Face != config.FaceRekorV2 || !l.Continued {
-		return base
-	}
-	return base + shardpath.Of(l.Config.Signer.Verifier().KeyID())
 }
 
 // advance has the face of a log told of the next shard as soon as its last one is frozen.

@@ -26,7 +26,7 @@ func shardOf(t *testing.T, name string) ServedLog {
 		t.Fatal(err)
 	}
 	return ServedLog{
-		LogSpec: config.LogSpec{Name: config.Name(name), Face: config.FaceRekorV2, Origin: "localhost", Active: true},
+		LogSpec: config.LogSpec{Name: config.Name(name), Face: config.FaceRekorV2, Origin: "localhost", Host: "localhost", Active: true},
 		Config:  tlog.Config{Name: name, Signer: signer}, Signer: key,
 	}
 }
@@ -55,7 +55,7 @@ func TestShardThatIsListed(t *testing.T) {
 		s.begin(two, nil)
 		s.openAll(t.Context())
 		all := s.all()
-		if err := s.check(t.Context()); err != nil || len(all) != 2 || !all[0].Continued || all[1].Continued {
+		if err := s.check(t.Context()); err != nil || len(all) != 2 || !all[0].Displaced || all[1].Displaced {
 			t.Errorf("%v: %+v", err, all)
 		}
 	})
@@ -63,7 +63,7 @@ func TestShardThatIsListed(t *testing.T) {
 		logs := &Logs{list: list, known: func() ([]ServedLog, error) { return []ServedLog{one, two}, nil }}
 		logs.keyPath = func(ServedLog, string) (string, error) { return "", errors.New("its key is asked for") }
 		all, err := logs.Served(t.Context())
-		if err != nil || len(all) != 2 || !all[0].Continued || all[1].Continued {
+		if err != nil || len(all) != 2 || !all[0].Displaced || all[1].Displaced {
 			t.Errorf("%v: %+v", err, all)
 		}
 	})
@@ -94,14 +94,14 @@ func TestShardWithoutKey(t *testing.T) {
 	for range 3 {
 		s.openAll(t.Context())
 	}
-	if all := s.all(); s.check(t.Context()) == nil || len(all) != 1 || !all[0].Continued {
+	if all := s.all(); s.check(t.Context()) == nil || len(all) != 1 || !all[0].Displaced {
 		t.Errorf("without the key: %v, %+v", s.check(t.Context()), all)
 	}
 	here = true
 	for range 3 {
 		s.openAll(t.Context())
 	}
-	if all := s.all(); s.check(t.Context()) != nil || len(all) != 2 || !all[0].Continued {
+	if all := s.all(); s.check(t.Context()) != nil || len(all) != 2 || !all[0].Displaced {
 		t.Errorf("with the key: %v, %+v", s.check(t.Context()), all)
 	}
 	if !slices.Equal(told, []int{1, 2}) {
