@@ -27,6 +27,7 @@ const (
 	maxBehind     = 2 * time.Second  // the clock may lie behind what is on record, for replicas differ
 	maxRoundTrip  = 2 * time.Second  // of a comparison that says something
 	compareEvery  = 10 * time.Second // while Run runs
+	firstCompare  = time.Second      // as long as the reference has not answered
 	compareWithin = 5 * time.Second
 	referenceAge  = time.Hour // how long a comparison counts
 )
@@ -57,16 +58,24 @@ func NewGuard(c clock.Clock, elapsed func() time.Duration, reference Reference, 
 
 // Run compares the clock until ctx ends.
 func (g *Guard) Run(ctx context.Context) error {
-	tick := time.NewTicker(compareEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(g.pause()):
 			g.Compare(ctx)
 		}
 	}
+}
+
+// pause is the time until the next comparison: short as long as there was none, for nothing is stamped.
+func (g *Guard) pause() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.compared {
+		return firstCompare
+	}
+	return compareEvery
 }
 
 // Compare asks the reference once. A failure to ask changes nothing but the age of what is known.

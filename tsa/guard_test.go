@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/clock"
@@ -157,4 +158,29 @@ func TestGuardBeforeItsFirstComparison(t *testing.T) {
 	if err := g.guard.Check(g.start); !errors.Is(err, tsa.ErrTime) || !strings.Contains(err.Error(), "has not been compared") {
 		t.Error(err)
 	}
+}
+
+// TestGuardRuns: a reference that is away when the process starts is asked again soon, and less often afterwards.
+func TestGuardRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began, asked := time.Now(), 0
+		guard := tsa.NewGuard(clock.System{}, func() time.Duration { return time.Since(began) }, func(context.Context) (tsa.Reading, error) {
+			if asked++; asked < 3 {
+				return tsa.Reading{}, errors.New("away")
+			}
+			return tsa.Reading{Now: time.Now()}, nil
+		}, slog.New(slog.DiscardHandler))
+		done := make(chan error)
+		go func() { done <- guard.Run(ctx) }()
+		time.Sleep(3500 * time.Millisecond)
+		if err := guard.Check(time.Now()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second)
+		cancel()
+		if err := <-done; err != nil || asked != 5 {
+			t.Errorf("asked %d times in 23.5 s, want 5; %v", asked, err)
+		}
+	})
 }
