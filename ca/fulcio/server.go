@@ -174,8 +174,13 @@ func pems(chain []*x509.Certificate) []string {
 	return out
 }
 
+// trustBundle has its certificates end in a newline, as upstream has them here, and nowhere else.
 func (s *Server) trustBundle() *pb.TrustBundle {
-	return &pb.TrustBundle{Chains: []*pb.CertificateChain{{Certificates: pems(s.authority.Chain())}}}
+	certificates := pems(s.authority.Chain())
+	for i := range certificates {
+		certificates[i] += "\n"
+	}
+	return &pb.TrustBundle{Chains: []*pb.CertificateChain{{Certificates: certificates}}}
 }
 
 func (s *Server) configuration() *pb.Configuration {

@@ -38,7 +38,7 @@ var floors = []struct {
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"tuf/handover", face}, {"oidc/devidp", face},
 	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face}, {"tlog/logrpc", face},
 	{"cmd/*", command}, {"cmd/*/internal/*", command},
-	{"tlog/storetest", support}, {"tlog/logtest", support}, {"tlog/differential", support}, {"ca/storetest", support}, {"tuf/storetest", support}, {"tuf/tuftest", support}, {"proto/internal/generate", support},
+	{"tlog/storetest", support}, {"tlog/logtest", support}, {"tlog/differential", support}, {"ca/differential", support}, {"ca/storetest", support}, {"tuf/storetest", support}, {"tuf/tuftest", support}, {"proto/internal/generate", support},
 }
 
 // allowed are the arrows and libraries that the rules would refuse, each with its reason.

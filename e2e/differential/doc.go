@@ -1,4 +1,4 @@
-// Package differential plays the requests of github.com/sigbox/sigbox/tlog/differential to running
+// Package differential plays the requests of tlog/differential and ca/differential to running
 // upstream servers and to the binary, and holds what they answer against the recordings that the unit
 // tests compare with.
 //

@@ -160,7 +160,7 @@ func (p *Player) fill(text string) (string, error) {
 
 // answer learns from an answer and puts names into it.
 func (p *Player) answer(r Request, resp *http.Response, body []byte) Answer {
-	a := Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Status: resp.StatusCode, Header: map[string]string{}}
+	a := r.Answered(resp.StatusCode)
 	var v any
 	if decoded, err := decodeJSON(body); err == nil && json.Valid(body) {
 		v = decoded

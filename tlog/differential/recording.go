@@ -24,6 +24,11 @@ func Recorded(api string) (*Recording, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Decode(raw)
+}
+
+// Decode reads a recording as Encode has written it.
+func Decode(raw []byte) (*Recording, error) {
 	r := &Recording{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()

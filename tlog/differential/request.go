@@ -42,6 +42,11 @@ func (r Request) fingerprint() string {
 	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }
 
+// Answered returns the beginning of an answer to this request, as [Compare] wants it.
+func (r Request) Answered(status int) Answer {
+	return Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Status: status, Header: map[string]string{}}
+}
+
 // line is how a recording shows a request.
 func (r Request) line() string {
 	var b strings.Builder

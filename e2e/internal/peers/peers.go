@@ -34,12 +34,24 @@ var (
 	trillianServer = clients.Client{Name: "trillian_log_server", Package: trillian + "/cmd/trillian_log_server", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
 	trillianSigner = clients.Client{Name: "trillian_log_signer", Package: trillian + "/cmd/trillian_log_signer", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
 	createTree     = clients.Client{Name: "createtree", Package: trillian + "/cmd/createtree", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
+	fulcioServer   = clients.Client{Name: "fulcio", Package: "github.com/sigstore/fulcio", Module: "github.com/sigstore/fulcio", Version: "v1.8.8"}
+	ctServer       = clients.Client{Name: "ct_server", Package: "github.com/google/certificate-transparency-go/trillian/ctfe/ct_server", Module: "github.com/google/certificate-transparency-go", Version: "v1.3.3"}
+	tsaServer      = clients.Client{Name: "timestamp-server", Package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server", Module: "github.com/sigstore/timestamp-authority/v2", Version: "v2.1.3"}
 	all            = []clients.Client{rekorServer, rekorTiles, trillianServer, trillianSigner, createTree}
+	ofFulcio       = []clients.Client{fulcioServer, ctServer, trillianServer, trillianSigner, createTree}
 )
 
-// Ensure builds the peers that the cache does not hold. Progress goes to w.
-func Ensure(ctx context.Context, w io.Writer) error {
-	for _, p := range all {
+// Ensure builds the peers of the logs that the cache does not hold. Progress goes to w.
+func Ensure(ctx context.Context, w io.Writer) error { return ensure(ctx, w, all) }
+
+// EnsureFulcio is Ensure for Fulcio and its CT log.
+func EnsureFulcio(ctx context.Context, w io.Writer) error { return ensure(ctx, w, ofFulcio) }
+
+// EnsureTSA is Ensure for the timestamp authority.
+func EnsureTSA(ctx context.Context, w io.Writer) error { return tsaServer.Ensure(ctx, w) }
+
+func ensure(ctx context.Context, w io.Writer, peers []clients.Client) error {
+	for _, p := range peers {
 		if err := p.Ensure(ctx, w); err != nil {
 			return err
 		}
@@ -51,7 +63,7 @@ func Ensure(ctx context.Context, w io.Writer) error {
 type Peer struct {
 	What    string // name, version and settings that matter
 	URL     string
-	KeyFile string // PEM of the log's public key; "" where the server publishes it
+	KeyFile string // PEM of the log's public key, of the CT log's for Fulcio; "" where the server publishes it
 	RPC     string // HOST:PORT of gRPC; Rekor v2 only
 	Tiles   string // directory of the log's tiles; Rekor v2 only
 
