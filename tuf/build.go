@@ -18,6 +18,10 @@ type Lifetimes struct {
 
 	// A role that is valid for less than this is signed again.
 	RenewTargets, RenewSnapshot, RenewTimestamp time.Duration
+
+	// Until ends snapshot and timestamp however long they may live; zero for no such end. A mirror behind
+	// an air gap has one: what the outside knew when it was carried in is good until then.
+	Until time.Time
 }
 
 const day = 24 * time.Hour
@@ -42,6 +46,15 @@ func Development() Lifetimes {
 // expiry is in whole seconds: clients sign-check what they re-encode, and some parse no fractions.
 func expiry(now time.Time, life time.Duration) time.Time {
 	return now.Add(life).UTC().Truncate(time.Second)
+}
+
+// online is the expiry of a snapshot or timestamp.
+func (l Lifetimes) online(now time.Time, life time.Duration) time.Time {
+	at := expiry(now, life)
+	if !l.Until.IsZero() && at.After(l.Until) {
+		return l.Until.UTC().Truncate(time.Second)
+	}
+	return at
 }
 
 // first builds version 1 of every role.
@@ -94,7 +107,7 @@ func enter(targets []Target, m *metadata.Metadata[metadata.TargetsType]) (conten
 // withSnapshot signs the next snapshot, and with it the next timestamp.
 func withSnapshot(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next, version := cur, cur.Snapshot.Version+1
-	m := metadata.Snapshot(expiry(now, life.Snapshot))
+	m := metadata.Snapshot(life.online(now, life.Snapshot))
 	m.Signed.Version = version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"targets.json": {Version: cur.Targets.Version}}
 	var err error
@@ -107,7 +120,7 @@ func withSnapshot(cur Release, keys Keys, life Lifetimes, now time.Time) (Releas
 // withTimestamp signs the next timestamp.
 func withTimestamp(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, error) {
 	next, version := cur, cur.Timestamp.Version+1
-	m := metadata.Timestamp(expiry(now, life.Timestamp))
+	m := metadata.Timestamp(life.online(now, life.Timestamp))
 	m.Signed.Version = version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": {Version: cur.Snapshot.Version}}
 	var err error

@@ -37,6 +37,27 @@ func accept(prev, next Release, life Lifetimes, now time.Time) error {
 	return nil
 }
 
+// CheckRoots is the first steps of a client that has the first of these roots, versions 1 to N: each is signed
+// as the one before it wants, and as it wants itself. The newest may have expired.
+func CheckRoots(roots [][]byte) error {
+	if len(roots) == 0 {
+		return ErrNotCreated
+	}
+	tm, err := trustedmetadata.New(roots[0])
+	if err != nil {
+		return fmt.Errorf("first root: %w", err)
+	}
+	if tm.Root.Signed.Version != 1 {
+		return fmt.Errorf("first root: it is version %d", tm.Root.Signed.Version)
+	}
+	for i, raw := range roots[1:] {
+		if _, err := tm.UpdateRoot(raw); err != nil {
+			return fmt.Errorf("root version %d: %w", i+2, err)
+		}
+	}
+	return nil
+}
+
 // walk is a client that holds prev (the zero Release: only next's first root) and updates to next.
 // The comments are the steps of the specification's detailed client workflow.
 func walk(prev, next Release, now time.Time) (*trustedmetadata.TrustedMetadata, error) {

@@ -32,6 +32,10 @@ func checkForms(s Release, life Lifetimes, now time.Time) error {
 		if err := checkForm(m, now, limits[m.Role]); err != nil {
 			return fmt.Errorf("%s version %d: %w", m.Role, m.Version, err)
 		}
+		online := m.Role == Snapshot || m.Role == Timestamp
+		if online && !life.Until.IsZero() && remaining(m, now) > life.Until.Sub(now) {
+			return fmt.Errorf("%s version %d: lives longer than until %s", m.Role, m.Version, stamp(life.Until))
+		}
 	}
 	root, err := metadata.Root().FromBytes(newest.Bytes)
 	if err != nil {

@@ -70,32 +70,49 @@ func renewed(cur Release, keys Keys, life Lifetimes, now time.Time) (Release, er
 }
 
 func snapshotDue(cur Release, life Lifetimes, now time.Time) bool {
-	return due(cur.Snapshot, life.Snapshot, life.RenewSnapshot, now)
+	return life.due(cur.Snapshot, life.Snapshot, life.RenewSnapshot, now)
 }
 
 // renewalDue says whether renewed would sign anything.
 func renewalDue(cur Release, life Lifetimes, now time.Time) bool {
-	return snapshotDue(cur, life, now) || due(cur.Timestamp, life.Timestamp, life.RenewTimestamp, now)
+	return snapshotDue(cur, life, now) || life.due(cur.Timestamp, life.Timestamp, life.RenewTimestamp, now)
 }
 
 // due says whether m is to be signed again: because it will soon expire, or because it claims to
-// live longer than it may, as one does that was signed under a clock that ran ahead.
-func due(m Metadata, life, renew time.Duration, now time.Time) bool {
+// live longer than it may, as one does that was signed under a clock that ran ahead. What lives until
+// Until cannot be made to live longer.
+func (l Lifetimes) due(m Metadata, life, renew time.Duration, now time.Time) bool {
 	left := remaining(m, now)
+	if !l.Until.IsZero() {
+		if most := l.Until.UTC().Truncate(time.Second).Sub(now); most <= 0 || left == most {
+			return false
+		} else if left > most {
+			return true
+		}
+	}
 	return left < renew || left > life+slack
 }
 
 // remaining is how long m is still valid at the time now; a file that does not say is expired.
 func remaining(m Metadata, now time.Time) time.Duration {
+	at := expiresIn(m)
+	if at.IsZero() {
+		return 0
+	}
+	return at.Sub(now)
+}
+
+// expiresIn is the zero time for a file that does not say.
+func expiresIn(m Metadata) time.Time {
 	var raw struct {
 		Signed struct {
 			Expires time.Time `json:"expires"`
 		} `json:"signed"`
 	}
 	if err := json.Unmarshal(m.Bytes, &raw); err != nil {
-		return 0
+		return time.Time{}
 	}
-	return raw.Signed.Expires.Sub(now)
+	return raw.Signed.Expires
 }
 
 // checkClock refuses to sign when the clock contradicts the last publication: before it, or, with

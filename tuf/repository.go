@@ -27,6 +27,9 @@ type Config struct {
 	Log       *slog.Logger
 	Mirror    Mirror // nil: none
 
+	// Until, if not nil, is asked for Lifetimes.Until whenever something is looked at or signed.
+	Until func() (time.Time, error)
+
 	// MaxGap refuses to renew when the clock is further than this past the last publication,
 	// which a service that signs daily cannot be. 0 accepts any gap, for an instance that its user
 	// starts now and then.
@@ -153,11 +156,15 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	defer r.mu.Unlock()
 	shown := r.show(ctx)
 	p := r.published.Load()
-	if p == nil || !renewalDue(p.set, r.cfg.Lifetimes, r.cfg.Clock.Now()) {
+	life, err := r.lifetimes()
+	if err != nil {
+		return errors.Join(err, shown)
+	}
+	if p == nil || !renewalDue(p.set, life, r.cfg.Clock.Now()) {
 		return shown
 	}
-	err := r.update(ctx, func(cur Release, now time.Time) (Release, error) {
-		return renewed(cur, r.cfg.Keys, r.cfg.Lifetimes, now)
+	err = r.updateFor(ctx, life, func(cur Release, now time.Time) (Release, error) {
+		return renewed(cur, r.cfg.Keys, life, now)
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("renew TUF metadata: %w", err), shown)
@@ -165,8 +172,26 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	return r.show(ctx)
 }
 
-// update runs f under the store's lock and stores what it returns only if a client accepts it.
+// lifetimes are those of the configuration, with the end that counts now.
+func (r *Repository) lifetimes() (Lifetimes, error) {
+	life := r.cfg.Lifetimes
+	if r.cfg.Until == nil {
+		return life, nil
+	}
+	var err error
+	if life.Until, err = r.cfg.Until(); err != nil {
+		return life, fmt.Errorf("until when TUF metadata may live: %w", err)
+	}
+	return life, nil
+}
+
+// update is updateFor with the lifetimes of the configuration.
 func (r *Repository) update(ctx context.Context, f func(cur Release, now time.Time) (Release, error)) error {
+	return r.updateFor(ctx, r.cfg.Lifetimes, f)
+}
+
+// updateFor runs f under the store's lock and stores what it returns only if a client accepts it.
+func (r *Repository) updateFor(ctx context.Context, life Lifetimes, f func(cur Release, now time.Time) (Release, error)) error {
 	return r.cfg.Store.Update(ctx, func(cur Release) (Release, error) {
 		now := r.cfg.Clock.Now().UTC().Truncate(time.Second)
 		next, err := f(cur, now)
@@ -179,7 +204,7 @@ func (r *Repository) update(ctx context.Context, f func(cur Release, now time.Ti
 		if err := checkClock(cur, now, r.cfg.MaxGap); err != nil && !r.cfg.AcceptClock {
 			return Release{}, err
 		}
-		return next, accept(cur, next, r.cfg.Lifetimes, now)
+		return next, accept(cur, next, life, now)
 	})
 }
 

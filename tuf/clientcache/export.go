@@ -2,6 +2,7 @@ package clientcache
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
@@ -101,6 +103,38 @@ func Fetch(ctx context.Context, o ExportOptions) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
+	return Fetched{Mirror: mirror, Root: m.root, Targets: m.targets, Repository: m.repository, FirstUse: o.Root == nil}, nil
+}
+
+// FetchAll is Fetch from the first root on, so that Repository has all of them. Where a Root is given, it must
+// be one of them.
+func FetchAll(ctx context.Context, o ExportOptions) (Fetched, error) {
+	mirror, err := MirrorURL(o.URL)
+	if err != nil {
+		return Fetched{}, err
+	}
+	f := newFetcher(ctx)
+	if o.TLS != nil {
+		f.client.Transport = &http.Transport{TLSClientConfig: o.TLS}
+	}
+	first, err := f.DownloadFile(mirror+"/1.root.json", maxRoot, 0)
+	if err != nil {
+		return Fetched{}, fmt.Errorf("fetch %s/1.root.json: %w: is the instance running, and the URL right?", mirror, err)
+	}
+	m, err := f.update(mirror, first)
+	if err != nil {
+		return Fetched{}, err
+	}
+	if o.Root != nil {
+		same := false
+		for name, raw := range m.repository {
+			same = same || strings.HasSuffix(name, ".root.json") && bytes.Equal(raw, o.Root)
+		}
+		if !same {
+			return Fetched{}, fmt.Errorf("the root.json to start from is not one of those of %s: is it of this instance?", mirror)
+		}
+	}
+	m.repository["1.root.json"] = first
 	return Fetched{Mirror: mirror, Root: m.root, Targets: m.targets, Repository: m.repository, FirstUse: o.Root == nil}, nil
 }
 

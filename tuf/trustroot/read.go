@@ -1,10 +1,12 @@
 package trustroot
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
@@ -50,6 +52,24 @@ func ReadTrustedRoot(raw []byte) (list []Service, err error) {
 		}
 	}
 	return list, nil
+}
+
+// LogKeys are the keys of all logs that a trusted_root.json makes clients trust, by SHA-256 of their SPKI.
+func LogKeys(raw []byte) (map[[32]byte]crypto.PublicKey, error) {
+	tr := &pb.TrustedRoot{}
+	if err := protojson.Unmarshal(raw, tr); err != nil {
+		return nil, fmt.Errorf("%s: %w", TrustedRootName, err)
+	}
+	out := map[[32]byte]crypto.PublicKey{}
+	for _, g := range slices.Concat(tr.GetTlogs(), tr.GetCtlogs()) {
+		der := g.GetPublicKey().GetRawBytes()
+		key, err := x509.ParsePKIXPublicKey(der)
+		if err != nil {
+			return nil, fmt.Errorf("%s: key of the log at %.200q: %w", TrustedRootName, g.GetBaseUrl(), err)
+		}
+		out[sha256.Sum256(der)] = key
+	}
+	return out, nil
 }
 
 func chainIDs(c *common.X509CertificateChain) (key, chain [32]byte, err error) {
