@@ -33,7 +33,7 @@ var floors = []struct {
 	{"internal/*", ground}, {"keys", ground}, {"migrations", ground}, {"proto/sigbox/*/*", ground},
 	{"tlog/tile", ground}, {"tlog/checkpoint", ground}, {"tlog/shardpath", ground},
 	{"tlog", domain}, {"tlog/entry", domain}, {"tlog/entry/*", domain}, {"ca", domain}, {"ca/pki", domain}, {"ca/profile", domain}, {"ca/rules", domain},
-	{"tlog/rpcerr", domain}, {"tlog/writers", domain}, {"oidc", domain}, {"oidc/presets", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain}, {"tuf/statement", domain}, {"tuf/record", domain}, {"tuf/ceremony", domain}, {"expiry", domain},
+	{"tlog/rpcerr", domain}, {"tlog/writers", domain}, {"oidc", domain}, {"oidc/presets", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain}, {"tuf/statement", domain}, {"tuf/record", domain}, {"tuf/ceremony", domain}, {"tuf/airgap", domain}, {"expiry", domain},
 	{"*/*store", adapter}, {"ca/ctclient", adapter}, {"tlog/*guard", adapter}, {"tlog/tiledir", adapter}, {"tuf/clientcache", adapter}, {"tuf/mirrordir", adapter}, {"tlog/follow", adapter},
 	{"ca/fulcio", face}, {"tsa/web", face}, {"tuf/web", face}, {"tuf/handover", face}, {"oidc/devidp", face},
 	{"tlog/rekorv1", face}, {"tlog/rekorv2", face}, {"tlog/ctlog", face}, {"tlog/tiles", face}, {"tlog/logrpc", face},

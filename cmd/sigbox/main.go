@@ -51,7 +51,7 @@ type next.`,
 	}
 	root.AddCommand(
 		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), clientsCommand(), migrateCommand(),
-		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), expiryCommand(),
+		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), airgapCommand(), mirrorCommand(), expiryCommand(),
 		tokenCommand(), benchCommand(), versionCommand(),
 	)
 	return root

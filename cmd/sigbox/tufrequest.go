@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ type requestFlags struct {
 	statements, issuers    []string
 	rootKeys, targetsKeys  []string
 	rootNeed, targetsNeed  int
+	mirrors                mirrorKeys
 	goodFor                time.Duration
 	retire, without        []string
 	renewRoot, renewTarget bool
@@ -37,6 +37,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.targetsKeys, "targets-key", nil, "public key (PEM) of a signer of targets; repeat for each")
 	cmd.Flags().IntVar(&f.rootNeed, "root-threshold", 0, "how many of the root keys must sign; without it more than half")
 	cmd.Flags().IntVar(&f.targetsNeed, "targets-threshold", 0, "how many of the targets keys must sign; without it more than half")
+	f.mirrors.add(cmd)
 	cmd.Flags().StringArrayVar(&f.without, "without", nil, "id of a key of which nothing that waits is to be taken in; may be repeated")
 	cmd.Flags().DurationVar(&f.goodFor, "good-for", 30*24*time.Hour, "how long signing and publishing may take")
 	must(cmd.MarkFlagRequired("out"))
@@ -88,6 +89,9 @@ in the inbox (sigbox tuf status shows it) and what you bring with --statements.
                         other signers: name all keys of the role. A new root is
                         signed by the threshold of the old keys and by that of the
                         new ones
+  --mirror-snapshot-key, --mirror-timestamp-key
+                        keys of mirrors behind an air gap (sigbox mirror init), which
+                        sign what was carried in again: name those of all mirrors
 
 It does nothing by itself: clients see it once it is signed and published.`,
 		Example: `  sigbox tuf request --config sigbox.yaml --out second.json
@@ -180,7 +184,7 @@ func keyID(text string) (id [32]byte, err error) {
 
 // signers fills in the signers of a new root, if there is to be one.
 func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release) error {
-	if len(f.rootKeys)+len(f.targetsKeys) == 0 {
+	if len(f.rootKeys)+len(f.targetsKeys) == 0 && !f.mirrors.given() {
 		if f.rootNeed+f.targetsNeed != 0 {
 			return errors.New("a threshold is for keys: name all keys of the role with --root-key or --targets-key")
 		}
@@ -214,8 +218,6 @@ func (f *requestFlags) signers(w *stack.Wish, t *stack.TUFRepo, cur tuf.Release)
 			role.to.Keys = append(role.to.Keys, pub)
 		}
 	}
-	next.Snapshot = tuf.Signers{Keys: []crypto.PublicKey{t.Keys.Snapshot.Public()}, Threshold: 1}
-	next.Timestamp = tuf.Signers{Keys: []crypto.PublicKey{t.Keys.Timestamp.Public()}, Threshold: 1}
 	w.Root = next
-	return nil
+	return f.mirrors.name(next, t.Keys)
 }

@@ -14,17 +14,46 @@ import (
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
-// Head opens the checkpoint of a log by its key. The names in it are the log's own; what they must be is said
-// by the export before.
-func (l Log) Head(key crypto.PublicKey) (checkpoint.Signed, error) {
+// Verifier opens checkpoints of the log by its key. The names are those in its own checkpoint; what the origin must
+// be is said by the export before.
+func (l Log) Verifier(key crypto.PublicKey) (*checkpoint.Verifier, error) {
 	origin, _, _ := strings.Cut(string(l.Checkpoint), "\n")
 	_, sig, _ := strings.Cut(string(l.Checkpoint), "\n\n")
 	name, _, _ := strings.Cut(strings.TrimPrefix(sig, "— "), " ")
-	v, err := checkpoint.NewVerifier(name, origin, key)
+	return checkpoint.NewVerifier(name, origin, key)
+}
+
+// Head opens the checkpoint of a log by its key.
+func (l Log) Head(key crypto.PublicKey) (checkpoint.Signed, error) {
+	v, err := l.Verifier(key)
 	if err != nil {
 		return checkpoint.Signed{}, err
 	}
 	return v.Open(l.Checkpoint)
+}
+
+// Head is the head of a log in a file, for people to read.
+type Head struct {
+	Origin        string
+	Size, Carried int64 // entries of the log, and those that the file has
+}
+
+// Heads are the heads of all logs.
+func (f *File) Heads() (list []Head) {
+	for _, l := range f.Manifest.Logs {
+		list = append(list, Head{f.heads[l.KeyID].Origin, f.heads[l.KeyID].Size, l.Held - l.First})
+	}
+	return list
+}
+
+// Bundles are the names of the bundles.
+func (f *File) Bundles() (names []string) {
+	for _, p := range f.Manifest.Parts {
+		if kindOf(p.Name) == kindBundle {
+			names = append(names, plain(p.Name))
+		}
+	}
+	return names
 }
 
 // checkLogs opens every checkpoint, and holds what the manifest says of entries against it.

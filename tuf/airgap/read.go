@@ -296,3 +296,21 @@ func (c *counter) Read(p []byte) (int, error) {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// ReadEnvelope reads the envelope of a file, or a file that is one, and verifies no signature.
+func ReadEnvelope(r io.ReadSeeker) (*Envelope, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > 0 && raw[0] == '{' {
+		return ParseEnvelope(raw)
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	if raw, err = next(tar.NewReader(r), ManifestName, -1); err != nil {
+		return nil, err
+	}
+	return ParseEnvelope(raw)
+}
