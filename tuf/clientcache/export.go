@@ -125,6 +125,7 @@ func FetchAll(ctx context.Context, o ExportOptions) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
+	m.repository["1.root.json"] = first
 	if o.Root != nil {
 		same := false
 		for name, raw := range m.repository {
@@ -134,7 +135,6 @@ func FetchAll(ctx context.Context, o ExportOptions) (Fetched, error) {
 			return Fetched{}, fmt.Errorf("the root.json to start from is not one of those of %s: is it of this instance?", mirror)
 		}
 	}
-	m.repository["1.root.json"] = first
 	return Fetched{Mirror: mirror, Root: m.root, Targets: m.targets, Repository: m.repository, FirstUse: o.Root == nil}, nil
 }
 
