@@ -121,6 +121,8 @@ func TestRefused(t *testing.T) {
 		{"a target with other bytes", func(o *outside, e *export) { e.replace("targets/rekor.pub", []byte("other")) }, airgap.ErrRepository, "rekor.pub"},
 		{"a target that is missing", func(o *outside, e *export) { e.drop("targets/rekor.pub") }, airgap.ErrRepository, "targets"},
 		{"versions that are not those of the files", func(o *outside, e *export) { e.manifest.Versions.Targets = 9 }, airgap.ErrRepository, "versions"},
+		{"an address that would write on a terminal", func(o *outside, e *export) { e.manifest.Mirror = "https://a\x1b[2Jb" }, airgap.ErrForm, "mirror"},
+		{"a log name that would write on a terminal", func(o *outside, e *export) { e.manifest.Logs[0].Name = "a\nb" }, airgap.ErrForm, "log 1"},
 		{"no timestamp", func(o *outside, e *export) { e.drop("tuf/timestamp.json") }, airgap.ErrForm, "not whole"},
 		{"no root", func(o *outside, e *export) { e.drop("tuf/1.root.json") }, airgap.ErrForm, "not whole"},
 		{"roots with a gap", func(o *outside, e *export) { e.rename("tuf/1.root", "tuf/2.root.json") }, airgap.ErrForm, "gap"},

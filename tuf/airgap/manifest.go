@@ -185,6 +185,11 @@ const (
 
 var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// printable is what may be shown on a terminal as it is.
+func printable(s string) bool {
+	return s != "" && len(s) <= 512 && strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 // check holds a manifest against the rules that need nothing else.
 func (m Manifest) check() error {
 	bad := func(format string, args ...any) error {
@@ -201,8 +206,11 @@ func (m Manifest) check() error {
 	if err := m.checkParts(); err != nil {
 		return err
 	}
+	if !printable(m.Mirror) {
+		return bad("mirror %.200q", m.Mirror)
+	}
 	for i, l := range m.Logs {
-		if !hexDigest.MatchString(l.KeyID) || i > 0 && l.KeyID <= m.Logs[i-1].KeyID || l.From < 0 || l.First < 0 || l.Held < l.First {
+		if !printable(l.Name) || !hexDigest.MatchString(l.KeyID) || i > 0 && l.KeyID <= m.Logs[i-1].KeyID || l.From < 0 || l.First < 0 || l.Held < l.First {
 			return bad("log %d", i+1)
 		}
 	}
