@@ -195,6 +195,9 @@ Killed at any point, the same command goes on. The same file again changes nothi
 				}
 			}()
 			f, changed, err := m.Import(cmd.Context(), args[0], max)
+			if err != nil && changed {
+				return fmt.Errorf("imported, and not kept in full: run the same command again: %w", err)
+			}
 			if err != nil {
 				return fmt.Errorf("not imported, and nothing was changed: %w", err)
 			}
