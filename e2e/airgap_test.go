@@ -75,8 +75,11 @@ refuses 'older than what was imported' import 1.tar
 says 'nothing to do' import 2.tar
 import 3.tar
 
-sigbox mirror --data mirror --listen "$INNER" > mirror.log 2>&1 &
+"$SIGBOX" mirror --data mirror --listen "$INNER" > mirror.log 2>&1 &
+serving=$!
 docker-registry serve "$REGISTRY/config.yml" > registry.log 2>&1 &
+serving="$serving $!"
+trap 'kill $serving; wait' EXIT
 await() { for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do "$@" && return; sleep 1; done; exit 1; }
 await curl -sSf -o /dev/null "http://$INNER/readyz"
 await curl -sSf -o /dev/null "http://${TWO%%/*}/v2/"

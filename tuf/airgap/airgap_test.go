@@ -137,6 +137,12 @@ func TestRefused(t *testing.T) {
 			name := "entries/" + e.manifest.Logs[0].KeyID
 			e.replace(name, bytes.Replace(e.parts[name], []byte("entry 3"), []byte("entry X"), 1))
 		}, airgap.ErrLog, "not those of its checkpoint"},
+		{"entries and a range that the log has not signed", func(o *outside, e *export) {
+			forged := slices.Clone(o.leaves)
+			forged[3] = []byte("entry X")
+			e.manifest.Logs[0].Range, _ = tree(o.t, forged)
+			e.replace("entries/"+e.manifest.Logs[0].KeyID, entriesOf(o.t, forged))
+		}, airgap.ErrLog, "not those of its checkpoint"},
 		{"an entry that is missing", func(o *outside, e *export) {
 			name := "entries/" + e.manifest.Logs[0].KeyID
 			e.replace(name, e.parts[name][:len(e.parts[name])-11])
@@ -193,6 +199,7 @@ func TestRefusedArchives(t *testing.T) {
 			return all(h)
 		}},
 		{"a directory", func(h []*tar.Header, c [][]byte) []int { h[len(h)-1].Typeflag = tar.TypeDir; return all(h) }},
+		{"a file of a kind of its own", func(h []*tar.Header, c [][]byte) []int { h[len(h)-1].Typeflag = tar.TypeCont; return all(h) }},
 		{"a device", func(h []*tar.Header, c [][]byte) []int { h[len(h)-1].Typeflag = tar.TypeChar; return all(h) }},
 		{"an entry twice", func(h []*tar.Header, c [][]byte) []int { return append(all(h), len(h)-1) }},
 		{"an entry that is missing", func(h []*tar.Header, c [][]byte) []int { return all(h)[:len(h)-1] }},

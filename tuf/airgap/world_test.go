@@ -271,7 +271,7 @@ func (o *outside) rewrite(raw []byte, change func([]*tar.Header, [][]byte) []int
 	for _, i := range change(headers, contents) {
 		h := *headers[i]
 		h.Size = int64(len(contents[i]))
-		if h.Typeflag != tar.TypeReg {
+		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeCont {
 			h.Size = 0
 		}
 		if err := w.WriteHeader(&h); err != nil {
