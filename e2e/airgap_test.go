@@ -134,5 +134,5 @@ func TestAirGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.script(t, broughtIn, env, before...)
-	r.keepRun(t, airgapRow, 1, matrix.Works)
+	r.keepRun(t, "", airgapRow, 1, matrix.Works)
 }
