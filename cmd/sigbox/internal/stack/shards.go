@@ -92,7 +92,7 @@ type shards struct {
 	mu        sync.Mutex
 	known     []openShard
 	displaced map[config.Name]bool      // the logs that leave their host to a next one, whether it can be opened or not
-	kept      map[config.Host]bool      // the hosts of shards that are not made yet
+	kept      map[string]bool           // the hosts of shards of Rekor v2 that are not made yet, or cannot be opened
 	next      map[config.Name]openShard // by the name of the log that it goes on for
 	failed    map[config.Name]error     // why the next one could not be had
 	faces     []func(context.Context) error
@@ -101,7 +101,7 @@ type shards struct {
 // newShards returns s, which knows no log yet.
 func newShards(s *shards) *shards {
 	s.opening = make(chan struct{}, 1)
-	s.displaced, s.next, s.failed = map[config.Name]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
+	s.displaced, s.kept, s.next, s.failed = map[config.Name]bool{}, map[string]bool{}, map[config.Name]openShard{}, map[config.Name]error{}
 	return s
 }
 
@@ -134,7 +134,7 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, err // who asked is gone: that says nothing of the shard
 	}
-	if s.take(ctx, l, d != nil && l.displacedBy(*d), found, err) && s.changed != nil {
+	if s.take(ctx, l, d, found, err) && s.changed != nil {
 		s.changed(ctx)
 	}
 	return found, err
@@ -142,10 +142,14 @@ func (s *shards) after(ctx context.Context, l ServedLog) (*openShard, error) {
 
 // take notes what was found, and tells whether it is news: that there is a next log at this one's host, or
 // that it is open.
-func (s *shards) take(ctx context.Context, l ServedLog, displaced bool, found *openShard, err error) (news bool) {
+func (s *shards) take(ctx context.Context, l ServedLog, next *tlog.Description, found *openShard, err error) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if displaced && !s.displaced[l.Name] {
+	switch {
+	case next == nil:
+	case !l.displacedBy(*next):
+		s.kept[originOf(*next)] = true
+	case !s.displaced[l.Name]:
 		s.displaced[l.Name], news = true, true
 	}
 	if err != nil {

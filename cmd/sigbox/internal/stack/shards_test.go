@@ -109,6 +109,47 @@ func TestShardWithoutKey(t *testing.T) {
 	}
 }
 
+// TestShardWithoutKeyKeepsItsHost: the tree of another name is not read at the host of a shard that a process
+// cannot open, nor at one that the configuration lists.
+func TestShardWithoutKeyKeepsItsHost(t *testing.T) {
+	one, two := shardOf(t, "one"), shardOf(t, "two")
+	two, err := one.shard("two", "log2.localhost", two.Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := false
+	s := newShards(&shards{
+		list: func(context.Context) ([]tlog.Description, error) {
+			return []tlog.Description{one.described(""), two.described("one")}, nil
+		},
+		key: func(ServedLog, string) (crypto.Signer, error) {
+			if here {
+				return two.Signer, nil
+			}
+			return nil, errors.New("no key")
+		},
+		open:  func(context.Context, ServedLog) (*tlog.Engine, error) { return &tlog.Engine{}, nil },
+		added: func(ServedLog, *tlog.Engine) error { return nil },
+		log:   slog.New(slog.DiscardHandler),
+	})
+	s.keep([]config.RekorV2Shard{{Name: "three", Host: "log3.localhost"}})
+	s.begin(one, nil)
+	for range 2 {
+		s.openAll(t.Context())
+		for host, want := range map[string]struct{ kept, open bool }{
+			"log2.localhost": {true, here}, "log3.localhost": {true, false}, "nobody.localhost": {false, false},
+		} {
+			if _, tiles, kept := s.waitingV2(host); kept != want.kept || (tiles != nil) != want.open {
+				t.Errorf("key %v: %s is kept: %v, %v", here, host, kept, tiles)
+			}
+		}
+		here = true
+	}
+	if s.all()[0].Displaced {
+		t.Error("the one before it is moved")
+	}
+}
+
 // TestShardNotWaitedFor: a request that waits while another one opens the next shard can give up, and that it
 // did says nothing of the shard.
 func TestShardNotWaitedFor(t *testing.T) {

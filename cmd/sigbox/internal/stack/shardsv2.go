@@ -38,9 +38,10 @@ func (s *shards) addRekorV2(mux *http.ServeMux, rpc *grpc.Server, c rekorv2.Conf
 
 // keep has nothing else read at the hosts of shards that will be made.
 func (s *shards) keep(list []config.RekorV2Shard) {
-	s.kept = map[config.Host]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, sh := range list {
-		s.kept[sh.Host] = true
+		s.kept[string(sh.Host)] = true
 	}
 }
 
@@ -53,7 +54,7 @@ func (s *shards) waitingV2(host string) (tlog.Log, *tlog.Tiles, bool) {
 			return k.engine, k.tiles, true
 		}
 	}
-	return nil, nil, s.kept[config.Host(host)]
+	return nil, nil, s.kept[host]
 }
 
 // originOf is the origin of the checkpoints of a log. The database knows a shard that shares its origin by
