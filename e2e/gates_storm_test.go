@@ -90,18 +90,18 @@ const (
 // gateStorm is what its storms share.
 type gateStorm struct {
 	*rig
-	front  *images.Front
-	signed []string // images in the legacy format: as many as a Kyverno judges
-	bundle string   // one in a new bundle
-	storms []record.Storm
+	started time.Time
+	front   *images.Front
+	signed  []string                  // images in the legacy format: as many as a Kyverno judges
+	bundle  string                    // one in a new bundle
+	storms  map[string][]record.Storm // by client
 }
 
 // TestGateStorm: verifications at the same time. With inlined keys nobody asks the log or the mirror anything;
 // over the mirror the requests of each process are counted, and none is to the log. Then the mirror goes
 // down. The registry says whether every signature was read, so that no cache hides one.
 func TestGateStorm(t *testing.T) {
-	started := time.Now()
-	g := gateStorm{rig: start(t), front: images.NewFront(t, world.registry)}
+	g := gateStorm{started: time.Now(), rig: start(t), front: images.NewFront(t, world.registry), storms: map[string][]record.Storm{}}
 	g.sign(t)
 	g.dropRun(t)
 	list := verdicts(g.signed[0], g.bundle)
@@ -114,24 +114,14 @@ func TestGateStorm(t *testing.T) {
 	for _, v := range list {
 		t.Run(v.downRow(), func(t *testing.T) { g.down(t, v) })
 	}
-	g.keep(t, list, started)
 }
 
-// keep writes the figures of each client of which every storm was run.
-func (g *gateStorm) keep(t *testing.T, list []verdict, started time.Time) {
+// keep adds a storm to the client's figures. They are written each time, so that who stops a long run has those
+// that were done.
+func (g *gateStorm) keep(t *testing.T, s record.Storm) {
 	t.Helper()
-	for name, client := range map[string]string{"storm-policy-controller": "policy-controller", "storm-kyverno": "Kyverno"} {
-		wanted := 0
-		for _, v := range list {
-			if v.client == client {
-				wanted += 2
-			}
-		}
-		own := slices.DeleteFunc(slices.Clone(g.storms), func(s record.Storm) bool { return s.Client != client })
-		if len(own) == wanted {
-			keep(t, name, started, map[string]any{"storms": own})
-		}
-	}
+	g.storms[s.Client] = append(g.storms[s.Client], s)
+	keep(t, "storm-"+strings.ToLower(s.Client), g.started, map[string]any{"storms": g.storms[s.Client]})
 }
 
 // sign makes the images, and a file of pods for each number of them that a Kyverno is given.
@@ -179,7 +169,7 @@ func (g *gateStorm) up(t *testing.T, v verdict) {
 		one.passed(t, v.client+", "+v.what)
 	}
 	got, figures := g.rage(t, s, v, false)
-	g.storms = append(g.storms, figures)
+	g.keep(t, figures)
 	s.passed(t, v.client+", "+v.what)
 	switch each := s.mirrorOnly(t, v.client+", "+v.what, got); {
 	case !v.mirror && each != 0:
@@ -199,7 +189,7 @@ func (g *gateStorm) down(t *testing.T, v verdict) {
 	defer cellOf(t, v.client, v.downRow(), 1, v.down)()
 	s := v.storm(t, fewDown)
 	_, figures := g.rage(t, s, v, true)
-	g.storms = append(g.storms, figures)
+	g.keep(t, figures)
 	if v.down == stillAdmits {
 		s.passed(t, v.client+", "+v.downRow())
 	} else if len(s.failed) != s.processes {
