@@ -12,9 +12,9 @@ import (
 // unrun is the reason of a cell of a client that no test runs.
 const unrun = "No run of it is on record. Its files are written from its documentation and its source."
 
-// Matrix is docs/clients.md: what each client was seen to do, in results, and why a cell is empty. A cell
+// Matrix is docs/clients.md: what each client was seen to do, in results, why a cell is empty, and the storms. A cell
 // without a run and without a reason is an error, and so is a reason that a run belies.
-func Matrix(all []*Client, results fs.FS) (string, error) {
+func Matrix(all []*Client, results fs.FS, weather []storms) (string, error) {
 	m := matrix{index: map[string]int{}}
 	var table, rows strings.Builder
 	table.WriteString("| client | version | " + strings.Join(Columns, " | ") + " |\n" + strings.Repeat("|---", len(Columns)+2) + "|\n")
@@ -51,6 +51,9 @@ func Matrix(all []*Client, results fs.FS) (string, error) {
 		for _, line := range c.Cannot {
 			fmt.Fprintf(&b, "- %s\n", line)
 		}
+	}
+	if err := writeStorms(&b, weather); err != nil {
+		return "", err
 	}
 	b.WriteString("\n## What was run\n\nEvery command, its exit status and the SHA-256 of what it printed are in the files. An outcome is that of the whole " +
 		"row, which may be about another client: what Kyverno refuses, cosign has signed.\n")

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write ../../../../docs/clients.md anew"
 // -update it writes the page.
 func TestMatrix(t *testing.T) {
 	page := filepath.Join("..", "..", "..", "..", "docs", "clients.md")
-	want, err := Matrix(all(t), runs.Embedded())
+	want, err := Matrix(all(t), runs.Embedded(), readStorms(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestCells(t *testing.T) {
 		if tc.file != nil {
 			results["x.json"] = tc.file
 		}
-		page, err := Matrix([]*Client{{Name: "x", Title: "X", Gaps: tc.gaps}}, results)
+		page, err := Matrix([]*Client{{Name: "x", Title: "X", Gaps: tc.gaps}}, results, nil)
 		if (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) || !strings.Contains(page, tc.want) {
 			t.Errorf("%s: %v\n%s", name, err, page)
 		}
