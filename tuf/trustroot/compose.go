@@ -52,15 +52,15 @@ func Compose(m Material) ([]tuf.Target, error) {
 }
 
 // legacyTargets has one target for each chain, whole: a client that finds intermediate and root
-// apart takes each for an authority of its own. Of timestamp authorities only the newest is
+// apart takes each for an authority of its own. Of timestamp authorities only the one in use is
 // there, since the clients that read this refuse two leaves. The v2 key carries no usage: those
 // clients cannot read a v2 log, and would take its key for one more v1 key.
 func legacyTargets(m Material) ([]tuf.Target, error) {
 	var out []tuf.Target
-	for i, a := range newestFirst(m.CAs, oldestFirst) {
+	for i, a := range inUseFirst(newestFirst(m.CAs, oldestFirst), Authority.open) {
 		out = append(out, legacy(numbered(FulcioName, i, a.Chain[0].Raw), "Fulcio", a.URL, a.Valid, chainPEM(a.Chain)))
 	}
-	for i, a := range newestFirst(m.TSAs, oldestFirst) {
+	for i, a := range inUseFirst(newestFirst(m.TSAs, oldestFirst), Authority.open) {
 		if i == 0 {
 			out = append(out, legacy(TSAName, "TSA", a.URL, a.Valid, chainPEM(a.Chain)))
 		}
@@ -68,8 +68,12 @@ func legacyTargets(m Material) ([]tuf.Target, error) {
 	for _, kind := range []struct {
 		name, usage string
 		logs        []Log
-	}{{RekorName, "Rekor", m.RekorV1}, {CTName, "CTFE", m.CTLogs}, {RekorV2Name, "", m.RekorV2}} {
-		for i, g := range newestFirst(kind.logs, oldestLogFirst) {
+	}{
+		{RekorName, "Rekor", newestFirst(m.RekorV1, oldestLogFirst)},
+		{CTName, "CTFE", inUseFirst(newestFirst(m.CTLogs, oldestLogFirst), Log.open)},
+		{RekorV2Name, "", newestFirst(m.RekorV2, oldestLogFirst)},
+	} {
+		for i, g := range kind.logs {
 			der, err := marshalKey(g.Key)
 			if err != nil {
 				return nil, err
@@ -79,6 +83,21 @@ func legacyTargets(m Material) ([]tuf.Target, error) {
 		}
 	}
 	return out, nil
+}
+
+// inUseFirst moves the one that is in use to the front of a list, newest first, if any is: a new one is
+// published without an end before it is used, and the one before it has none until then. So it is the
+// oldest that has none. Clients that know one key alone are to have that one.
+func inUseFirst[T any](list []T, open func(T) bool) []T {
+	for i := len(list) - 1; i > 0; i-- {
+		if open(list[i]) {
+			used := list[i]
+			copy(list[1:], list[:i])
+			list[0] = used
+			break
+		}
+	}
+	return list
 }
 
 func legacy(name, usage, url string, valid Window, content []byte) tuf.Target {
@@ -98,7 +117,7 @@ func legacy(name, usage, url string, valid Window, content []byte) tuf.Target {
 	return t
 }
 
-// numbered keeps the plain name for the newest and adds the start of a digest for older ones, so
+// numbered keeps the plain name for the first and adds the start of a digest for the others, so
 // that an older one keeps its name however many follow.
 func numbered(name string, i int, der []byte) string {
 	if i == 0 {

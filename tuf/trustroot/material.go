@@ -30,12 +30,16 @@ type Authority struct {
 	Valid Window
 }
 
+func (a Authority) open() bool { return a.Valid.open() }
+
 // Log is a transparency log.
 type Log struct {
 	URL   string           // base URL; its host is the log's origin
 	Key   crypto.PublicKey // ECDSA P-256
 	Valid Window
 }
+
+func (g Log) open() bool { return g.Valid.open() }
 
 // isShard says that the log is a shard of Rekor v2 that another one goes on for at the same host: it is read
 // at its own path, and takes no entries.

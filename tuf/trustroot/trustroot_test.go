@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,6 +232,36 @@ func TestRotation(t *testing.T) {
 	}
 	if certs := parseChain(t, got[trustroot.TSAName].Content); len(certs) != 2 || !certs[0].Equal(next.TSAs[0].Chain[0]) {
 		t.Error("legacy clients refuse more than one TSA leaf: want the newest only")
+	}
+}
+
+// TestPublishedBeforeUse: clients that know one key alone have the one that signs, while the next one is
+// published and not used.
+func TestPublishedBeforeUse(t *testing.T) {
+	m := tuftest.Material(t, "http://127.0.0.1:8080", now)
+	next := tuftest.Material(t, "http://127.0.0.1:8080", now.AddDate(0, 1, 0))
+	next.CTLogs[0].URL += "/ct-2"
+	both := m
+	both.CAs, both.TSAs, both.CTLogs = append(next.CAs, m.CAs...), append(next.TSAs, m.TSAs...), append(next.CTLogs, m.CTLogs...)
+	retired := both
+	retired.CAs, retired.TSAs, retired.CTLogs = slices.Clone(both.CAs), slices.Clone(both.TSAs), slices.Clone(both.CTLogs)
+	for _, end := range []*time.Time{&retired.CAs[1].Valid.End, &retired.TSAs[1].Valid.End, &retired.CTLogs[1].Valid.End} {
+		*end = now.AddDate(0, 2, 0)
+	}
+	names := []string{trustroot.FulcioName, trustroot.TSAName, trustroot.CTName}
+	for what, tc := range map[string]struct{ got, like trustroot.Material }{"published": {both, m}, "retired": {retired, next}} {
+		got, like := byName(tuftest.Compose(t, tc.got)), tc.like
+		for i, want := range [][]byte{like.CAs[0].Chain[0].Raw, like.TSAs[0].Chain[0].Raw} {
+			if certs := parseChain(t, got[names[i]].Content); !bytes.Equal(certs[0].Raw, want) {
+				t.Errorf("%s: %s begins with %s", what, names[i], certs[0].Subject)
+			}
+		}
+		if want, _ := keys.PublicPEM(like.CTLogs[0].Key); !bytes.Equal(got[trustroot.CTName].Content, want) {
+			t.Errorf("%s: %s is not the key in use", what, trustroot.CTName)
+		}
+		if n := strings.Count(strings.Join(slices.Collect(maps.Keys(got)), " "), "_"+trustroot.FulcioName); n != 1 {
+			t.Errorf("%s: the other authority is there %d times", what, n)
+		}
 	}
 }
 
