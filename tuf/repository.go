@@ -70,6 +70,13 @@ func (r *Repository) Health() Health {
 	return Health{}
 }
 
+// UseKeys has the sets to come signed with these keys, as after the rotation of one.
+func (r *Repository) UseKeys(k Keys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.Keys = k
+}
+
 // Open shows what the store holds. It fails with ErrNotCreated if that is nothing.
 func (r *Repository) Open(ctx context.Context) error {
 	r.mu.Lock()

@@ -158,8 +158,9 @@ func (s *Server) getEntries(_ http.ResponseWriter, r *http.Request) (any, error)
 }
 
 func (s *Server) getRoots(http.ResponseWriter, *http.Request) (any, error) {
-	resp := ct.GetRootsResponse{Certificates: make([]string, len(s.roots))}
-	for i, c := range s.roots {
+	roots := *s.roots.Load()
+	resp := ct.GetRootsResponse{Certificates: make([]string, len(roots))}
+	for i, c := range roots {
 		resp.Certificates[i] = base64.StdEncoding.EncodeToString(c.Raw)
 	}
 	return resp, nil

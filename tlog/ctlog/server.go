@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	ct "github.com/google/certificate-transparency-go"
 	"github.com/transparency-dev/merkle/proof"
@@ -35,7 +36,7 @@ type Config struct {
 type Server struct {
 	log    tlog.Log
 	signer signer
-	roots  roots
+	roots  atomic.Pointer[roots]
 	clock  clock.Clock
 	logger *slog.Logger
 
@@ -60,10 +61,18 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
-		log: cfg.Log, signer: signer{key: cfg.Signer, pub: pub, id: id},
-		roots: r, clock: cfg.Clock, logger: cfg.Logger,
-	}, nil
+	s := &Server{log: cfg.Log, signer: signer{key: cfg.Signer, pub: pub, id: id}, clock: cfg.Clock, logger: cfg.Logger}
+	s.roots.Store(&r)
+	return s, nil
+}
+
+// Accept replaces the accepted roots while the server runs.
+func (s *Server) Accept(certs []*x509.Certificate) error {
+	r, err := newRoots(certs, s.signer.pub)
+	if err == nil {
+		s.roots.Store(&r)
+	}
+	return err
 }
 
 // AddPreChain logs a precertificate, chain its DER certificates from the leaf up, and returns the
@@ -127,7 +136,7 @@ func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
 
 // parse checks a chain and returns the entry of its leaf. Errors are refusals.
 func (s *Server) parse(raw [][]byte, precert bool) (e *certificate.Entry, err error) {
-	chain, err := s.roots.verify(raw, precert, s.clock.Now())
+	chain, err := s.roots.Load().verify(raw, precert, s.clock.Now())
 	if err != nil {
 		return nil, err
 	}

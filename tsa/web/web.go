@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/internal/quota"
@@ -38,9 +39,14 @@ const (
 
 // Face answers timestamp requests from an authority.
 type Face struct {
+	used   atomic.Pointer[used]
+	quotas *quota.Quotas
+	log    *slog.Logger
+}
+
+// used is what is answered from now.
+type used struct {
 	authority *tsa.Authority
-	quotas    *quota.Quotas
-	log       *slog.Logger
 	chain     []byte
 }
 
@@ -49,7 +55,14 @@ func New(authority *tsa.Authority, quotas *quota.Quotas, log *slog.Logger) *Face
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Face{authority: authority, quotas: quotas, log: log, chain: authority.ChainPEM()}
+	f := &Face{quotas: quotas, log: log}
+	f.Use(authority)
+	return f
+}
+
+// Use has another authority answer from now on.
+func (f *Face) Use(authority *tsa.Authority) {
+	f.used.Store(&used{authority, authority.ChainPEM()})
 }
 
 // Register adds the face's routes to mux.
@@ -59,7 +72,7 @@ func (f *Face) Register(mux *http.ServeMux) {
 }
 
 func (f *Face) certChain(w http.ResponseWriter, _ *http.Request) {
-	httpx.Write(w, http.StatusOK, typeChain, f.chain)
+	httpx.Write(w, http.StatusOK, typeChain, f.used.Load().chain)
 }
 
 func (f *Face) stamp(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +111,7 @@ func (f *Face) answer(w http.ResponseWriter, r *http.Request) ([]byte, *refusal)
 	if refused != nil {
 		return nil, refused
 	}
-	resp, err := f.authority.Stamp(r.Context(), req)
+	resp, err := f.used.Load().authority.Stamp(r.Context(), req)
 	if err != nil {
 		return nil, refusalOf(err)
 	}

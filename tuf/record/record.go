@@ -82,6 +82,16 @@ func (r Record) find(role statement.Role, id [32]byte) int {
 	return slices.IndexFunc(r.Keys, func(k Key) bool { return k.Role == role && k.ID() == id })
 }
 
+// Find returns the key of a role and an id (of [Key.ID]), nil if it is not there.
+func (r Record) Find(role statement.Role, id [32]byte) *Key {
+	i := r.find(role, id)
+	if i < 0 {
+		return nil
+	}
+	k := r.Keys[i]
+	return &k
+}
+
 // clone returns a copy whose lists can be changed.
 func (r Record) clone() Record {
 	r.Keys, r.Issuers = slices.Clone(r.Keys), slices.Clone(r.Issuers)
