@@ -51,8 +51,8 @@ type next.`,
 	}
 	root.AddCommand(
 		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), clientsCommand(), migrateCommand(),
-		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), airgapCommand(), mirrorCommand(), expiryCommand(),
-		tokenCommand(), benchCommand(), versionCommand(),
+		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), airgapCommand(), mirrorCommand(), rotateCommand(),
+		expiryCommand(), tokenCommand(), benchCommand(), versionCommand(),
 	)
 	return root
 }

@@ -97,7 +97,17 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 		return unlessStopped(ctx, log, err)
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	s, err := stack.Open(ctx, stack.Options{Dir: dir, URL: url, Database: f.database, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log})
+	var s *stack.Stack
+	export := func(ctx context.Context) (clientcache.Exported, error) {
+		return clientcache.Export(ctx, clientcache.ExportOptions{URL: url, Dir: dir.File("trust"), Root: s.FirstRoot(), TLS: stack.SelfTLS(secure)})
+	}
+	s, err = stack.Open(ctx, stack.Options{
+		Dir: dir, URL: url, Database: f.database, TLS: secure, Issuers: issuers, Clock: clock.System{}, Log: log,
+		Rotated: func(ctx context.Context) error {
+			_, err := export(ctx)
+			return err
+		},
+	})
 	if err != nil {
 		return unlessStopped(ctx, log, err)
 	}
@@ -110,7 +120,7 @@ func up(ctx context.Context, f upFlags, out io.Writer) (err error) {
 		services.Go(func() error { return stack.Serve(ctx, registry, stack.Registry(), nil) })
 	}
 	services.Go(func() error {
-		return unlessStopped(stop, log, announce(ctx, s, dir, url, secure, created, registry, out))
+		return unlessStopped(stop, log, announce(ctx, s, dir, url, export, created, registry, out))
 	})
 	return services.Wait()
 }
@@ -161,8 +171,8 @@ func openInstance(ctx context.Context, f upFlags, host, url string, log *slog.Lo
 }
 
 // announce writes the trust files and, once everything answers, says what runs and what to type.
-func announce(ctx context.Context, s *stack.Stack, dir *instance.Dir, url string, secure *tls.Config, created bool, registry net.Listener, out io.Writer) error {
-	trust, err := clientcache.Export(ctx, clientcache.ExportOptions{URL: url, Dir: dir.File("trust"), Root: s.FirstRoot(), TLS: stack.SelfTLS(secure)})
+func announce(ctx context.Context, s *stack.Stack, dir *instance.Dir, url string, export func(context.Context) (clientcache.Exported, error), created bool, registry net.Listener, out io.Writer) error {
+	trust, err := export(ctx)
 	if err != nil {
 		return fmt.Errorf("trust files: %w", err)
 	}

@@ -54,7 +54,27 @@ func instanceServed(info instance.Info, m *material) (list []ServedLog, err erro
 		}
 		list = append(list, l)
 	}
+	for _, k := range m.cts {
+		if k.n == 1 { // it is there
+			continue
+		}
+		l, err := instanceCT(info, k)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
 	return list, nil
+}
+
+// instanceCT is a CT log that came after the first one, with a key, an origin and an address of its own.
+func instanceCT(info instance.Info, k ctKey) (l ServedLog, err error) {
+	origin := info.Host + "/" + k.name()
+	l = ServedLog{Signer: k.key, Path: k.path()}
+	l.LogSpec = config.LogSpec{Name: config.Name(k.name()), Face: config.FaceCT, Origin: origin, Host: config.Host(info.Host), Active: true}
+	l.Config = tlog.Config{Name: k.name(), Face: config.FaceCT, LeafInput: certificate.LeafInput, Poll: instancePoll}
+	l.Config.Signer, err = checkpoint.NewSigner(origin, origin, k.key)
+	return l, err
 }
 
 // logConfigs returns the engine configuration of each log, without guard, metrics and logger.

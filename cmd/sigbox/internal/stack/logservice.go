@@ -18,7 +18,7 @@ func (s *Stack) addLogService(context.Context) error {
 	c := logrpc.Config{Logger: s.opts.Log}
 	s.shards.mu.Lock()
 	for _, k := range s.shards.known {
-		c.Logs = append(c.Logs, rpcLog(k.Config, k.engine, s.ct, kindsV1(nil)))
+		c.Logs = append(c.Logs, rpcLog(k.Config, k.engine, s.ctNamed(k.Name), kindsV1(nil)))
 	}
 	s.shards.mu.Unlock()
 	var err error

@@ -39,9 +39,10 @@ func roles() []string {
 
 // material is every key and chain of an instance.
 type material struct {
-	keys     map[string]crypto.Signer
-	caChain  []*x509.Certificate // intermediate, root
-	tsaChain []*x509.Certificate // leaf, root
+	keys     map[string]crypto.Signer // those in use; of a log the one that the instance was made with
+	caChain  []*x509.Certificate      // intermediate, root; those in use
+	tsaChain []*x509.Certificate      // leaf, root; likewise
+	numbered
 }
 
 // makeMaterial makes all keys and chains and saves them in d.
@@ -69,7 +70,10 @@ func makeMaterial(d *instance.Dir, c clock.Clock) (*material, error) {
 	if m.keys[roleIssuer], err = keys.NewRSA(); err != nil {
 		return nil, fmt.Errorf("%s: %w", roleIssuer, err)
 	}
-	return m, m.save(d)
+	if err := m.save(d); err != nil {
+		return nil, err
+	}
+	return loadMaterial(d)
 }
 
 func (m *material) save(d *instance.Dir) error {
@@ -87,26 +91,27 @@ func (m *material) save(d *instance.Dir) error {
 	return instance.WriteFile(d.File("certs", "tsa.pem"), chainPEM(m.tsaChain), 0o600)
 }
 
-// loadMaterial reads what makeMaterial saved. The keys of the two roots stay on disk: nothing in
-// a running instance uses them.
+// loadMaterial reads what makeMaterial saved, and what rotations have made since. The keys of the two
+// roots stay on disk: nothing in a running instance uses them.
 func loadMaterial(d *instance.Dir) (*material, error) {
 	m := &material{keys: map[string]crypto.Signer{}}
-	for _, role := range roles() {
-		if role == roleCARoot || role == roleTSARoot {
-			continue
-		}
-		key, err := keys.Load(keyFile(d, role))
-		if err != nil {
-			return nil, err
-		}
-		m.keys[role] = key
-	}
 	var err error
-	if m.caChain, err = readChain(d.File("certs", "ca.pem")); err != nil {
+	if m.numbered, err = loadNumbered(d); err != nil {
 		return nil, err
 	}
-	m.tsaChain, err = readChain(d.File("certs", "tsa.pem"))
-	return m, err
+	for _, role := range []string{roleRekorV1, roleRekorV2, roleCT, roleIssuer} {
+		if m.keys[role], err = keys.Load(keyFile(d, role)); err != nil {
+			return nil, err
+		}
+	}
+	for _, role := range tufRoles {
+		if m.keys[role], err = keys.Load(numberedKey(d, role, m.journal.Kind(role).InUse)); err != nil {
+			return nil, err
+		}
+	}
+	m.keys[roleCAIntermediate], m.caChain = m.caOfUse.key, m.caOfUse.chain
+	m.keys[roleTSA], m.tsaChain = m.tsaOfUse.key, m.tsaOfUse.chain
+	return m, nil
 }
 
 func keyFile(d *instance.Dir, role string) string { return d.File("keys", role+".pem") }

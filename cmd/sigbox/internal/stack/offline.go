@@ -116,9 +116,12 @@ func (db *databases) list(ctx context.Context) ([]tlog.Description, error) {
 	return sqlitestore.List(ctx, db.file)
 }
 
-// instanceLogs are the logs that an instance is made with.
+// instanceLogs are the logs that an instance is made with, and the CT logs that came after the first.
 func instanceLogs(d *instance.Dir) (list []ServedLog, err error) {
 	m := &material{keys: map[string]crypto.Signer{}}
+	if m.numbered, err = loadNumbered(d); err != nil {
+		return nil, err
+	}
 	for _, role := range []string{roleRekorV1, roleRekorV2, roleCT} {
 		if m.keys[role], err = keys.Load(keyFile(d, role)); err != nil {
 			return nil, err

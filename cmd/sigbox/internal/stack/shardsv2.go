@@ -71,7 +71,7 @@ func (l ServedLog) displacedBy(next tlog.Description) bool { return originOf(nex
 // leaves to the shard that goes on for it where they share one.
 func (l ServedLog) url(base string) string {
 	if l.Face != config.FaceRekorV2 {
-		return base
+		return base + l.Path
 	}
 	base = atHost(base, string(l.Host))
 	if !l.Displaced {

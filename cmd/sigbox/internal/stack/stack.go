@@ -10,15 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
-	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/fulcio"
-	casqlstore "github.com/sigbox/sigbox/ca/sqlstore"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
@@ -31,7 +30,6 @@ import (
 	"github.com/sigbox/sigbox/tlog/logrpc"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 	"github.com/sigbox/sigbox/tlog/rekorv2"
-	"github.com/sigbox/sigbox/tsa"
 	tsaweb "github.com/sigbox/sigbox/tsa/web"
 	"github.com/sigbox/sigbox/tuf"
 	tufweb "github.com/sigbox/sigbox/tuf/web"
@@ -47,18 +45,23 @@ type Options struct {
 	Issuers  *oidc.Config // trusted beside the development issuer; nil for none
 	Clock    clock.Clock
 	Log      *slog.Logger
+	// Rotated is called when keys were rotated while the instance runs; nil for nothing.
+	Rotated func(context.Context) error
 }
 
 // Stack is the services of one instance, opened and ready to run.
 type Stack struct {
 	opts     Options
-	m        *material
+	used     atomic.Pointer[material]
 	db       *databases
 	closers  []io.Closer             // before db
-	logs     map[string]*tlog.Engine // those that it was made with
-	running  group                   // the sequencers
+	logs     map[string]*tlog.Engine // those that it was made with, and the CT logs that came since
+	open     func(context.Context, ServedLog) (*tlog.Engine, error)
+	running  group // the sequencers
 	shards   *shards
-	ct       *ctlog.Server
+	cts      map[int]*ctlog.Server // by number
+	issuer   issuing
+	stamper  *tsaweb.Face
 	repo     *tuf.Repository
 	expiry   *watchedExpiry
 	registry *prometheus.Registry
@@ -71,11 +74,13 @@ type Stack struct {
 // Open builds the services over an existing instance and publishes the trust root if its URLs
 // changed. Close gives the database back.
 func Open(ctx context.Context, o Options) (_ *Stack, err error) {
-	s := &Stack{opts: o, logs: map[string]*tlog.Engine{}, registry: newRegistry(), mux: http.NewServeMux()}
+	s := &Stack{opts: o, logs: map[string]*tlog.Engine{}, cts: map[int]*ctlog.Server{}, registry: newRegistry(), mux: http.NewServeMux()}
 	s.grpc = newGRPC(4 << 20)
-	if s.m, err = loadMaterial(o.Dir); err != nil {
+	m, err := loadMaterial(o.Dir)
+	if err != nil {
 		return nil, err
 	}
+	s.used.Store(m)
 	if err := databaseIsThere(o.Dir); err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	s.addOperations()
-	return s, nil
+	return s, noteTaken(o.Dir, m.read)
 }
 
 // advanceShards has the faces begin with the shards that are there.
@@ -136,6 +141,7 @@ func (s *Stack) Run(ctx context.Context, ln net.Listener) error {
 	s.running.start(work, services)
 	services.Go(func() error { return s.shards.run(work, instancePoll) })
 	services.Go(func() error { return s.repo.Run(work) })
+	services.Go(func() error { return s.followRotations(work) })
 	services.Go(func() error { return s.expiry.run(work) })
 	services.Go(func() error {
 		defer stop()
@@ -163,7 +169,7 @@ func shared(web http.Handler, rpc *grpc.Server) http.Handler {
 }
 
 func (s *Stack) openLogs(ctx context.Context) error {
-	served, err := instanceServed(s.opts.Dir.Info, s.m)
+	served, err := instanceServed(s.opts.Dir.Info, s.used.Load())
 	if err != nil {
 		return err
 	}
@@ -172,7 +178,7 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, guard)
-	open := func(ctx context.Context, l ServedLog) (*tlog.Engine, error) {
+	s.open = func(ctx context.Context, l ServedLog) (*tlog.Engine, error) {
 		cfg := l.Config
 		cfg.Clock, cfg.Logger, cfg.Metrics, cfg.Guard = s.opts.Clock, s.opts.Log, s.registry, guard
 		store, err := s.db.store(ctx, cfg.Name)
@@ -187,7 +193,7 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		return engine, err
 	}
 	s.shards = newShards(&shards{
-		list: s.db.list, open: open, log: s.opts.Log,
+		list: s.db.list, open: s.open, log: s.opts.Log,
 		key: func(_ ServedLog, name string) (crypto.Signer, error) { return keys.Load(keyFile(s.opts.Dir, name)) },
 		added: func(l ServedLog, log *tlog.Engine) error {
 			if s.service == nil { // at start; it is made with all that there are
@@ -197,7 +203,7 @@ func (s *Stack) openLogs(ctx context.Context) error {
 		},
 	})
 	for _, l := range served {
-		engine, err := open(ctx, l)
+		engine, err := s.open(ctx, l)
 		if err != nil {
 			return err
 		}
@@ -209,8 +215,11 @@ func (s *Stack) openLogs(ctx context.Context) error {
 }
 
 func (s *Stack) openTrust(ctx context.Context) error {
-	s.repo = newRepository(s.db.file, s.m, s.opts.Clock, s.opts.Log)
+	s.repo = newRepository(s.db.file, s.used.Load(), s.opts.Clock, s.opts.Log)
 	if err := s.repo.Open(ctx); err != nil {
+		return err
+	}
+	if err := s.useTUFKeys(ctx); err != nil {
 		return err
 	}
 	if err := s.repo.Refresh(ctx); err != nil {
@@ -229,7 +238,7 @@ func (s *Stack) publishTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	edition, err := trustEdition(cur, s.opts.Dir.Info, s.opts.URL, s.m, s.shards.all(), s.opts.Clock.Now())
+	edition, err := trustEdition(cur, s.opts.Dir.Info, s.opts.URL, s.used.Load(), s.shards.all(), s.opts.Clock.Now())
 	if err != nil {
 		return err
 	}
@@ -244,7 +253,7 @@ func (s *Stack) publishTrust(ctx context.Context) error {
 }
 
 func (s *Stack) addIssuerAndCA(context.Context) error {
-	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.m.keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log, AllowedHosts: aliases(s.opts.URL)})
+	idp, err := devidp.New(devidp.Config{Issuer: s.opts.URL, Key: s.used.Load().keys[roleIssuer], Clock: s.opts.Clock, Logger: s.opts.Log, AllowedHosts: aliases(s.opts.URL)})
 	if err != nil {
 		return err
 	}
@@ -260,24 +269,19 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	ct, err := ctlog.New(ctlog.Config{
-		Log: s.logs[logCT], Signer: s.m.keys[roleCT], Roots: s.m.caChain[len(s.m.caChain)-1:],
-		Clock: s.opts.Clock, Logger: s.opts.Log,
-	})
+	m := s.used.Load()
+	for _, k := range m.cts {
+		if err := s.addCT(k, m.roots()); err != nil {
+			return err
+		}
+	}
+	authority, err := s.newCA(m)
 	if err != nil {
 		return err
 	}
-	s.ct = ct
-	ct.Register(s.mux)
-	authority, err := ca.New(ca.Config{
-		Key: s.m.keys[roleCAIntermediate], Chain: s.m.caChain, SCTs: ct, SCTKey: s.m.keys[roleCT].Public(),
-		Records: casqlstore.NewSQLite(s.db.file), Clock: s.opts.Clock, Logger: s.opts.Log,
-	})
-	if err != nil {
-		return err
-	}
+	s.issuer.now.Store(authority)
 	trust := fulcio.Trust{Verifier: verifier, Issuers: issuers.PublicConfiguration()}
-	face, err := fulcio.New(fulcio.Config{Authority: authority, Trust: func() fulcio.Trust { return trust }, Logger: s.opts.Log})
+	face, err := fulcio.New(fulcio.Config{Authority: &s.issuer, Trust: func() fulcio.Trust { return trust }, Logger: s.opts.Log})
 	if err != nil {
 		return err
 	}
@@ -287,8 +291,9 @@ func (s *Stack) addIssuerAndCA(context.Context) error {
 }
 
 func (s *Stack) addRekor(context.Context) error {
+	m := s.used.Load()
 	v1, err := rekorv1.New(rekorv1.Config{
-		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: s.m.keys[roleRekorV1],
+		Log: s.logs[logRekorV1], TreeID: s.opts.Dir.Info.TreeID, Signer: m.keys[roleRekorV1],
 		Kinds: kindsV1(nil), Fingerprints: upstream.Fingerprints(), Next: s.shards.afterV1,
 		Logger: s.opts.Log,
 	})
@@ -298,16 +303,17 @@ func (s *Stack) addRekor(context.Context) error {
 	v1.Register(s.mux)
 	s.shards.advance(v1.Advance)
 	return s.shards.addRekorV2(s.mux, s.grpc, rekorv2.Config{
-		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: s.m.keys[roleRekorV2].Public(),
+		Log: s.logs[logRekorV2], Origin: s.opts.Dir.Info.Host, PublicKey: m.keys[roleRekorV2].Public(),
 	})
 }
 
 func (s *Stack) addTSA(context.Context) error {
-	authority, err := tsa.New(tsa.Config{Key: s.m.keys[roleTSA], Chain: s.m.tsaChain, Clock: s.opts.Clock, Logger: s.opts.Log})
+	authority, err := s.newTSA(s.used.Load())
 	if err != nil {
 		return err
 	}
-	tsaweb.New(authority, nil, s.opts.Log).Register(s.mux)
+	s.stamper = tsaweb.New(authority, nil, s.opts.Log)
+	s.stamper.Register(s.mux)
 	return nil
 }
 

@@ -24,24 +24,31 @@ func upMend(dir string) func(what string) []string {
 			return []string{up, "which signs it again when it starts, in the last year"}
 		case tuf.Snapshot, tuf.Timestamp:
 			return []string{up, "which renews it while it runs: where it does run, its log lines say why it cannot"}
+		case tuf.Root:
+			what = roleTUFRoot
 		}
-		return []string{"no command renews it: an instance of sigbox up is for development; make a new one with another --data"}
+		return []string{"sigbox rotate " + what + " --yes --data " + dir}
 	}
 }
 
 // upItems are what ends of an instance of sigbox up.
 func upItems(dir string, p *tuf.Published, ca, tsa []*x509.Certificate) []expiry.Item {
 	mend := upMend(dir)
+	below := roleCAIntermediate
+	if last := ca[len(ca)-1]; !ca[0].NotAfter.Before(last.NotAfter) { // none lives longer than its issuer
+		below = roleCARoot
+	}
 	items := roleItems(p, tuf.Development(), mend)
-	items = append(items, chainItems("ca", ca, mend("ca"), mend("ca"))...)
-	return append(items, chainItems("tsa", tsa, mend("tsa"), mend("tsa"))...)
+	items = append(items, chainItems("ca", ca, mend(below), mend(roleCARoot))...)
+	return append(items, chainItems("tsa", tsa, mend(roleTSA), mend(roleTSA))...)
 }
 
 // addExpiry watches over what ends of the instance.
 func (s *Stack) addExpiry(ctx context.Context) error {
 	w := &watchedExpiry{clock: s.opts.Clock, log: s.opts.Log, file: s.opts.Dir.Path}
 	w.add(func(context.Context) ([]expiry.Item, error) {
-		return upItems(s.opts.Dir.Path, s.repo.Published(), s.m.caChain, s.m.tsaChain), nil
+		m := s.used.Load()
+		return upItems(s.opts.Dir.Path, s.repo.Published(), m.caChain, m.tsaChain), nil
 	})
 	if s.opts.TLS != nil {
 		var chain []*x509.Certificate
@@ -62,11 +69,7 @@ func (s *Stack) addExpiry(ctx context.Context) error {
 
 // UpExpiring returns what will stop working of an instance of sigbox up, in order. d need not be locked.
 func UpExpiring(ctx context.Context, d *instance.Dir, c clock.Clock) (_ []expiry.Item, err error) {
-	ca, err := readChain(d.File("certs", "ca.pem"))
-	if err != nil {
-		return nil, err
-	}
-	tsa, err := readChain(d.File("certs", "tsa.pem"))
+	used, err := loadNumbered(d)
 	if err != nil {
 		return nil, err
 	}
@@ -82,5 +85,5 @@ func UpExpiring(ctx context.Context, d *instance.Dir, c clock.Clock) (_ []expiry
 	if err := repo.Open(ctx); err != nil {
 		return nil, err
 	}
-	return expiry.Order(upItems(d.Path, repo.Published(), ca, tsa)), nil
+	return expiry.Order(upItems(d.Path, repo.Published(), used.caOfUse.chain, used.tsaOfUse.chain)), nil
 }
