@@ -28,10 +28,16 @@ type clientLoad struct {
 
 func startClients(t *testing.T, f *fleet.Fleet, scripts map[string]string) *clientLoad {
 	t.Helper()
+	return startClientsOn(t, func() *rig { return visit(t, f) }, scripts)
+}
+
+// startClientsOn is startClients where each client has a rig that is made for it.
+func startClientsOn(t *testing.T, visit func() *rig, scripts map[string]string) *clientLoad {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	l := &clientLoad{t: t, stop: stop, runs: map[string]int{}}
 	for name, script := range scripts {
-		r := visit(t, f)
+		r := visit()
 		env := append(r.env(t, logVars(r, 1)...), "TOKEN="+r.token(t, "dev@example.com"), "V2="+strings.TrimPrefix(logVars(r, 2)[0], "LOG="))
 		l.mu.Lock() // the clients before this one run already
 		l.runs[name] = 0
