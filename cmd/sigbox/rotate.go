@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/rotation"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/setup"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 	"github.com/sigbox/sigbox/internal/clock"
 )
@@ -23,8 +24,8 @@ var components = []string{"ca-intermediate", "ca-root", "tsa", "ct", "rekor-v1",
 type keyRotateFlags struct {
 	logFlags
 	rotateFlags
-	undo  bool
-	until string
+	undo         bool
+	until, chain string
 }
 
 func rotateCommand() *cobra.Command {
@@ -48,8 +49,12 @@ on with --resume. --undo goes back to the old key while both are trusted, and be
 the next one signs, it drops that.
 
 For an instance of "sigbox up" (--data), which runs meanwhile or not, one command does
-all of it; a running one takes each step over by itself. See docs/rotation.md for
-"sigbox serve", whose keys are its operators' files.`,
+all of it; a running one takes each step over by itself.
+
+For "sigbox serve" (--config), on the machine with the keys of ca and tuf, it goes
+as far as it can: it makes keys, hands out the request for a certificate and those
+for the holders of offline keys, says what to change in the configuration, and stops
+with exit code 3. --resume looks whether that was done. See docs/rotation.md.`,
 		Example: `  sigbox rotate ca-intermediate --dry-run
   sigbox rotate ca-intermediate --yes
   sigbox rotate tsa --yes --soak 192h
@@ -62,13 +67,16 @@ all of it; a running one takes each step over by itself. See docs/rotation.md fo
 			if !slices.Contains(components, component) {
 				return fmt.Errorf("there is no component %q: %s", component, strings.Join(components, ", "))
 			}
+			if !slices.Contains([]rotation.Step{rotation.Made, rotation.Published, rotation.Switched, rotation.Retired}, rotation.Step(f.until)) {
+				return fmt.Errorf("--until %q: want made, published, switched or retired", f.until)
+			}
 			if f.config == "" && stack.IsRotatable(component) {
 				return f.rotateKey(cmd, component)
 			}
 			if strings.HasPrefix(component, "rekor-") {
 				return f.rotateRekor(cmd, component)
 			}
-			return f.rotateServed(component)
+			return f.rotateServed(cmd, component)
 		},
 	}
 	cmd.Flags().StringVar(&f.data, "data", "./sigbox-data", "data directory of the instance")
@@ -78,8 +86,9 @@ all of it; a running one takes each step over by itself. See docs/rotation.md fo
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and change nothing")
 	cmd.Flags().BoolVar(&f.resume, "resume", false, "go on with a rotation that was stopped")
 	cmd.Flags().BoolVar(&f.undo, "undo", false, "go back to the old key")
-	cmd.Flags().DurationVar(&f.soak, "soak", 0, "how long the key must have been published before it signs (default: 0 for an instance of up, 24h for a Rekor v2 shard of serve)")
+	cmd.Flags().DurationVar(&f.soak, "soak", 0, "how long the key must have been published before it signs (default: 0 for an instance of up, 192h for serve, 24h for a Rekor v2 shard of it)")
 	cmd.Flags().StringVar(&f.until, "until", string(rotation.Retired), "where to stop: made, published, switched or retired")
+	cmd.Flags().StringVar(&f.chain, "chain", "", "chain that a PKI has answered the request of a new key with, PEM (ca and tsa of serve)")
 	cmd.Flags().StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json as clients have it, where the TUF repository is of no use to this machine (Rekor v2)")
 	for _, pair := range [][]string{{"config", "data"}, {"config", "database"}, {"dry-run", "undo"}, {"resume", "undo"}} {
 		cmd.MarkFlagsMutuallyExclusive(pair...)
@@ -109,16 +118,54 @@ func (f *keyRotateFlags) rotateRekor(cmd *cobra.Command, component string) error
 	})
 }
 
-// rotateServed says what there is for the keys of a configuration file.
-func (f *keyRotateFlags) rotateServed(component string) error {
-	return fmt.Errorf("the key of %s is a file that %s names, and its change a change of the configuration: docs/rotation.md, \"With sigbox serve\", has the steps", component, f.config)
+// rotateServed rotates a key of a configuration file, and stops where others have something to do.
+func (f *keyRotateFlags) rotateServed(cmd *cobra.Command, component string) (err error) {
+	if steps := stepByStep[component]; steps != "" {
+		return fmt.Errorf("%s of sigbox serve is rotated step by step: %s. See docs/rotation.md, \"With sigbox serve\"", component, steps)
+	}
+	if !cmd.Flags().Changed("soak") {
+		f.soak = clientsLearn
+	}
+	cfg, err := config.Load(f.config)
+	if err != nil {
+		return err
+	}
+	r, err := setup.OpenRotation(setup.RotationOptions{Config: cfg, Component: component, Chain: f.chain, Clock: clock.System{}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	m, err := r.Machine()
+	if err != nil {
+		return err
+	}
+	state, err := r.State(m)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return f.planFrom(cmd, component, state)
+	}
+	err = f.run(cmd, m, component, state)
+	var waits *setup.Waiting
+	if errors.As(err, &waits) {
+		if _, said := io.WriteString(cmd.OutOrStdout(), waits.Todo); said != nil {
+			return said
+		}
+		return waits
+	}
+	return err
+}
+
+// stepByStep are components whose keys are with people, or whose rotation needs more of a configuration.
+var stepByStep = map[string]string{
+	"ct":          "a second log in another process, which ca.ct names after its key is published",
+	"tuf-root":    "each holder makes a key (sigbox tuf key), then sigbox tuf request --root-key with all keys of the role, sign, publish",
+	"tuf-targets": "each holder makes a key (sigbox tuf key), then sigbox tuf request --targets-key with all keys of the role, sign, publish",
 }
 
 // rotateKey rotates a key of an instance of up.
 func (f *keyRotateFlags) rotateKey(cmd *cobra.Command, component string) (err error) {
-	if !slices.Contains([]rotation.Step{rotation.Made, rotation.Published, rotation.Switched, rotation.Retired}, rotation.Step(f.until)) {
-		return fmt.Errorf("--until %q: want made, published, switched or retired", f.until)
-	}
 	path, err := filepath.Abs(f.data)
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -140,17 +187,17 @@ func (f *keyRotateFlags) rotateKey(cmd *cobra.Command, component string) (err er
 		return err
 	}
 	m := r.Machine(component)
+	return f.run(cmd, m, component, state)
+}
+
+// run begins, goes on or goes back.
+func (f *keyRotateFlags) run(cmd *cobra.Command, m *rotation.Machine, component string, state rotation.Kind) error {
+	ctx, t := cmd.Context(), state.Rotation
 	m.Soak, m.Until = f.soak, rotation.Step(f.until)
 	m.Say = func(t rotation.Rotation, undone bool) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), sayStep(m, t, undone))
 		return err
 	}
-	return f.run(cmd.Context(), m, component, state)
-}
-
-// run begins, goes on or goes back.
-func (f *keyRotateFlags) run(ctx context.Context, m *rotation.Machine, component string, state rotation.Kind) error {
-	t := state.Rotation
 	switch {
 	case t != nil && t.Component != component:
 		return fmt.Errorf("a rotation of %s is under way, which concerns the same keys: go on with it (sigbox rotate %s --resume), or go back (--undo)", t.Component, t.Component)

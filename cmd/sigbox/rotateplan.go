@@ -26,6 +26,11 @@ func (f *keyRotateFlags) planKey(cmd *cobra.Command, component, path string) err
 	if err != nil {
 		return err
 	}
+	return f.planFrom(cmd, component, state)
+}
+
+// planFrom says what follows from where the keys are.
+func (f *keyRotateFlags) planFrom(cmd *cobra.Command, component string, state rotation.Kind) error {
 	from, to, at := state.InUse, state.Last+1, rotation.Step("")
 	if t := state.Rotation; t != nil {
 		component, from, to, at = t.Component, t.From, t.To, t.Step
@@ -39,7 +44,7 @@ func (f *keyRotateFlags) planKey(cmd *cobra.Command, component, path string) err
 		}
 		fmt.Fprintf(&b, "%s: %s\n", mark, s.words)
 	}
-	_, err = cmd.OutOrStdout().Write([]byte(b.String()))
+	_, err := cmd.OutOrStdout().Write([]byte(b.String()))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,10 +42,12 @@ var ErrWaiting = errors.New("waiting for offline keys")
 type Waiting struct {
 	For  string // what is missing
 	Todo string // what to do, in lines for a person to read; ends with a newline
+
+	Again string // the command that goes on; "" is init
 }
 
 func (w *Waiting) Error() string {
-	return "waiting for " + w.For + ": do what is said above, and run init again"
+	return "waiting for " + w.For + ": do what is said above, and run " + cmp.Or(w.Again, "init") + " again"
 }
 
 // Is makes it an ErrWaiting.
