@@ -1,5 +1,5 @@
 // Package rotation replaces a key by the next one in steps, so that no verification fails meanwhile, and
-// keeps in a [Journal] where each replacement stands (docs/design/0017).
+// keeps in a [Journal] where each replacement stands (docs/design/0018).
 //
 //	begun      the number of the next key is taken
 //	made       the key is there, and the certificate that it needs
