@@ -186,8 +186,8 @@ const (
 	fromEmpty = "the mirror, by an empty cache each"
 )
 
-// cosignsAtOnce are some 60 MB each. With 200 on two busy cores some of them get no turn for longer than they
-// wait for the registry, and then say that the image has no signature.
+// cosignsAtOnce are some 60 MB each. With 200 on two cores that had much other work, 36 of 1,000 said that the image
+// has no signature, of which the registry's log showed no refused request: they may have waited too long for it.
 const cosignsAtOnce = 64
 
 func (v *verification) run(env []string, args ...string) func(context.Context, int) (string, error) {
