@@ -128,6 +128,10 @@ func TestRotateV2Host(t *testing.T) {
 	says(rotate(0, with, "--yes", "--resume", "--trusted-root", s.rootAt(t, at), "--soak", "0s"), "third takes entries now")
 	l.more(t, 20)
 	end()
+	sizeAt := func(replica string) string {
+		return strings.SplitN(get(t, named(t, "log3.example.com", replica)+"/api/v2/checkpoint"), "\n", 3)[1]
+	}
+	await(t, "a replica shows what the other wrote", 10*time.Second, func() bool { return sizeAt(a.url) == sizeAt(b.url) })
 	s.checkHosts(t, l, replicas, map[string]string{"rekor-v2": firstHost, "rekor-v2-2": "log2.example.com", "third": "log3.example.com"})
 	if out, _ := logs(t, 0, "fsck", "--config", file); strings.Count(out, ": ok: ") != 5 {
 		t.Errorf("fsck: %s", out)
