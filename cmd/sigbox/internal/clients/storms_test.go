@@ -17,7 +17,6 @@ type storms struct {
 
 type stormFigures struct {
 	Storms []record.Storm `json:"storms"`
-	Source string         `json:"source"` // where they come from, if the test did not write the file
 }
 
 // least is how many verifications a storm on the page has: fewer show little.
@@ -62,16 +61,9 @@ func writeStorms(b *strings.Builder, all []storms) error {
 		}
 	}
 	for _, s := range all {
-		fmt.Fprintf(b, "\n[%s.json](figures/%s.json): commit %.12s, %s, %.0f seconds in all, %d CPUs, which much other work shared.%s\n", s.name, s.name, s.Commit, s.Started, s.Seconds, s.Machine.CPUs, s.source())
+		fmt.Fprintf(b, "\n[%s.json](figures/%s.json): commit %.12s, %s, %.0f seconds in all, %d CPUs.\n", s.name, s.name, s.Commit, s.Started, s.Seconds, s.Machine.CPUs)
 	}
 	return nil
-}
-
-func (s storms) source() string {
-	if s.Figures.Source == "" {
-		return ""
-	}
-	return " " + s.Figures.Source
 }
 
 func stormLine(f record.Storm) string {
