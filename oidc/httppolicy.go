@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -85,11 +86,23 @@ func (p HTTPPolicy) proxy(fixed string) func(*http.Request) (*url.URL, error) {
 		if p.Proxy == nil || slices.Contains(p.Direct, host) {
 			return nil, nil
 		}
-		if ip, err := netip.ParseAddr(host); host != fixed && (host == "localhost" || err == nil && !p.allows(ip)) {
+		if host != fixed && !p.allowsName(host) {
 			return nil, fmt.Errorf("%w: %s is not a public address", errPolicy, host)
 		}
 		return p.Proxy, nil
 	}
+}
+
+// allowsName says whether a proxy may be asked for a host that the configuration does not write out. It may
+// not be for what its resolver reads as an address that we do not: 127.1, 0x7f000001, 127.0.0.1 with a dot
+// behind it.
+func (p HTTPPolicy) allowsName(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return p.allows(ip)
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	last := host[strings.LastIndexByte(host, '.')+1:] // digits, or none: of an address, and of no name (RFC 3696 2)
+	return last != "localhost" && last != "" && (last[0] < '0' || last[0] > '9')
 }
 
 // allows says whether an address may be connected to that the configuration does not write out.

@@ -97,6 +97,16 @@ func TestProxy(t *testing.T) {
 		{"the metadata of a cloud", "https://ci.example.com", "http://169.254.169.254/latest", nil, "", "", true},
 		{"loopback by name", "https://ci.example.com", "http://localhost/x", nil, "", "", true},
 		{"loopback in IPv6", "https://ci.example.com", "http://[::1]/x", nil, "", "", true},
+		{"loopback by name, in capitals", "https://ci.example.com", "http://LocalHost/x", nil, "", "", true},
+		{"loopback by name, with a dot behind it", "https://ci.example.com", "http://localhost./x", nil, "", "", true},
+		{"a name below loopback's", "https://ci.example.com", "http://keys.localhost/x", nil, "", "", true},
+		{"an address with a dot behind it", "https://ci.example.com", "http://127.0.0.1./x", nil, "", "", true},
+		{"an address of two numbers", "https://ci.example.com", "http://127.1/x", nil, "", "", true},
+		{"an address as one number", "https://ci.example.com", "http://2130706433/x", nil, "", "", true},
+		{"an address in hex", "https://ci.example.com", "http://0x7f000001/x", nil, "", "", true},
+		{"no host", "https://ci.example.com", "http://./x", nil, "", "", true},
+		{"another public host with a dot behind it", "https://ci.example.com", "http://keys.example.com./x", nil, "", "keys.example.com.", false},
+		{"a name with numbers", "https://ci.example.com", "http://10.1.2.3.example.com/x", nil, "", "10.1.2.3.example.com", false},
 		{"loopback in IPv6 for IPv4", "https://ci.example.com", "http://[::ffff:127.0.0.1]/x", nil, "", "", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
