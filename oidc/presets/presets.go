@@ -203,7 +203,7 @@ var (
 
 	forms = map[string]func(string) error{
 		"url": func(v string) error {
-			if !urlForm.MatchString(v) || strings.Contains(v, "/./") || strings.Contains(v, "/../") {
+			if !urlForm.MatchString(v) || strings.Contains(v+"/", "/./") || strings.Contains(v+"/", "/../") {
 				return fmt.Errorf("%q is not an address: want one such as https://ci.example.com, host in small letters", v)
 			}
 			return nil

@@ -78,6 +78,7 @@ func TestParameters(t *testing.T) {
 		{"another key", "keycloak", "url", "https://x.example.com\n  type: username", "is not an address"},
 		{"a place", "keycloak", "url", "https://${audience}", "is not an address"},
 		{"dot segments", "keycloak", "url", "https://sso.example.com/../x", "is not an address"},
+		{"dot segment at the end", "keycloak", "url", "https://sso.example.com/x/..", "is not an address"},
 		{"path as ID", "bitbucket", "id", "a/b", "is not an ID"},
 		{"dots as ID", "bitbucket", "id", "..", "is not an ID"},
 		{"line break in the audience", "google", "audience", "a\nb", "is not an audience"},
