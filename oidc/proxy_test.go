@@ -94,6 +94,7 @@ func TestProxy(t *testing.T) {
 		{"a private address that is written out", "http://10.1.2.3", "http://10.1.2.3/x", nil, "", "10.1.2.3", false},
 		{"a private address that is not", "https://ci.example.com", "http://10.1.2.3/x", nil, "", "", true},
 		{"a private address of a network that is listed", "https://ci.example.com", "http://10.1.2.3/x", nil, "10.0.0.0/8", "10.1.2.3", false},
+		{"the same in IPv6 for IPv4", "https://ci.example.com", "http://[::ffff:10.1.2.3]/x", nil, "10.0.0.0/8", "[::ffff:10.1.2.3]", false},
 		{"the metadata of a cloud", "https://ci.example.com", "http://169.254.169.254/latest", nil, "", "", true},
 		{"loopback by name", "https://ci.example.com", "http://localhost/x", nil, "", "", true},
 		{"loopback in IPv6", "https://ci.example.com", "http://[::1]/x", nil, "", "", true},

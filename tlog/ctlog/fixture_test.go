@@ -218,6 +218,9 @@ func (s *stack) send(t testing.TB, method, path, body string, h http.Header) (in
 	if err != nil {
 		t.Fatal(err)
 	}
+	if refused := resp.StatusCode >= http.StatusBadRequest && resp.StatusCode != http.StatusMethodNotAllowed; refused != (resp.Header.Get(httpx.ErrorCode) != "") {
+		t.Errorf("%s %s: %s with the word %q", method, path, resp.Status, resp.Header.Get(httpx.ErrorCode))
+	}
 	return resp.StatusCode, string(b)
 }
 

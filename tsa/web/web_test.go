@@ -24,6 +24,7 @@ import (
 	"github.com/sigstore/timestamp-authority/v2/pkg/verification"
 
 	"github.com/sigbox/sigbox/internal/clock"
+	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tsa"
 	"github.com/sigbox/sigbox/tsa/web"
 )
@@ -237,6 +238,9 @@ func TestBadInput(t *testing.T) {
 			}
 			if resp.StatusCode != row.status || got.Code != row.status || !strings.Contains(got.Message, row.text) {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, got.Message, row.status, row.text)
+			}
+			if resp.Header.Get(httpx.ErrorCode) == "" {
+				t.Error("no word for the cause")
 			}
 			if strings.Contains(r.log.String(), "issued") || !strings.Contains(r.log.String(), "refused") {
 				t.Errorf("log: %s", r.log)
