@@ -5,6 +5,7 @@ package main
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	common "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	rekor "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
@@ -207,9 +209,9 @@ func ofRPC(t *testing.T, err error) said {
 }
 
 // TestWhoMayWrite: each log takes what its rule says, over every way into it, and a refusal says why and
-// leaves no trace. A rule that is replaced counts soon.
+// leaves no trace. A rule that is replaced counts soon. Certificates are valid as long as is configured.
 func TestWhoMayWrite(t *testing.T) {
-	s := newTrio(t)
+	s := newTrio(t, "issuers: issuers.yaml", "issuers: issuers.yaml\n  validity: 15m")
 	listed, unlisted := newSigner(t), newSigner(t)
 	write(t, filepath.Join(s.dir, "release.pub"), string(listed.pem))
 	file := s.config(t, "  rekor_v1:\n", "  rekor_v1:\n    writers: {certificates: true}\n",
@@ -217,6 +219,11 @@ func TestWhoMayWrite(t *testing.T) {
 	r := s.serve(t, file)
 	url := "http://" + s.at["tlog"]
 	dev := s.certifiedSigner(t, "dev@example.com")
+	if cert, err := x509.ParseCertificate(dev.der); err != nil {
+		t.Error(err)
+	} else if got := cert.NotAfter.Sub(cert.NotBefore); got != 15*time.Minute-time.Second {
+		t.Errorf("certificates are valid for %s", got)
+	}
 	self := newSigner(t)
 	self.der = entrytest.Cert(t, self.key, entrytest.SAN{Emails: []string{"dev@example.com"}}, nil, nil)
 	self.pem = entrytest.CertPEM(self.der)
