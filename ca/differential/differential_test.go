@@ -32,15 +32,11 @@ import (
 // TestFulcio: what a running Fulcio has answered to every request is what we answer, certificates included,
 // but for the differences that are listed, and each of those is there.
 func TestFulcio(t *testing.T) {
-	issuer, err := cadiff.NewIssuer()
+	issuer, err := cadiff.StartIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	issuer.Register(mux)
-	srv := httptest.NewServer(mux)
-	t.Cleanup(srv.Close)
-	issuer.URL = srv.URL
+	t.Cleanup(issuer.Close)
 	p, err := cadiff.NewPlayer(serve(t, cadiff.Config(issuer.URL)), issuer)
 	if err != nil {
 		t.Fatal(err)

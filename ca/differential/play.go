@@ -15,8 +15,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"time"
@@ -45,11 +45,7 @@ type Player struct {
 
 // NewPlayer returns a player with keys of its own.
 func NewPlayer(url string, issuer *Issuer) (*Player, error) {
-	p := &Player{URL: url, Issuer: issuer, keys: map[string]crypto.Signer{}, Client: &http.Client{
-		Timeout:       time.Minute,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableCompression: true},
-	}}
+	p := &Player{URL: url, Issuer: issuer, keys: map[string]crypto.Signer{}, Client: differential.NewClient()}
 	var err error
 	for name, curve := range map[string]elliptic.Curve{"p224": elliptic.P224(), "p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()} {
 		if p.keys[name], err = ecdsa.GenerateKey(curve, rand.Reader); err != nil {
@@ -65,53 +61,15 @@ func NewPlayer(url string, issuer *Issuer) (*Player, error) {
 
 // Play sends the requests in their order.
 func (p *Player) Play(ctx context.Context, requests []differential.Request) ([]differential.Answer, error) {
-	var answers []differential.Answer
-	for _, r := range requests {
-		a, err := p.ask(ctx, r)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.Name, err)
-		}
-		answers = append(answers, a)
-	}
-	return answers, nil
+	return differential.Play(ctx, requests, p.ask)
 }
 
 func (p *Player) ask(ctx context.Context, r differential.Request) (differential.Answer, error) {
-	body, err := p.fill(r.Body)
+	resp, raw, err := r.Send(ctx, p.Client, p.URL, p.fill)
 	if err != nil {
 		return differential.Answer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, p.URL+r.Target, strings.NewReader(body))
-	if err != nil {
-		return differential.Answer{}, err
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for k, v := range r.Header {
-		if v, err = p.fill(v); err != nil {
-			return differential.Answer{}, err
-		}
-		if v == "-" {
-			req.Header.Del(k)
-		} else {
-			req.Header.Set(k, v)
-		}
-	}
-	resp, err := p.Client.Do(req)
-	if err != nil {
-		return differential.Answer{}, err
-	}
-	raw, err := io.ReadAll(resp.Body)
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return differential.Answer{}, err
-	}
-	a := r.Answered(resp.StatusCode)
-	for k, v := range resp.Header {
-		if k != "Date" && k != "Content-Length" && k != "X-Request-Id" {
-			a.Header[k] = strings.Join(v, "\n")
-		}
-	}
+	a := r.Answered(resp, func(_ string, values []string) string { return strings.Join(values, "\n") })
 	p.seconds = ""
 	a.Body = p.shape(raw)
 	if p.seconds != "" {
@@ -179,30 +137,36 @@ func hashOf(pub crypto.PublicKey) crypto.Hash {
 	return crypto.SHA256
 }
 
-// Issuer signs tokens of the issuers of [Config], which are paths of one server.
+// Issuer is a server on loopback with all issuers of [Config], which are its paths. It signs their tokens.
 type Issuer struct {
-	URL string // scheme and host
+	*httptest.Server
 	key *rsa.PrivateKey
 }
 
-// NewIssuer returns the issuers at URL. Its Register answers for them there.
-func NewIssuer() (*Issuer, error) {
+// StartIssuer starts an issuer. Whoever starts it closes it.
+func StartIssuer() (*Issuer, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	return &Issuer{key: key}, err
+	if err != nil {
+		return nil, err
+	}
+	i := &Issuer{key: key}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{type}/.well-known/openid-configuration", i.discovery)
+	mux.HandleFunc("GET /keys", i.keys)
+	i.Server = httptest.NewServer(mux)
+	return i, nil
 }
 
-// Register answers discovery and keys of all issuers.
-func (i *Issuer) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /{type}/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-		iss := i.URL + "/" + r.PathValue("type")
-		write(w, map[string]any{
-			"issuer": iss, "jwks_uri": i.URL + "/keys", "authorization_endpoint": iss + "/auth", "token_endpoint": iss + "/token",
-			"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
-		})
+func (i *Issuer) discovery(w http.ResponseWriter, r *http.Request) {
+	iss := i.URL + "/" + r.PathValue("type")
+	write(w, map[string]any{
+		"issuer": iss, "jwks_uri": i.URL + "/keys", "authorization_endpoint": iss + "/auth", "token_endpoint": iss + "/token",
+		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
 	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: "k", Algorithm: "RS256", Use: "sig"}}})
-	})
+}
+
+func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
+	write(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: "k", Algorithm: "RS256", Use: "sig"}}})
 }
 
 func write(w http.ResponseWriter, v any) {

@@ -2,9 +2,6 @@ package differential
 
 import (
 	"context"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,25 +15,15 @@ import (
 
 // TestFulcio asks Fulcio with its CT log server on Trillian over PostgreSQL.
 func TestFulcio(t *testing.T) {
-	if os.Getenv("SIGBOX_PROOF") == "" {
-		fmt.Printf("differential: %s NOT RUN by this tier: upstream's servers (make proof)\n", t.Name())
-		t.SkipNow()
-	}
-	if err := peers.EnsureFulcio(context.Background(), os.Stdout); err != nil {
-		t.Fatal(err)
-	}
+	onlyProof(t, peers.EnsureFulcio)
 	if !outside.Alone(t) {
 		return
 	}
-	issuer, err := cadiff.NewIssuer()
+	issuer, err := cadiff.StartIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	issuer.Register(mux)
-	srv := httptest.NewServer(mux)
-	t.Cleanup(srv.Close)
-	issuer.URL = srv.URL
+	t.Cleanup(issuer.Close)
 	server := pgtest.Start(t)
 	server.Exec(t, "postgres", "CREATE DATABASE trillian")
 	p, err := peers.StartFulcio(context.Background(), t.TempDir(), server.URL("trillian"), cadiff.Config(issuer.URL))

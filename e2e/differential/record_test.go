@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,21 +41,21 @@ func stop(t *testing.T, p *peers.Peer) {
 	})
 }
 
-// onlyProof ends a test that asks upstream's servers, and builds them where it goes on.
-func onlyProof(t *testing.T) {
+// onlyProof ends a test that asks upstream's servers, and has them built where it goes on.
+func onlyProof(t *testing.T, build func(context.Context, io.Writer) error) {
 	t.Helper()
 	if os.Getenv("SIGBOX_PROOF") == "" {
 		fmt.Printf("differential: %s NOT RUN by this tier: upstream's servers (make proof)\n", t.Name())
 		t.SkipNow()
 	}
-	if err := peers.Ensure(context.Background(), os.Stdout); err != nil {
+	if err := build(context.Background(), os.Stdout); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestRekorV1 asks Rekor v1 on Trillian over PostgreSQL.
 func TestRekorV1(t *testing.T) {
-	onlyProof(t)
+	onlyProof(t, peers.Ensure)
 	server := pgtest.Start(t)
 	server.Exec(t, "postgres", "CREATE DATABASE trillian")
 	p, err := peers.StartRekorV1(context.Background(), t.TempDir(), server.URL("trillian"), peers.Attestations)
@@ -68,7 +69,7 @@ func TestRekorV1(t *testing.T) {
 // TestRekorV2 asks Rekor v2 on the POSIX driver, and for its tiles a web server over its files, as its
 // compose file has it.
 func TestRekorV2(t *testing.T) {
-	onlyProof(t)
+	onlyProof(t, peers.Ensure)
 	p, err := peers.StartRekorV2(context.Background(), t.TempDir(), 100*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)

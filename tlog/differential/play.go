@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -39,32 +38,24 @@ type Player struct {
 func NewPlayer(url string) *Player {
 	return &Player{
 		URL: url, ids: map[string]string{}, names: map[string]string{}, indexes: map[string]string{},
-		Client: &http.Client{
-			Timeout:       time.Minute,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport:     &http.Transport{DisableCompression: true},
-		},
+		Client: NewClient(),
 	}
 }
 
 // Play sends the requests in their order. Errors are those of the connection, and of a request
 // that names what was never answered.
 func (p *Player) Play(ctx context.Context, requests []Request) ([]Answer, error) {
-	var answers []Answer
-	for _, r := range requests {
-		a, err := p.ask(ctx, r)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.Name, err)
-		}
-		answers = append(answers, a)
-	}
-	return answers, nil
+	return Play(ctx, requests, p.ask)
 }
 
 // ask sends one request, again and again where it waits for something.
 func (p *Player) ask(ctx context.Context, r Request) (Answer, error) {
 	if r.Method == "gRPC" {
 		return p.call(ctx, r)
+	}
+	base := p.URL
+	if r.Files && p.Files != "" {
+		base = p.Files
 	}
 	var until string
 	var err error
@@ -74,7 +65,7 @@ func (p *Player) ask(ctx context.Context, r Request) (Answer, error) {
 		}
 	}
 	for tries := 0; ; tries++ {
-		resp, body, err := p.send(ctx, r)
+		resp, body, err := r.Send(ctx, p.Client, base, p.fill)
 		if err != nil {
 			return Answer{}, err
 		}
@@ -86,43 +77,6 @@ func (p *Player) ask(ctx context.Context, r Request) (Answer, error) {
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-}
-
-func (p *Player) send(ctx context.Context, r Request) (*http.Response, []byte, error) {
-	target, err := p.fill(r.Target)
-	if err != nil {
-		return nil, nil, err
-	}
-	text, err := p.fill(r.Body)
-	if err != nil {
-		return nil, nil, err
-	}
-	base := p.URL
-	if r.Files && p.Files != "" {
-		base = p.Files
-	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, base+target, strings.NewReader(text))
-	if err != nil {
-		return nil, nil, err
-	}
-	if text == "" {
-		req.Body, req.ContentLength = http.NoBody, 0
-	} else {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for k, v := range r.Header {
-		if v == "-" {
-			req.Header.Del(k)
-		} else {
-			req.Header.Set(k, v)
-		}
-	}
-	resp, err := p.Client.Do(req)
-	if err != nil {
-		return nil, nil, err
-	}
-	body, err := io.ReadAll(resp.Body)
-	return resp, body, errors.Join(err, resp.Body.Close())
 }
 
 var name = regexp.MustCompile(`\{\{(id|uuid|index|tree|treehex):?([^{}]*)\}\}`)
@@ -160,17 +114,12 @@ func (p *Player) fill(text string) (string, error) {
 
 // answer learns from an answer and puts names into it.
 func (p *Player) answer(r Request, resp *http.Response, body []byte) Answer {
-	a := r.Answered(resp.StatusCode)
 	var v any
 	if decoded, err := decodeJSON(body); err == nil && json.Valid(body) {
 		v = decoded
 		p.learn(r.Name, v)
 	}
-	for k, values := range resp.Header {
-		if !slices.Contains(ownHeaders, k) && !r.Files {
-			a.Header[k] = p.header(k, values)
-		}
-	}
+	a := r.Answered(resp, p.header)
 	switch {
 	case len(body) == 0:
 	case v != nil:
@@ -210,9 +159,6 @@ func (p *Player) header(name string, values []string) string {
 	}
 	return p.text(value)
 }
-
-// ownHeaders say nothing of an API.
-var ownHeaders = []string{"Date", "Content-Length", "X-Request-Id"}
 
 func decodeJSON(body []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))

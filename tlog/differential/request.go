@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -42,9 +43,24 @@ func (r Request) fingerprint() string {
 	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }
 
-// Answered returns the beginning of an answer to this request, as [Compare] wants it.
-func (r Request) Answered(status int) Answer {
-	return Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Status: status, Header: map[string]string{}}
+// ownHeaders say nothing of an API.
+var ownHeaders = []string{"Date", "Content-Length", "X-Request-Id"}
+
+// Answered returns the answer to this request, as [Compare] wants it, but for its body. value returns what is
+// kept of a header.
+func (r Request) Answered(resp *http.Response, value func(name string, values []string) string) Answer {
+	a := r.unanswered()
+	a.Status = resp.StatusCode
+	for k, values := range resp.Header {
+		if !slices.Contains(ownHeaders, k) && !r.Files {
+			a.Header[k] = value(k, values)
+		}
+	}
+	return a
+}
+
+func (r Request) unanswered() Answer {
+	return Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Header: map[string]string{}}
 }
 
 // line is how a recording shows a request.

@@ -19,7 +19,7 @@ import (
 func (p *Player) call(ctx context.Context, r Request) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	a := Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Header: map[string]string{}}
+	a := r.unanswered()
 	var header metadata.MD
 	client := pb.NewRekorClient(p.RPC)
 	var req, resp proto.Message
