@@ -20,6 +20,7 @@ func (s *Server) guardClock(ctx context.Context, records *capgstore.Store) *tsa.
 	}, s.log)
 	g.Compare(ctx)
 	s.runs = append(s.runs, g.Run)
+	// Not unavailable: it may be the database's clock that is wrong, for all replicas.
 	s.health.add("tsa clock", "degraded", func(context.Context) error {
 		_, err := g.State()
 		return err

@@ -31,11 +31,12 @@ func TestGuardClock(t *testing.T) {
 		name    string
 		off     time.Duration
 		trusted float64
+		ready   string
 		check   string // the beginning of what /readyz says; milliseconds of the way to the database aside
 	}{
-		{"right", 0, 1, "ok"},
-		{"an hour ahead", time.Hour, 0, "time source not trusted: the clock is "},
-		{"a minute behind", -time.Minute, 0, "time source not trusted: the clock is "},
+		{"right", 0, 1, "ok", "ok"},
+		{"an hour ahead", time.Hour, 0, "degraded", "time source not trusted: the clock is "},
+		{"a minute behind", -time.Minute, 0, "degraded", "time source not trusted: the clock is "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := &Server{clock: shifted(tc.off), log: slog.New(slog.DiscardHandler), registry: newRegistry()}
@@ -43,8 +44,9 @@ func TestGuardClock(t *testing.T) {
 			if err := g.Check(s.clock.Now()); (err == nil) != (tc.trusted == 1) || err != nil && !errors.Is(err, tsa.ErrTime) {
 				t.Error(err)
 			}
-			if got := s.report(t.Context()).Checks["tsa clock"]; !strings.HasPrefix(got, tc.check) {
-				t.Errorf("/readyz says %q, want %q", got, tc.check)
+			ready := s.report(t.Context())
+			if got := ready.Checks["tsa clock"]; !strings.HasPrefix(got, tc.check) || ready.Status != tc.ready {
+				t.Errorf("/readyz says %s, %q, want %s, %q", ready.Status, got, tc.ready, tc.check)
 			}
 			metrics, err := s.registry.Gather()
 			if err != nil {
