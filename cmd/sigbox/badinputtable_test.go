@@ -16,17 +16,23 @@ import (
 )
 
 // catalogued are the ids that docs/bad-input.md must have: those of the catalogue for tokens, Fulcio, the CT
-// log, Rekor and timestamps, and the published advisories of those and of what they stand on.
+// log, Rekor, timestamps, the TUF repository, administration and ceremonies, and the published advisories of those
+// and of what they stand on.
 func catalogued() (ids []string) {
-	for n := 29; n <= 202; n++ {
+	for n := 29; n <= 220; n++ {
 		ids = append(ids, fmt.Sprintf("B-%03d", n))
+	}
+	for n := 1; n <= 6; n++ {
+		ids = append(ids, fmt.Sprintf("AG-%d", n))
 	}
 	return append(ids, "CVE-2023-30551", "CVE-2023-33199", "CVE-2026-23831", "CVE-2026-24117", "CVE-2026-48702", "GHSA-843x-px86-vq42",
 		"rekor-tiles 0e3a969", "rekor-tiles 7687c8d",
 		"CVE-2025-66506", "CVE-2026-22772", "CVE-2026-49478", // Fulcio
 		"CVE-2025-66564", "CVE-2026-39984", "CVE-2026-49835", "timestamp-authority d8d3497", "timestamp-authority 449884a",
 		"CVE-2025-27144", "CVE-2024-28180", "CVE-2016-9121", "go-jose 5348b9a", "CVE-2024-51744", "go-oidc",
-		"CVE-2026-27137", "CVE-2024-45341", "CVE-2025-58187", "CVE-2025-58188", "CVE-2024-24783", "CVE-2025-22874", "CVE-2025-58185", "CVE-2025-61723")
+		"CVE-2026-27137", "CVE-2024-45341", "CVE-2025-58187", "CVE-2025-58188", "CVE-2024-24783", "CVE-2025-22874", "CVE-2025-58185", "CVE-2025-61723",
+		"CVE-2022-29173", "CVE-2024-47534", "CVE-2026-23991", "CVE-2026-23992", "CVE-2026-24686", "go-tuf f5edbde", // TUF
+		"CVE-2020-15163", "CVE-2021-41131", "CVE-2020-6173")
 }
 
 var quoted = regexp.MustCompile("`([^`]+)`")

@@ -19,7 +19,12 @@ var sources embed.FS
 // docs are the comments by "Type" and "Type.Field".
 var docs = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "tlog.go", "ca.go", "peers.go", "writers.go", "presets.go"} {
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range files {
+		name := f.Name()
 		src, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err)
