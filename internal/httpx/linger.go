@@ -16,6 +16,10 @@ const (
 // So over HTTP/1 the answer is sent and what is left of the body is read and dropped, up to a bound and for
 // as long as the server's ReadTimeout allows. HTTP/2 has a frame for it, and a client that waits for
 // "100 Continue" has sent nothing.
+//
+// Where the body breaks off, by its chunks or by the time that it takes, the connection ends: net/http, which leaves
+// the body to a handler that reads and writes at once, would take what comes next for a request, and a proxy in
+// front its answer for that to somebody else's.
 func Linger(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -26,7 +30,12 @@ func Linger(next http.Handler) http.Handler {
 		}
 		body := r.Body
 		next.ServeHTTP(w, r)
-		_ = control.Flush()                             // the client is gone, and the read below ends at once
-		_, _ = io.CopyN(io.Discard, body, lingerMost+1) // as above; nothing, where the handler read it all
+		_ = control.Flush() // the client is gone, and the read below ends at once
+		// Nothing is left where the handler read it all; net/http closes the connection where more is left than this.
+		switch _, err := io.CopyN(io.Discard, body, lingerMost+1); err {
+		case nil, io.EOF, http.ErrBodyReadAfterClose:
+		default:
+			panic(http.ErrAbortHandler)
+		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +68,55 @@ func TestRefusalWithoutTheBody(t *testing.T) {
 		}
 		t.Errorf("%d bytes were taken", sent)
 	})
+}
+
+// TestNoRequestBehindABrokenBody: what comes after a body that broke off is not taken for a request.
+func TestNoRequestBehindABrokenBody(t *testing.T) {
+	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+	some := strings.Repeat("a", 200<<10)
+	for _, c := range []struct {
+		name, request string
+		late          bool // what is hidden comes when the server has stopped to wait for the body
+	}{
+		{"chunks", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n", false},
+		{"a chunk longer than it says", "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd", false},
+		{"no more of a length", "Content-Length: 400000\r\n\r\n" + some, true},
+		{"no more chunks", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", true},
+	} {
+		for name, reads := range map[string]bool{"read": true, "unread": false} {
+			t.Run(c.name+", "+name, func(t *testing.T) {
+				t.Parallel()
+				var answers atomic.Int32
+				srv := httptest.NewUnstartedServer(httpx.Linger(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					answers.Add(1)
+					if reads {
+						_, _ = httpx.ReadBody(w, r, 1<<20)
+					}
+					httpx.Write(w, http.StatusBadRequest, "", nil)
+				})))
+				srv.Config.ReadTimeout, srv.Config.IdleTimeout = time.Second, time.Minute
+				srv.Start()
+				t.Cleanup(srv.Close)
+				conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = conn.Close() })
+				if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\n"+c.request)
+				if c.late {
+					time.Sleep(1500 * time.Millisecond) // the server waits for 1000
+				}
+				_, _ = io.WriteString(conn, hidden) // to nobody
+				_, _ = io.Copy(io.Discard, conn)    // ends when the server closes it
+				if n := answers.Load(); n != 1 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		}
+	}
 }
 
 // refusing is a connection to a server that takes bodies of 1 MiB.
