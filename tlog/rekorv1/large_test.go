@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/dsse"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/entry/intoto"
+	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 )
 
@@ -93,6 +95,56 @@ func TestLargeBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asRekord proposes an artifact as rekord, a kind that upstream's code reads.
+func asRekord(t *testing.T, artifact []byte, key crypto.Signer) []byte {
+	in64 := base64.StdEncoding.EncodeToString
+	return entrytest.JSON(t, map[string]any{"apiVersion": "0.0.1", "kind": "rekord", "spec": map[string]any{
+		"data": map[string]any{"content": in64(artifact)},
+		"signature": map[string]any{
+			"format": "x509", "content": in64(entrytest.SignMessage(t, key, artifact)), "publicKey": map[string]any{"content": in64(entrytest.PEM(t, key.Public()))},
+		},
+	}})
+}
+
+// TestEntryKeepsLittle: an entry that waits to be appended, or is never let go, keeps nothing large of its body, of
+// which every string was a part.
+func TestEntryKeepsLittle(t *testing.T) {
+	kinds := entry.Kinds{dsse.Kind: dsse.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002}
+	maps.Copy(kinds, upstream.Kinds())
+	key := entrytest.P256(t)
+	pem := entrytest.PEM(t, key.Public())
+	const size = 8 << 20
+	for name, propose := range map[string]func() []byte{
+		"dsse":         func() []byte { return entrytest.DSSE(t, entrytest.Envelope(t, inToto, largeStatement(size), key), pem) },
+		"intoto 0.0.1": func() []byte { return asV001(t, entrytest.Envelope(t, inToto, largeStatement(size), key), pem) },
+		"intoto 0.0.2": func() []byte { return asV002(t, largeStatement(size), key) },
+		"rekord":       func() []byte { return asRekord(t, make([]byte, size), key) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := inUse()
+			e, err := rekorv1.Parse(kinds, propose())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kept := inUse() - before; kept > 1<<20 {
+				t.Errorf("%d bytes are kept", kept)
+			}
+			if _, err := e.(entry.Signed).Verifiers(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// inUse are the bytes of the heap that something refers to.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools held is gone by now
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestManyValues: what is made of JSON is bounded, whatever its size. Two bytes of it are a value of a hundred.

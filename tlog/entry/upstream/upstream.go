@@ -53,11 +53,12 @@ func Kinds() entry.Kinds {
 	return out
 }
 
-// Entry is an entry that upstream's code has read and verified.
+// Entry is an entry that upstream's code has read and verified. It keeps nothing of what upstream's holds: an artifact
+// as large as a request may be.
 type Entry struct {
 	entry.Base
-	kind        string
-	impl        types.EntryImpl
+	signed      []entry.Verifier
+	untold      error // why it does not tell who has signed it
 	missing     error // why it cannot be appended
 	attestation []byte
 }
@@ -102,7 +103,7 @@ func (k kind) run(spec map[string]any) (*Entry, error) {
 	if err := impl.Unmarshal(k.wrap(&v, spec)); err != nil {
 		return nil, refuse(k.name, err)
 	}
-	e := &Entry{kind: k.name, impl: impl}
+	e := &Entry{}
 	if ok, err := impl.Insertable(); !ok {
 		e.missing = entry.Invalid("entry not insertable into log: its content is missing", err)
 	}
@@ -115,6 +116,9 @@ func (k kind) run(spec map[string]any) (*Entry, error) {
 		return nil, refuse(k.name, err)
 	}
 	e.Base = entry.NewBase(body, keys)
+	if e.missing == nil {
+		e.signed, e.untold = k.verifiers(impl)
+	}
 	if a, ok := impl.(types.EntryWithAttestationImpl); ok && e.missing == nil {
 		_, e.attestation = a.AttestationKeyValue()
 	}

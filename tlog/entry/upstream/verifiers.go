@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 
 	"github.com/sigstore/rekor/pkg/pki"
+	"github.com/sigstore/rekor/pkg/types"
 
 	"github.com/sigbox/sigbox/tlog/entry"
 )
@@ -17,25 +18,29 @@ var tells = map[string]bool{"rekord": true, "helm": true, "alpine": true, "rpm":
 
 // Verifiers returns the public key: a PGP keyring or TUF root as a whole, whose keys are not told
 // apart. Entries of the kinds jar and rfc3161 do not tell.
-func (e *Entry) Verifiers() (_ []entry.Verifier, err error) {
-	if !tells[e.kind] {
-		return nil, entry.Invalidf("an entry of kind %s does not tell who has signed it", e.kind)
-	}
+func (e *Entry) Verifiers() ([]entry.Verifier, error) {
 	if e.missing != nil {
 		return nil, entry.Invalidf("no signature of the entry has been verified")
 	}
+	return e.signed, e.untold
+}
+
+func (k kind) verifiers(impl types.EntryImpl) (_ []entry.Verifier, err error) {
+	if !tells[k.name] {
+		return nil, entry.Invalidf("an entry of kind %s does not tell who has signed it", k.name)
+	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = entry.Invalid("the keys of the "+e.kind+" entry cannot be read", panicked(r))
+			err = entry.Invalid("the keys of the "+k.name+" entry cannot be read", panicked(r))
 		}
 	}()
-	list, err := e.impl.Verifiers()
+	list, err := impl.Verifiers()
 	if err != nil || len(list) == 0 {
-		return nil, entry.Invalid("an entry of kind "+e.kind+" does not tell who has signed it", err)
+		return nil, entry.Invalid("an entry of kind "+k.name+" does not tell who has signed it", err)
 	}
 	out := make([]entry.Verifier, len(list))
 	for i, key := range list {
-		if out[i], err = verifier(e.kind, key); err != nil {
+		if out[i], err = verifier(k.name, key); err != nil {
 			return nil, err
 		}
 	}
