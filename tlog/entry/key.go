@@ -16,8 +16,9 @@ import (
 const (
 	pemKey   = "PUBLIC KEY"
 	pemCert  = "CERTIFICATE"
-	maxChain = 10   // certificates in one PEM bundle
-	maxRSA   = 8192 // bits; a larger key only costs time
+	maxChain = 10      // certificates in one PEM bundle
+	maxRSA   = 8192    // bits; a larger key only costs time
+	maxText  = 1 << 20 // bytes of PEM; decoding a larger one only costs memory
 )
 
 // Key is a public key, a certificate, or a certificate chain with the leaf first.
@@ -30,6 +31,9 @@ type Key struct {
 // ParseKey reads PEM: one "PUBLIC KEY" (SPKI), one "CERTIFICATE", or up to ten certificates.
 // Text before the first block is skipped, as upstream does. Errors wrap ErrInvalid.
 func ParseKey(data []byte) (*Key, error) {
+	if len(data) > maxText {
+		return nil, Invalidf("public key of %d bytes: at most %d are taken", len(data), maxText)
+	}
 	data = bytes.TrimSpace(data)
 	k, err := parsePlain(data)
 	if k != nil || err != nil {
