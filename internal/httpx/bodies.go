@@ -31,14 +31,12 @@ type Room struct {
 	held int64
 }
 
-// Read is [ReadBody] of a body that has its room until room.Leave is called. Where there is none the error is 503.
-func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, room *Room, err error) {
-	room = &Room{of: b}
-	if body, err = readBody(w, r, limit, room); err != nil {
-		room.Leave()
-		return nil, nil, err
-	}
-	return body, room, nil
+// Enter returns the room of one body, nothing yet. Whoever enters defers Leave, so that a panic gives it back too.
+func (b *Bodies) Enter() *Room { return &Room{of: b} }
+
+// Read is [ReadBody] of the body that the room is for. Where there is none the error is 503.
+func (r *Room) Read(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
+	return readBody(w, req, limit, r)
 }
 
 // Want makes it room for n bytes in all, where it has less, and for no more than there is if it is alone. The error

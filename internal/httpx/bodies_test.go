@@ -51,9 +51,13 @@ func TestBodies(t *testing.T) {
 	const limit = 64 * mib
 	b := httpx.NewBodies(limit)
 	read := func(body io.Reader, announced int64) (*httpx.Room, error) {
-		got, room, err := b.Read(httptest.NewRecorder(), post(body, announced), limit)
+		room := b.Enter()
+		got, err := room.Read(httptest.NewRecorder(), post(body, announced), limit)
 		if err == nil && announced >= 0 && int64(len(got)) != announced {
 			t.Errorf("%d bytes of %d", len(got), announced)
+		}
+		if err != nil {
+			room.Leave()
 		}
 		return room, err
 	}
@@ -118,7 +122,8 @@ func TestBodiesGiveBack(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for range 5 {
-		body, room, err := b.Read(httptest.NewRecorder(), post(zeros(40*mib), 40*mib), 64*mib)
+		room := b.Enter()
+		body, err := room.Read(httptest.NewRecorder(), post(zeros(40*mib), 40*mib), 64*mib)
 		if err != nil || bytes.Count(body, []byte{0}) != 40*mib {
 			t.Fatal(err)
 		}

@@ -65,11 +65,12 @@ func (s *Server) append(w http.ResponseWriter, r *http.Request, visit *quota.Vis
 }
 
 func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Proposed, error) {
-	body, room, err := s.readBody(w, r, "proposedEntry")
+	room := s.bodies.Enter()
+	defer room.Leave() // what an entry keeps of its body is little
+	body, err := s.readBody(w, r, room, "proposedEntry")
 	if err != nil {
 		return nil, err
 	}
-	defer room.Leave() // what an entry keeps of its body is little
 	return parse(s.kinds, body, room)
 }
 
@@ -109,44 +110,40 @@ func parse(kinds entry.Kinds, body []byte, room *httpx.Room) (entry.Proposed, er
 	return e, nil
 }
 
-// copies is how many times the parser of a kind may hold the body in memory, rounded up.
+// copies is how many times the parser of a kind may hold the body in memory, rounded up: docs/design/0015.
 func copies(kind entry.Kind) int64 {
 	switch kind.Name {
-	case "hashedrekord":
-		return 1
-	case "dsse", "intoto":
-		return 2 // the payload, out of base64; docs/design/0015
+	case "hashedrekord", "dsse":
+		return 2 // the largest part, out of base64
+	case "intoto":
+		return 3 // 0.0.2 has the payload in base64 twice
 	}
 	return 4 // by upstream's code
 }
 
-// readJSON reads a body that is exactly one JSON value. name is what the schema calls it.
-func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, name string) ([]byte, *httpx.Room, error) {
-	body, room, err := s.readBody(w, r, name)
+// readJSON reads a body that is exactly one JSON value, which is to be decoded: the strings in it are copied out. name is
+// what the schema calls it.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, room *httpx.Room, name string) ([]byte, error) {
+	body, err := s.readBody(w, r, room, name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := httpx.CheckJSON(body); err != nil {
-		room.Leave()
-		return nil, nil, err
+	if err := room.Want(2 * int64(len(body))); err != nil {
+		return nil, err
 	}
-	return body, room, nil
+	return body, httpx.CheckJSON(body)
 }
 
-// readBody reads a body that is declared as JSON and is not empty. The caller leaves its room.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, name string) ([]byte, *httpx.Room, error) {
+// readBody reads a body that is declared as JSON and is not empty.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, room *httpx.Room, name string) ([]byte, error) {
 	if err := checkType(r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	body, room, err := s.bodies.Read(w, r, s.maxBody)
+	body, err := room.Read(w, r, s.maxBody)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := notEmpty(body, name); err != nil {
-		room.Leave()
-		return nil, nil, err
-	}
-	return body, room, nil
+	return body, notEmpty(body, name)
 }
 
 func notEmpty(body []byte, name string) error {

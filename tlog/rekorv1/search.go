@@ -70,11 +70,12 @@ type results struct {
 }
 
 func (s *Server) readQuery(w http.ResponseWriter, r *http.Request) (keys [][]byte, and bool, err error) {
-	body, room, err := s.readJSON(w, r, "query")
+	room := s.bodies.Enter()
+	defer room.Leave()
+	body, err := s.readJSON(w, r, room, "query")
 	if err != nil {
 		return nil, false, err
 	}
-	defer room.Leave()
 	var q indexQuery
 	if err := decode(body, &q, "query"); err != nil {
 		return nil, false, err
