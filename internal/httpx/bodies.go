@@ -3,6 +3,7 @@ package httpx
 import (
 	"net/http"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -20,6 +21,7 @@ type Bodies struct {
 	mu   sync.Mutex
 	held int64 // by bodies in use
 	left int64 // by those that were done with since the last collection
+	rest int64 // what else that one found in use
 }
 
 // NewBodies returns room for 128 MiB, or twice a body of limit bytes where that is more.
@@ -71,14 +73,17 @@ func (r *Room) Leave() {
 	b.held -= r.held
 	b.left += r.held
 	r.held = 0
-	if b.left > b.room/4 || b.held == 0 && b.left > leftAlone {
+	if b.left > max(b.room/4, b.rest) || b.held == 0 && b.left > max(leftAlone, b.rest) {
 		b.collect()
 	}
 }
 
-// collect takes milliseconds, in which other large bodies wait. The collector on its own would let as much
-// garbage pile up as there is in use, and keep its memory.
+// collect takes a time that goes with what is in use (docs/design/0015), in which other large bodies wait; so who leaves
+// has as much garbage collected as that, or else each body could cost far more than it is. The collector on its own would
+// count large bodies to what is in use, and keep its memory.
 func (b *Bodies) collect() {
 	debug.FreeOSMemory()
-	b.left = 0
+	found := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(found)
+	b.left, b.rest = 0, int64(found[0].Value.Uint64())-b.held
 }

@@ -134,3 +134,29 @@ func TestBodiesGiveBack(t *testing.T) {
 		t.Errorf("%d MiB of 200 are kept", held/mib)
 	}
 }
+
+// TestBodiesCollectSeldom: what a collection costs, by all else that is in use, goes with what it collects.
+func TestBodiesCollectSeldom(t *testing.T) {
+	b := httpx.NewBodies(64 * mib)
+	inUse := make([]byte, 64*mib)
+	collections := func(bodies int) uint32 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range bodies {
+			room := b.Enter()
+			if _, err := room.Read(httptest.NewRecorder(), post(zeros(17*mib), 17*mib), 64*mib); err != nil {
+				t.Fatal(err)
+			}
+			room.Leave()
+		}
+		runtime.ReadMemStats(&after)
+		return after.NumForcedGC - before.NumForcedGC
+	}
+	if n := collections(1); n != 1 {
+		t.Errorf("%d collections of the first", n)
+	}
+	if n := collections(9); n < 1 || n > 3 { // of 153 MiB, or what is counted for it
+		t.Errorf("%d collections", n)
+	}
+	runtime.KeepAlive(inUse)
+}
