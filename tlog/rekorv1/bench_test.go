@@ -19,9 +19,7 @@ import (
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/internal/record"
-	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
-	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
@@ -32,14 +30,7 @@ import (
 // newHandler is the API over a log in memory, with the outer handler of production.
 func newHandler(tb testing.TB, logger *slog.Logger) http.Handler {
 	tb.Helper()
-	key, err := keys.NewECDSA()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	heads, err := checkpoint.NewSigner(host, fmt.Sprintf("%s - %d", host, treeID), key)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	key, heads := newSigners(tb, treeID)
 	log := logtest.New(tb, func(l *tlog.Config) { l.Signer, l.LeafInput = heads, entry.LeafInput })
 	face, err := rekorv1.New(rekorv1.Config{
 		TreeID: treeID, Signer: key, Logger: logger, Log: log,

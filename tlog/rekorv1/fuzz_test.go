@@ -15,46 +15,16 @@ import (
 	"github.com/go-openapi/strfmt"
 	"github.com/sigstore/rekor/pkg/generated/models"
 
-	"github.com/sigbox/sigbox/keys"
-	"github.com/sigbox/sigbox/tlog"
-	"github.com/sigbox/sigbox/tlog/checkpoint"
-	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
-	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
-	"github.com/sigbox/sigbox/tlog/logtest"
-	"github.com/sigbox/sigbox/tlog/rekorv1"
 )
 
-// reads is a server without a network, with one log and one key, for queries.
-func reads(f *testing.F) *http.ServeMux {
-	f.Helper()
-	key, err := keys.NewECDSA()
-	if err != nil {
-		f.Fatal(err)
-	}
-	signer, err := checkpoint.NewSigner(host, fmt.Sprintf("%s - %d", host, treeID), key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	log := logtest.New(f, func(l *tlog.Config) { l.Signer, l.LeafInput = signer, entry.LeafInput })
-	face, err := rekorv1.New(rekorv1.Config{
-		Log: log, TreeID: treeID, Signer: key, Kinds: entry.Kinds{hashedrekord.Kind: hashedrekord.Parse}, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	face.Register(mux)
-	return mux
-}
-
 // queried posts a body and returns the answer, which is no failure of ours.
-func queried(t *testing.T, mux http.Handler, path string, body []byte) *httptest.ResponseRecorder {
+func queried(t *testing.T, h http.Handler, path string, body []byte) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 	if w.Code >= 500 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -88,7 +58,7 @@ func against(t *testing.T, w *httptest.ResponseRecorder, upstream error, tighter
 
 // FuzzSearch: POST /api/v1/index/retrieve.
 func FuzzSearch(f *testing.F) {
-	mux := reads(f)
+	h := newHandler(f, slog.New(slog.DiscardHandler))
 	pem := base64.StdEncoding.EncodeToString(entrytest.PEM(f, entrytest.P256(f).Public()))
 	for _, seed := range []string{
 		`{"email":"dev@example.com"}`, `{"email":"Dev <dev@example.com>","operator":"and","subject":"https://a/b"}`, `{"subject":"x","operator":"or"}`,
@@ -98,14 +68,14 @@ func FuzzSearch(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		against(t, queried(t, mux, "/api/v1/index/retrieve", body), upstreamTakes(body, &models.SearchIndex{}),
+		against(t, queried(t, h, "/api/v1/index/retrieve", body), upstreamTakes(body, &models.SearchIndex{}),
 			regexp.MustCompile(`query in body is required|should be at most 4096 bytes`))
 	})
 }
 
 // FuzzRetrieve: POST /api/v1/log/entries/retrieve.
 func FuzzRetrieve(f *testing.F) {
-	mux := reads(f)
+	h := newHandler(f, slog.New(slog.DiscardHandler))
 	uuid, tree := strings.Repeat("0a", 32), fmt.Sprintf("%016x", treeID)
 	for _, seed := range []string{
 		`{"logIndexes":[0,1]}`, `{"logIndexes":[-1]}`, `{"logIndexes":[null]}`, `{"logIndexes":[9223372036854775808]}`, `{"entryUUIDs":["` + uuid + `","` + tree + uuid + `"]}`, `{"entryUUIDs":["x"]}`,
@@ -114,7 +84,7 @@ func FuzzRetrieve(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		against(t, queried(t, mux, "/api/v1/log/entries/retrieve", body), upstreamTakes(body, &models.SearchLogQuery{}),
+		against(t, queried(t, h, "/api/v1/log/entries/retrieve", body), upstreamTakes(body, &models.SearchLogQuery{}),
 			regexp.MustCompile(`entry in body is required: one of|logIndexes\.\d+ in body is required`))
 	})
 }

@@ -75,16 +75,23 @@ type option func(*rekorv1.Config, *tlog.Config)
 
 func returnDuplicates(c *rekorv1.Config, _ *tlog.Config) { c.ReturnDuplicates = true }
 
-func newServer(t *testing.T, options ...option) *server {
-	t.Helper()
+// newSigners returns a key, and what signs the heads of a shard with it.
+func newSigners(tb testing.TB, tree int64) (crypto.Signer, *checkpoint.Signer) {
+	tb.Helper()
 	key, err := keys.NewECDSA()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	signer, err := checkpoint.NewSigner(host, fmt.Sprintf("%s - %d", host, treeID), key)
+	heads, err := checkpoint.NewSigner(host, fmt.Sprintf("%s - %d", host, tree), key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
+	return key, heads
+}
+
+func newServer(t *testing.T, options ...option) *server {
+	t.Helper()
+	key, signer := newSigners(t, treeID)
 	s := &server{t: t, key: key, logs: &lines{}}
 	c := rekorv1.Config{
 		TreeID: treeID, Signer: key, Logger: s.logger(),

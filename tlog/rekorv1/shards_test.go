@@ -19,7 +19,6 @@ import (
 
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog"
-	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/entry"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/entry/hashedrekord"
@@ -37,14 +36,7 @@ type tree struct {
 
 func newTree(t *testing.T, id int64) *tree {
 	t.Helper()
-	key, err := keys.NewECDSA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := checkpoint.NewSigner(host, fmt.Sprintf("%s - %d", host, id), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, signer := newSigners(t, id)
 	tr := &tree{store: memstore.New(), cfg: tlog.Config{Name: fmt.Sprint("shard ", id), Signer: signer, LeafInput: entry.LeafInput}}
 	if err := tlog.Create(t.Context(), tr.store, tr.cfg, nil); err != nil {
 		t.Fatal(err)
