@@ -2,6 +2,7 @@ package rekorv1_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -144,14 +145,18 @@ func (r canonicalRow) measure(t testing.TB, rounds, entries int) (c cost) {
 		}
 	}
 	us := func(of []time.Duration) float64 {
-		slices.Sort(of)
-		return float64(of[len(of)/2].Nanoseconds()) / 1000 / float64(entries)
+		return float64(median(of).Nanoseconds()) / 1000 / float64(entries)
 	}
 	check, ours, theirs := us(all[0]), us(all[1]), us(all[2])
 	return cost{
 		Check: check, Ours: ours, Theirs: theirs, OursBeyond: ours - check, TheirsBeyond: theirs - check,
 		OursBytes: bytes[1], TheirsBytes: bytes[2], OursObjects: objects[1], TheirsObjects: objects[2],
 	}
+}
+
+func median[T cmp.Ordered](of []T) T {
+	slices.Sort(of)
+	return of[len(of)/2]
 }
 
 func processorTime(t testing.TB) time.Duration {
