@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/sigbox/sigbox/keys"
 )
 
 // ErrNotNamed says that a carried root does not name the keys that are to sign snapshot and timestamp here.
@@ -122,7 +119,7 @@ func (r *Repository) checkNamed(s Release) error {
 		if role.own == nil {
 			return fmt.Errorf("%w: %s", ErrNoKey, role.name)
 		}
-		if !slices.ContainsFunc(role.named.Keys, func(k crypto.PublicKey) bool { return keys.Equal(k, role.own.Public()) }) {
+		if !role.named.Names(role.own.Public()) {
 			return fmt.Errorf("%w: %s of root version %d", ErrNotNamed, role.name, newest.Version)
 		}
 	}

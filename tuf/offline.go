@@ -8,15 +8,41 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/sigbox/sigbox/keys"
 )
 
 // Signers are the keys of a role and how many of them must sign.
 type Signers struct {
 	Keys      []crypto.PublicKey // ECDSA P-256, each once
 	Threshold int
+}
+
+// Names says whether a key is one of them; nil is none.
+func (s Signers) Names(pub crypto.PublicKey) bool { return s.index(pub) >= 0 }
+
+func (s Signers) index(pub crypto.PublicKey) int {
+	return slices.IndexFunc(s.Keys, func(k crypto.PublicKey) bool { return keys.Equal(k, pub) })
+}
+
+// Replace returns the signers with one key in the place of another. The others stay, such as those of mirrors
+// behind an air gap. It returns false where there is neither.
+func (s Signers) Replace(old, next crypto.PublicKey) (Signers, bool) {
+	at, there := s.index(old), s.index(next)
+	s.Keys = slices.Clone(s.Keys)
+	switch {
+	case at < 0:
+		return s, there >= 0
+	case there >= 0:
+		s.Keys = slices.Delete(s.Keys, at, at+1)
+	default:
+		s.Keys[at] = next
+	}
+	return s, true
 }
 
 // RootSigners are the signers of every role, as a root names them.

@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tsa"
 	tsaweb "github.com/sigbox/sigbox/tsa/web"
+	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
 
@@ -142,11 +143,20 @@ func TestRotateServed(t *testing.T) {
 		t.Errorf("status: %s", out)
 	}
 
+	write(t, filepath.Join(s.dir, "root.json"), s.root())
+	s.ok("", "mirror", "init", "--root", "root.json", "--data", "inside")
+	s.ok("", "tuf", "request", "--mirror-snapshot-key", "inside/snapshot.key.pub", "--mirror-timestamp-key", "inside/timestamp.key.pub", "--out", "named.json")
+	s.publish("named.json")
 	s.stops("tuf-timestamp-2-root.json", "tuf-timestamp", "--yes")
+	s.stops("tuf-timestamp-2-root.json", "tuf-timestamp", "--resume", "--yes")
 	s.replaceConfig("timestamp_key: timestamp.key", "timestamp_key: timestamp-2.key")
+	s.refused("--no-mirrors", "", append([]string{"tuf", "request", "--out", "mirrors.json"}, s.keyFlags("root", "alice", "bob")...)...)
 	s.publish("tuf-timestamp-2-root.json")
 	if out := s.ok("", "rotate", "tuf-timestamp", "--resume", "--yes", "--config", "sigbox.yaml"); !strings.Contains(out, "switched") || !strings.Contains(out, "done") {
 		t.Errorf("tuf-timestamp: %s", out)
+	}
+	if named, err := tuf.SignersOf([]byte(s.root())); err != nil || len(named.Timestamp.Keys) != 2 || len(named.Snapshot.Keys) != 2 {
+		t.Errorf("the root does not name the mirror beside the own keys: %+v, %v", named, err)
 	}
 	s.refused("step by step", "", "rotate", "tuf-root", "--yes", "--config", "sigbox.yaml")
 }

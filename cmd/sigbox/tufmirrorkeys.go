@@ -3,7 +3,6 @@ package main
 import (
 	"crypto"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -28,8 +27,7 @@ func (m *mirrorKeys) add(cmd *cobra.Command) {
 func (m *mirrorKeys) given() bool { return m.none || len(m.snapshot) > 0 }
 
 // name has a root name the instance's own online keys, and those of mirrors. Where the flags say nothing of them,
-// those that the root before names stay, as long as it names the instance's own key too: where that was replaced,
-// nobody can tell a lost key from a mirror's.
+// those that the root before names stay, as long as it names the instance's own key too.
 func (m *mirrorKeys) name(root *tuf.RootSigners, own tuf.Keys) error {
 	if len(m.snapshot) != len(m.timestamp) {
 		return errors.New("each mirror has two keys: --mirror-snapshot-key and --mirror-timestamp-key are to be given equally often")
@@ -39,9 +37,11 @@ func (m *mirrorKeys) name(root *tuf.RootSigners, own tuf.Keys) error {
 		files []string
 		to    *tuf.Signers
 	}{{own.Snapshot.Public(), m.snapshot, &root.Snapshot}, {own.Timestamp.Public(), m.timestamp, &root.Timestamp}} {
-		named := slices.ContainsFunc(role.to.Keys, func(k crypto.PublicKey) bool { return keys.Equal(k, role.own) })
-		if named && !m.given() {
+		if !m.given() && role.to.Names(role.own) {
 			continue
+		}
+		if !m.given() && len(role.to.Keys) > 1 {
+			return errors.New("the root names the keys of mirrors, and not the key of this configuration, so that nobody can tell which of them was replaced: name those of all mirrors (--mirror-snapshot-key, --mirror-timestamp-key), or none (--no-mirrors)")
 		}
 		*role.to = tuf.Signers{Keys: []crypto.PublicKey{role.own}, Threshold: 1}
 		for _, file := range role.files {

@@ -38,7 +38,7 @@ type Work struct {
 	// themselves, as they do with the keys of TUF roles, and nothing soaks.
 	Publish func(ctx context.Context, n int) error
 	// Switch does what has to be done before the journal says that another key signs; nil for nothing.
-	Switch func(ctx context.Context, n int) error
+	Switch func(ctx context.Context, from, to int) error
 	// Retire gives a key an end in the trust root; nil where that is not to be.
 	Retire func(ctx context.Context, n int, end time.Time) error
 	// Taken waits until every process that runs has taken the journal over; nil where none does.
@@ -129,7 +129,7 @@ func (m *Machine) step(ctx context.Context, j *Journal, k Kind) error {
 		if until := r.Published.Add(m.Soak); m.Work.Publish != nil && m.Clock.Now().Before(until) {
 			return &SoakError{r.Component, r.Published, until}
 		}
-		if err := m.change(ctx, r.To); err != nil {
+		if err := m.change(ctx, r.From, r.To); err != nil {
 			return err
 		}
 		r.Step, r.Switched, k.InUse = Switched, m.now(), r.To
@@ -143,11 +143,11 @@ func (m *Machine) step(ctx context.Context, j *Journal, k Kind) error {
 }
 
 // change has another key sign.
-func (m *Machine) change(ctx context.Context, to int) error {
+func (m *Machine) change(ctx context.Context, from, to int) error {
 	if m.Work.Switch == nil {
 		return nil
 	}
-	if err := m.Work.Switch(ctx, to); err != nil {
+	if err := m.Work.Switch(ctx, from, to); err != nil {
 		return fmt.Errorf("switch to another key: %w", err)
 	}
 	return nil
@@ -193,7 +193,7 @@ func (m *Machine) back(ctx context.Context, j *Journal, k Kind) error {
 	k.Rotation = &r
 	switch r.Step {
 	case Switched:
-		if err := m.change(ctx, r.From); err != nil {
+		if err := m.change(ctx, r.To, r.From); err != nil {
 			return err
 		}
 		k.InUse = r.From
@@ -204,7 +204,7 @@ func (m *Machine) back(ctx context.Context, j *Journal, k Kind) error {
 		return m.noteBack(ctx, j, k, true)
 	case Made, Published: // a step that was killed may have published it, or switched to it
 		if m.Work.Publish == nil {
-			if err := m.change(ctx, r.From); err != nil {
+			if err := m.change(ctx, r.To, r.From); err != nil {
 				return err
 			}
 		}

@@ -236,6 +236,22 @@ func (r *Rotation) ask(path string, t rotation.Rotation) error {
 		fmt.Sprintf("then: sigbox rotate %s --resume --yes --chain ANSWER --config %s", r.component, r.cfg.File()))
 }
 
+// public is the key of a number; nil where it was dropped.
+func (r *Rotation) public(n int) (crypto.PublicKey, error) {
+	path, err := r.path(n)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.Load(path)
+	if err == nil {
+		return key.Public(), nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return nil, err
+}
+
 func readChainFile(path string) ([]*x509.Certificate, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -378,7 +394,7 @@ func (r *Rotation) retire(ctx context.Context, n int, end time.Time) error {
 }
 
 // change wants the configuration to name the files of a number, and the service to show the chain.
-func (r *Rotation) change(ctx context.Context, n int) error {
+func (r *Rotation) change(ctx context.Context, _, n int) error {
 	want, err := r.path(n)
 	if err != nil {
 		return err
@@ -435,8 +451,9 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(res.Body, 1<<20))
 }
 
-// changeTUF asks for a root that names the key of a number, and wants the configuration to do so too.
-func (r *Rotation) changeTUF(ctx context.Context, n int) error {
+// changeTUF asks for a root that names the key of a number in the place of another, and wants the configuration to
+// do so too. Keys of mirrors stay.
+func (r *Rotation) changeTUF(ctx context.Context, from, n int) error {
 	path, err := r.path(n)
 	if err != nil {
 		return err
@@ -446,13 +463,17 @@ func (r *Rotation) changeTUF(ctx context.Context, n int) error {
 		return err
 	}
 	key := signer.Public()
+	before, err := r.public(from)
+	if err != nil {
+		return err
+	}
 	return r.repository(ctx, func(t *stack.TUFRepo, cur tuf.Release, _ record.Record) error {
 		signers, err := tuf.SignersOf(cur.Roots[len(cur.Roots)-1].Bytes)
 		if err != nil {
 			return err
 		}
 		role := map[string]*tuf.Signers{tuf.Snapshot: &signers.Snapshot, tuf.Timestamp: &signers.Timestamp}[r.tufRole]
-		named := len(role.Keys) == 1 && keys.Equal(role.Keys[0], key)
+		named := role.Names(key) && !role.Names(before)
 		have, err := r.key.Path()
 		switch {
 		case err != nil:
@@ -462,7 +483,10 @@ func (r *Rotation) changeTUF(ctx context.Context, n int) error {
 		case named:
 			return r.waits("the configuration", fmt.Sprintf("the root names the key: in %s, on every machine that runs tuf: %s: %s", r.cfg.File(), r.keyName, path))
 		}
-		*role = tuf.Signers{Keys: []crypto.PublicKey{key}, Threshold: 1}
+		there := false
+		if *role, there = role.Replace(before, key); !there {
+			return fmt.Errorf("the root names neither key of %s that the journal knows: name all keys of the role by sigbox tuf request (docs/airgap.md)", r.component)
+		}
 		return r.request(ctx, t, r.file(n, "-root.json"), stack.Wish{Root: &signers}, "the holders of the root keys",
 			fmt.Sprintf("in %s, on every machine that runs tuf, with this file beside that of before: %s: %s", r.cfg.File(), r.keyName, path),
 			"publish with that configuration, and then restart the replicas of tuf within a day: those that have the old key cannot renew what expires")

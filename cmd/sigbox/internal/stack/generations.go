@@ -224,7 +224,7 @@ func tufKeys(d *instance.Dir, j *rotation.Journal, cur tuf.Release) (tuf.Keys, e
 			if err != nil {
 				return out, err
 			}
-			if slices.ContainsFunc(r.signers.Keys, func(p crypto.PublicKey) bool { return keys.Equal(p, other.Public()) }) {
+			if r.signers.Names(other.Public()) {
 				*r.to = other
 			}
 		}

@@ -123,7 +123,7 @@ func (r *Rotations) Machine(component string) *rotation.Machine {
 	switch {
 	case c.tuf != "":
 		m.Work.Make = func(_ context.Context, t rotation.Rotation) error { return r.makeKey(c.kind, t.To) }
-		m.Work.Switch = func(ctx context.Context, n int) error { return r.switchTUF(ctx, c.kind, c.tuf, n) }
+		m.Work.Switch = func(ctx context.Context, from, to int) error { return r.switchTUF(ctx, c.kind, c.tuf, from, to) }
 		return m
 	case c.kind == kindCA:
 		m.Work.Make = r.makeCA

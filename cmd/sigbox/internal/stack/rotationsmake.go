@@ -205,11 +205,17 @@ func (r *Rotations) createLog(ctx context.Context, l ServedLog, seeds []tlog.Ent
 	return tlog.Create(ctx, store, l.Config, seeds)
 }
 
-// switchTUF has the next root name another key of a role. Clients follow it by themselves: the keys of
-// before sign it too.
-func (r *Rotations) switchTUF(ctx context.Context, kind, role string, n int) error {
-	next, err := keys.Load(numberedKey(r.dir, kind, n))
+// switchTUF has the next root name another key of a role in the place of the one before; the keys of mirrors
+// stay. Clients follow it by themselves: the keys of before sign it too.
+func (r *Rotations) switchTUF(ctx context.Context, kind, role string, from, to int) error {
+	next, err := keys.Load(numberedKey(r.dir, kind, to))
 	if err != nil {
+		return err
+	}
+	var before crypto.PublicKey // nil: it was dropped before, and no root names it
+	if old, err := keys.Load(numberedKey(r.dir, kind, from)); err == nil {
+		before = old.Public()
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	repo, cur, used, err := r.repository(ctx)
@@ -220,11 +226,22 @@ func (r *Rotations) switchTUF(ctx context.Context, kind, role string, n int) err
 	if err != nil {
 		return err
 	}
-	to := map[string]*tuf.Signers{tuf.Root: &signers.Root, tuf.Targets: &signers.Targets, tuf.Snapshot: &signers.Snapshot, tuf.Timestamp: &signers.Timestamp}[role]
-	if len(to.Keys) == 1 && keys.Equal(to.Keys[0], next.Public()) {
+	of := map[string]*tuf.Signers{tuf.Root: &signers.Root, tuf.Targets: &signers.Targets, tuf.Snapshot: &signers.Snapshot, tuf.Timestamp: &signers.Timestamp}[role]
+	if of.Names(next.Public()) && !of.Names(before) {
 		return nil // a step that was killed has done it
 	}
-	*to = tuf.Signers{Keys: []crypto.PublicKey{next.Public()}, Threshold: 1}
+	there := false
+	if *of, there = of.Replace(before, next.Public()); !there {
+		return fmt.Errorf("the root names neither %s nor %s", numberedKey(r.dir, kind, from), numberedKey(r.dir, kind, to))
+	}
+	holders := []crypto.Signer{used.Root, used.Targets, next}
+	*map[string]*crypto.Signer{tuf.Root: &used.Root, tuf.Targets: &used.Targets, tuf.Snapshot: &used.Snapshot, tuf.Timestamp: &used.Timestamp}[role] = next
+	repo.UseKeys(used)
+	return r.publishRoot(ctx, repo, cur, signers, holders)
+}
+
+// publishRoot publishes a root with other signers, signed by those of its holders that it concerns.
+func (r *Rotations) publishRoot(ctx context.Context, repo *tuf.Repository, cur tuf.Release, signers tuf.RootSigners, holders []crypto.Signer) error {
 	rec, err := instanceRecord(cur, r.dir.Info)
 	if err != nil {
 		return err
@@ -234,13 +251,11 @@ func (r *Rotations) switchTUF(ctx context.Context, kind, role string, n int) err
 	if err != nil {
 		return err
 	}
-	for _, key := range []crypto.Signer{used.Root, used.Targets, next} {
+	for _, key := range holders {
 		if _, err := request.Sign(key, now); err != nil && !errors.Is(err, ceremony.ErrUnknownKey) {
 			return err
 		}
 	}
-	*map[string]*crypto.Signer{tuf.Root: &used.Root, tuf.Targets: &used.Targets, tuf.Snapshot: &used.Snapshot, tuf.Timestamp: &used.Timestamp}[role] = next
-	repo.UseKeys(used)
 	_, err = request.Publish(ctx, repo, r.dir.Info.ID, now)
 	return err
 }
