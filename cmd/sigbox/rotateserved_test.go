@@ -143,6 +143,14 @@ func TestRotateServed(t *testing.T) {
 		t.Errorf("status: %s", out)
 	}
 
+	s.rotateRole()
+	s.rotateRoot()
+	s.refused("step by step", "", "rotate", "tuf-root", "--yes", "--config", "sigbox.yaml")
+}
+
+// rotateRole rotates the key of a TUF role, beside which the root names that of a mirror.
+func (s *ceremonySite) rotateRole() {
+	t := s.t
 	write(t, filepath.Join(s.dir, "root.json"), s.root())
 	s.ok("", "mirror", "init", "--root", "root.json", "--data", "inside")
 	s.ok("", "tuf", "request", "--mirror-snapshot-key", "inside/snapshot.key.pub", "--mirror-timestamp-key", "inside/timestamp.key.pub", "--out", "named.json")
@@ -158,7 +166,25 @@ func TestRotateServed(t *testing.T) {
 	if named, err := tuf.SignersOf([]byte(s.root())); err != nil || len(named.Timestamp.Keys) != 2 || len(named.Snapshot.Keys) != 2 {
 		t.Errorf("the root does not name the mirror beside the own keys: %+v, %v", named, err)
 	}
-	s.refused("step by step", "", "rotate", "tuf-root", "--yes", "--config", "sigbox.yaml")
+}
+
+// rotateRoot has a new root of the certificate authority made and published, and goes back before it is used.
+func (s *ceremonySite) rotateRoot() {
+	s.stops("ca-root-2.csr answered: below a new root", "ca-root", "--yes")
+	s.ok("", "ca", "sign-csr", "ca-root-2.csr", "--root", "offline", "--out", "same-root.pem")
+	s.refused("below the root that is to be replaced", "", "rotate", "ca-root", "--resume", "--yes", "--chain", "same-root.pem", "--config", "sigbox.yaml")
+	s.ok("", "ca", "root", "--out", "next", "--organization", "Example")
+	s.ok("", "ca", "sign-csr", "tsa-2.csr", "--root", "next", "--out", "other-key.pem")
+	s.refused("is not for the key", "", "rotate", "ca-root", "--resume", "--yes", "--chain", "other-key.pem", "--config", "sigbox.yaml")
+	s.ok("", "ca", "sign-csr", "ca-root-2.csr", "--root", "next", "--out", "next-root.pem")
+	s.stops("ca-root-2-publish.json", "ca-root", "--resume", "--yes", "--chain", "next-root.pem")
+	s.publish("ca-root-2-publish.json")
+	s.stops("ca.key: ", "ca-root", "--resume", "--yes", "--soak", "0s")
+	s.stops("ca-root-2-retire.json", "ca-root", "--undo")
+	s.publish("ca-root-2-retire.json")
+	if out := s.ok("", "rotate", "ca-root", "--undo", "--config", "sigbox.yaml"); !strings.Contains(out, "ca-root 1 signs, and there is no rotation any more") {
+		s.t.Errorf("the way back: %s", out)
+	}
 }
 
 // serveTSA serves a timestamp authority while do runs.

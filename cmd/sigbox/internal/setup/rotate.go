@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,7 +24,6 @@ import (
 	"github.com/sigbox/sigbox/internal/filelock"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
-	"github.com/sigbox/sigbox/tuf/ceremony"
 	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
@@ -198,18 +195,44 @@ func (r *Rotation) make(_ context.Context, t rotation.Rotation) error {
 	if r.tufRole != "" {
 		return nil
 	}
-	next, err := r.next(t.To)
-	if err != nil {
-		return err
-	}
 	if _, err := os.Stat(sibling(r.chain, t.To)); err == nil { // a step that was killed has put it there
 		return nil
 	}
 	if r.answer != "" {
-		_, err := InstallChain(next, r.answer, r.clock)
-		return err
+		return r.install(t)
 	}
 	return r.ask(path, t)
+}
+
+// install puts the chain of the new key to its place. That of a new root must be below one.
+func (r *Rotation) install(t rotation.Rotation) error {
+	used, err := readChainFile(sibling(r.chain, t.From))
+	if err != nil {
+		return err
+	}
+	answer, err := readChainFile(r.answer)
+	if err != nil {
+		return err
+	}
+	has := func(key crypto.PublicKey) bool {
+		return slices.ContainsFunc(answer, func(c *x509.Certificate) bool { return keys.Equal(c.PublicKey, key) })
+	}
+	root := used[len(used)-1]
+	if r.component == "ca-root" && has(root.PublicKey) {
+		return fmt.Errorf("%s is below the root that is to be replaced, %q: have the request answered below a new one (sigbox ca root makes it)", r.answer, root.Subject)
+	}
+	path, err := r.path(t.To)
+	if err != nil {
+		return err
+	}
+	if own, err := keys.Load(path); err != nil || !has(own.Public()) {
+		return errors.Join(err, fmt.Errorf("%s is not for the key in %s: give the answer to %s", r.answer, path, r.file(t.To, ".csr")))
+	}
+	next, err := r.next(t.To)
+	if err == nil {
+		_, err = InstallChain(next, r.answer, r.clock)
+	}
+	return err
 }
 
 // ask writes the request for a certificate.
@@ -231,25 +254,12 @@ func (r *Rotation) ask(path string, t rotation.Rotation) error {
 	if err := os.WriteFile(csr, text, open); err != nil {
 		return err
 	}
-	return r.waits("the certificate of the key",
-		"have "+csr+" answered: sigbox ca sign-csr where the root is kept, or your own PKI",
+	where := "sigbox ca sign-csr where the root is kept, or your own PKI"
+	if r.component == "ca-root" {
+		where = "below a new root: sigbox ca root makes one, and sigbox ca sign-csr there answers, or your own PKI"
+	}
+	return r.waits("the certificate of the key", "have "+csr+" answered: "+where,
 		fmt.Sprintf("then: sigbox rotate %s --resume --yes --chain ANSWER --config %s", r.component, r.cfg.File()))
-}
-
-// public is the key of a number; nil where it was dropped.
-func (r *Rotation) public(n int) (crypto.PublicKey, error) {
-	path, err := r.path(n)
-	if err != nil {
-		return nil, err
-	}
-	key, err := keys.Load(path)
-	if err == nil {
-		return key.Public(), nil
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return nil, err
 }
 
 func readChainFile(path string) ([]*x509.Certificate, error) {
@@ -310,56 +320,6 @@ func (r *Rotation) said(n int) (s statement.Statement, raw []byte, err error) {
 	return s, nil, fmt.Errorf("nothing is said of the %s", r.purpose.Title())
 }
 
-// repository runs do on the repository.
-func (r *Rotation) repository(ctx context.Context, do func(*stack.TUFRepo, tuf.Release, record.Record) error) error {
-	t, err := stack.OpenTUF(ctx, r.cfg, r.clock, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	cur, rec, err := t.Current(ctx)
-	if err == nil && !cur.Created() {
-		err = errors.New("there is no set yet: sigbox tuf init makes the first")
-	}
-	if err != nil {
-		return err
-	}
-	return do(t, cur, rec)
-}
-
-// request hands out a request file for the holders of offline keys, unless one that can still be published is there.
-func (r *Rotation) request(ctx context.Context, t *stack.TUFRepo, file string, w stack.Wish, what string, more ...string) error {
-	made, err := t.Request(ctx, w)
-	if err != nil {
-		return err
-	}
-	raw, err := made.Encode()
-	if err != nil {
-		return err
-	}
-	if !r.good(file, made.Base.Root, made.Base.Targets) {
-		if err := os.WriteFile(file, raw, open); err != nil {
-			return err
-		}
-	}
-	todo := []string{"request " + file + ": have it signed (sigbox tuf sign) by " + what}
-	if len(more) > 0 {
-		todo = append(todo, more...)
-	}
-	return r.waits("the signatures of "+file, append(todo, "then: sigbox tuf publish "+file+" --config "+r.cfg.File(),
-		fmt.Sprintf("then: sigbox rotate %s --resume --yes --config %s", r.component, r.cfg.File()))...)
-}
-
-// good says whether a request file is there that follows the current set and has time left.
-func (r *Rotation) good(file string, root, targets []byte) bool {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return false
-	}
-	have, err := ceremony.Parse(raw)
-	return err == nil && have.Base != nil && bytes.Equal(have.Base.Root, root) && bytes.Equal(have.Base.Targets, targets) && have.CheckTime(r.clock.Now()) == nil
-}
-
 // publish asks for a set that names the key.
 func (r *Rotation) publish(ctx context.Context, n int) error {
 	s, raw, err := r.said(n)
@@ -404,7 +364,7 @@ func (r *Rotation) change(ctx context.Context, _, n int) error {
 	if have, err := r.key.Path(); err != nil || have != want || r.chain != chain {
 		return errors.Join(err, r.waits("the configuration",
 			fmt.Sprintf("in %s, on every machine that runs ca, with these files beside those of before: %s: %s and %s: %s", r.cfg.File(), r.keyName, want, chainName, chain),
-			"then restart the replicas, one after the other; each signs with the new key from then on, and clients trust both",
+			"then restart the replicas, one after the other; each signs with this key from then on, and clients trust both",
 			fmt.Sprintf("then: sigbox rotate %s --resume --yes --config %s", r.component, r.cfg.File())))
 	}
 	return r.shown(ctx, chain)
@@ -449,46 +409,4 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 		return nil, fmt.Errorf("status %s", res.Status)
 	}
 	return io.ReadAll(io.LimitReader(res.Body, 1<<20))
-}
-
-// changeTUF asks for a root that names the key of a number in the place of another, and wants the configuration to
-// do so too. Keys of mirrors stay.
-func (r *Rotation) changeTUF(ctx context.Context, from, n int) error {
-	path, err := r.path(n)
-	if err != nil {
-		return err
-	}
-	signer, err := keys.Load(path)
-	if err != nil {
-		return err
-	}
-	key := signer.Public()
-	before, err := r.public(from)
-	if err != nil {
-		return err
-	}
-	return r.repository(ctx, func(t *stack.TUFRepo, cur tuf.Release, _ record.Record) error {
-		signers, err := tuf.SignersOf(cur.Roots[len(cur.Roots)-1].Bytes)
-		if err != nil {
-			return err
-		}
-		role := map[string]*tuf.Signers{tuf.Snapshot: &signers.Snapshot, tuf.Timestamp: &signers.Timestamp}[r.tufRole]
-		named := role.Names(key) && !role.Names(before)
-		have, err := r.key.Path()
-		switch {
-		case err != nil:
-			return err
-		case named && have == path:
-			return nil
-		case named:
-			return r.waits("the configuration", fmt.Sprintf("the root names the key: in %s, on every machine that runs tuf: %s: %s", r.cfg.File(), r.keyName, path))
-		}
-		there := false
-		if *role, there = role.Replace(before, key); !there {
-			return fmt.Errorf("the root names neither key of %s that the journal knows: name all keys of the role by sigbox tuf request (docs/airgap.md)", r.component)
-		}
-		return r.request(ctx, t, r.file(n, "-root.json"), stack.Wish{Root: &signers}, "the holders of the root keys",
-			fmt.Sprintf("in %s, on every machine that runs tuf, with this file beside that of before: %s: %s", r.cfg.File(), r.keyName, path),
-			"publish with that configuration, and then restart the replicas of tuf within a day: those that have the old key cannot renew what expires")
-	})
 }
