@@ -130,31 +130,40 @@ func TestRefused(t *testing.T) {
 			e.manifest.Logs[0].Checkpoint = o.note(stranger, o.leaves)
 		}, airgap.ErrLog, "rekor-v1"},
 		{"log that the trusted root does not name", func(o *outside, e *export) {
-			e.manifest.Logs[0].KeyID, e.manifest.Logs[0].Checkpoint = keyID(o.t, stranger.Public()), o.note(stranger, o.leaves)
-			e.rename("entries/", "entries/"+keyID(o.t, stranger.Public()))
+			l := logOf(o.t, stranger.Public(), o.note(stranger, o.leaves))
+			l.Held, l.Range = e.manifest.Logs[0].Held, e.manifest.Logs[0].Range
+			e.manifest.Logs[0] = l
+			e.rename("entries/", "entries/"+l.ID)
 		}, airgap.ErrLog, "no such key"},
 		{"an entry that was changed", func(o *outside, e *export) {
-			name := "entries/" + e.manifest.Logs[0].KeyID
+			name := "entries/" + e.manifest.Logs[0].ID
 			e.replace(name, bytes.Replace(e.parts[name], []byte("entry 3"), []byte("entry X"), 1))
 		}, airgap.ErrLog, "not those of its checkpoint"},
 		{"entries and a range that the log has not signed", func(o *outside, e *export) {
 			forged := slices.Clone(o.leaves)
 			forged[3] = []byte("entry X")
 			e.manifest.Logs[0].Range, _ = tree(o.t, forged)
-			e.replace("entries/"+e.manifest.Logs[0].KeyID, entriesOf(o.t, forged))
+			e.replace("entries/"+e.manifest.Logs[0].ID, entriesOf(o.t, forged))
 		}, airgap.ErrLog, "not those of its checkpoint"},
+		{"a range that is not that of the entries", func(o *outside, e *export) {
+			e.manifest.Logs[0].Range, _ = tree(o.t, append(slices.Clone(o.leaves[1:]), o.leaves[0]))
+		}, airgap.ErrLog, "not those of its checkpoint"},
+		{"an ID of another log", func(o *outside, e *export) {
+			e.manifest.Logs[0].ID = strings.Repeat("0", 64)
+			e.rename("entries/", "entries/"+e.manifest.Logs[0].ID)
+		}, airgap.ErrForm, "log 1"},
 		{"an entry that is missing", func(o *outside, e *export) {
-			name := "entries/" + e.manifest.Logs[0].KeyID
+			name := "entries/" + e.manifest.Logs[0].ID
 			e.replace(name, e.parts[name][:len(e.parts[name])-11])
 		}, airgap.ErrLog, "not those of its checkpoint"},
 		{"an entry that is cut", func(o *outside, e *export) {
-			name := "entries/" + e.manifest.Logs[0].KeyID
+			name := "entries/" + e.manifest.Logs[0].ID
 			e.replace(name, append(bytes.Clone(e.parts[name]), 0, 0))
 		}, airgap.ErrLog, "not those of its checkpoint"},
 		{"an entry of 4 GiB", func(o *outside, e *export) {
-			e.replace("entries/"+e.manifest.Logs[0].KeyID, []byte("\xff\xff\xff\xff"))
+			e.replace("entries/"+e.manifest.Logs[0].ID, []byte("\xff\xff\xff\xff"))
 		}, airgap.ErrTooLarge, "leaf"},
-		{"entries that are said to be there", func(o *outside, e *export) { e.drop("entries/" + e.manifest.Logs[0].KeyID) }, airgap.ErrLog, "not what the file has"},
+		{"entries that are said to be there", func(o *outside, e *export) { e.drop("entries/" + e.manifest.Logs[0].ID) }, airgap.ErrLog, "not what the file has"},
 		{"entries of no log", func(o *outside, e *export) { e.manifest.Logs = nil }, airgap.ErrLog, "of no log"},
 		{"more entries than are allowed", func(o *outside, e *export) {
 			e.parts["bundles/z"] = make([]byte, 1<<20)
@@ -290,14 +299,14 @@ func TestFollows(t *testing.T) {
 			l := &e.manifest.Logs[0]
 			l.Checkpoint, l.From, l.Proof, l.First, l.FirstRange, l.Held = o.note(o.log, short), 0, nil, 0, nil, 3
 			l.Range, _ = tree(o.t, short)
-			e.replace("entries/"+l.KeyID, entriesOf(o.t, short))
+			e.replace("entries/"+l.ID, entriesOf(o.t, short))
 		}, airgap.ErrOld},
 		{"log with another history", func(o *outside, e *export) {
 			forked := slices.Clone(o.leaves)
 			forked[2] = []byte("another")
 			l := &e.manifest.Logs[0]
 			l.Checkpoint, l.Held, l.Range, l.Proof = o.note(o.log, forked), l.First, l.FirstRange, consistency(o.t, forked, int(l.From))
-			e.drop("entries/" + l.KeyID)
+			e.drop("entries/" + l.ID)
 		}, airgap.ErrFork},
 		{"proof from another size", func(o *outside, e *export) {
 			l := &e.manifest.Logs[0]
@@ -308,16 +317,20 @@ func TestFollows(t *testing.T) {
 			l := &e.manifest.Logs[0]
 			l.First = 7
 			l.FirstRange, _ = tree(o.t, o.leaves[:7])
-			e.replace("entries/"+l.KeyID, entriesOf(o.t, o.leaves[7:]))
+			e.replace("entries/"+l.ID, entriesOf(o.t, o.leaves[7:]))
 		}, airgap.ErrGap},
 		{"log that is gone", func(o *outside, e *export) {
-			e.drop("entries/" + e.manifest.Logs[0].KeyID)
+			e.drop("entries/" + e.manifest.Logs[0].ID)
 			e.manifest.Logs = nil
 		}, airgap.ErrGap},
 		{"log under another origin", func(o *outside, e *export) {
-			l := &e.manifest.Logs[0]
-			l.Checkpoint = bytes.Clone(o.otherOrigin(l.Held))
-		}, airgap.ErrFork},
+			e.drop("entries/" + e.manifest.Logs[0].ID)
+			e.manifest.Logs = []airgap.Log{logOf(o.t, o.log.Public(), o.otherOrigin(6))}
+		}, airgap.ErrGap},
+		{"one more log with the same key, as shards of Rekor v1 have", func(o *outside, e *export) {
+			e.manifest.Logs = append(e.manifest.Logs, logOf(o.t, o.log.Public(), o.otherOrigin(6)))
+			slices.SortFunc(e.manifest.Logs, func(a, b airgap.Log) int { return strings.Compare(a.ID, b.ID) })
+		}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := newOutside(t)
@@ -350,7 +363,7 @@ func TestFollows(t *testing.T) {
 		old := o.export(nil)
 		o.publish(tuftest.Material(t, "https://sigstore.example.com", start))
 		newer := o.export(nil)
-		newer.drop("entries/" + newer.manifest.Logs[0].KeyID)
+		newer.drop("entries/" + newer.manifest.Logs[0].ID)
 		newer.manifest.Logs = nil
 		if _, err := o.build(newer); err != nil {
 			t.Fatal(err)

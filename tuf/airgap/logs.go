@@ -14,13 +14,12 @@ import (
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
-// Verifier opens checkpoints of the log by its key. The names are those in its own checkpoint; what the origin must
-// be is said by the export before.
+// Verifier opens checkpoints of the log by its key. The names are those in its own checkpoint: with another
+// origin it is another log, and the one before is missing.
 func (l Log) Verifier(key crypto.PublicKey) (*checkpoint.Verifier, error) {
-	origin, _, _ := strings.Cut(string(l.Checkpoint), "\n")
 	_, sig, _ := strings.Cut(string(l.Checkpoint), "\n\n")
 	name, _, _ := strings.Cut(strings.TrimPrefix(sig, "— "), " ")
-	return checkpoint.NewVerifier(name, origin, key)
+	return checkpoint.NewVerifier(name, l.origin(), key)
 }
 
 // Head opens the checkpoint of a log by its key.
@@ -41,7 +40,7 @@ type Head struct {
 // Heads are the heads of all logs.
 func (f *File) Heads() (list []Head) {
 	for _, l := range f.Manifest.Logs {
-		list = append(list, Head{f.heads[l.KeyID].Origin, f.heads[l.KeyID].Size, l.Held - l.First})
+		list = append(list, Head{f.heads[l.ID].Origin, f.heads[l.ID].Size, l.Held - l.First})
 	}
 	return list
 }
@@ -78,7 +77,7 @@ func (f *File) checkLogs() error {
 		if head.Size < l.From || head.Size < l.Held || l.Held > l.First && l.Held != head.Size {
 			return bad("its checkpoint has size %d", head.Size)
 		}
-		carried := slices.ContainsFunc(f.Manifest.Parts, func(p Part) bool { return p.Name == "entries/"+l.KeyID })
+		carried := slices.ContainsFunc(f.Manifest.Parts, func(p Part) bool { return p.Name == "entries/"+l.ID })
 		if carried != (l.Held > l.First) || !carried && !sameHashes(l.FirstRange, l.Range) {
 			return bad("entries [%d, %d) are not what the file has", l.First, l.Held)
 		}
@@ -86,7 +85,7 @@ func (f *File) checkLogs() error {
 		if err != nil {
 			return bad("range of the first %d entries: %w", l.First, err)
 		}
-		f.heads[l.KeyID], f.trees[l.KeyID] = head, tree
+		f.heads[l.ID], f.trees[l.ID] = head, tree
 	}
 	for _, p := range f.Manifest.Parts {
 		if kindOf(p.Name) == kindEntries && f.trees[plain(p.Name)] == nil {
@@ -98,7 +97,7 @@ func (f *File) checkLogs() error {
 
 // checkEntries says whether the leaves that were read are those of the signed tree.
 func (f *File) checkEntries(id string, read *leaves) error {
-	i := slices.IndexFunc(f.Manifest.Logs, func(l Log) bool { return l.KeyID == id })
+	i := slices.IndexFunc(f.Manifest.Logs, func(l Log) bool { return l.ID == id })
 	l, head := f.Manifest.Logs[i], f.heads[id]
 	root, err := rootOf(read.tree)
 	if err != nil || !read.whole() || int64(read.tree.End()) != l.Held || !sameHashes(read.tree.Hashes(), l.Range) || !bytes.Equal(root, head.Root[:]) {
@@ -143,16 +142,16 @@ func (f *File) Follows(last *Envelope) error {
 func (f *File) extend(before Manifest, last *Envelope) error {
 	was := map[string]Log{}
 	for _, l := range before.Logs {
-		was[l.KeyID] = l
+		was[l.ID] = l
 	}
 	for _, l := range f.Manifest.Logs {
 		bad := func(reason error, format string, args ...any) error {
 			return fmt.Errorf("%w: log %.40q: %s", reason, l.Name, fmt.Sprintf(format, args...))
 		}
-		old := was[l.KeyID]
-		delete(was, l.KeyID)
-		head, oldHead, err := f.heads[l.KeyID], checkpoint.Checkpoint{}, error(nil)
-		if old.KeyID != "" {
+		old := was[l.ID]
+		delete(was, l.ID)
+		head, oldHead, err := f.heads[l.ID], checkpoint.Checkpoint{}, error(nil)
+		if old.ID != "" {
 			if oldHead, err = parseNote(old.Checkpoint); err != nil {
 				return err
 			}
@@ -160,14 +159,12 @@ func (f *File) extend(before Manifest, last *Envelope) error {
 		switch {
 		case head.Size < oldHead.Size:
 			return bad(ErrOld, "it has %d entries, and had %d", head.Size, oldHead.Size)
-		case old.KeyID != "" && head.Origin != oldHead.Origin:
-			return bad(ErrFork, "its origin is %q, and was %q", head.Origin, oldHead.Origin)
 		case l.From != oldHead.Size:
 			return bad(ErrGap, "it goes on from %d entries, and had %d", l.From, oldHead.Size)
 		case l.First != old.Held || !sameHashes(l.FirstRange, old.Range):
 			return bad(ErrGap, "its entries go on from %d, and %d were imported", l.First, old.Held)
 		}
-		if old.KeyID != "" {
+		if old.ID != "" {
 			if err := consistent(oldHead.Size, head.Size, l.Proof, oldHead.Root, head.Root); err != nil {
 				return bad(ErrFork, "the tree of %d entries does not extend the one of %d that was imported: %v", head.Size, oldHead.Size, err)
 			}

@@ -60,7 +60,7 @@ type Manifest struct {
 	Made, GoodUntil time.Time // whole seconds, UTC
 
 	Versions tuf.Versions // as they were published outside
-	Logs     []Log        // by key id
+	Logs     []Log        // by ID
 	Parts    []Part       // in the order in which they are in the file
 }
 
@@ -73,6 +73,7 @@ type Part struct {
 
 // Log is the head of a log, and how it continues the one in the export before.
 type Log struct {
+	ID         string   `json:"id"`                    // hex, SHA-256 of key_id and the origin behind it: shards of Rekor v1 have one key
 	Name       string   `json:"name"`                  // of the service that the outside reads it from: "rekor-v1"
 	KeyID      string   `json:"key_id"`                // hex, SHA-256 of its SPKI
 	Checkpoint []byte   `json:"checkpoint"`            // a signed note
@@ -82,6 +83,25 @@ type Log struct {
 	FirstRange [][]byte `json:"first_range,omitempty"` // their compact range
 	Held       int64    `json:"held"`                  // those that this one and the earlier ones carry
 	Range      [][]byte `json:"range,omitempty"`       // their compact range
+}
+
+// NewLog is the head of a log with nothing before it.
+func NewLog(name string, key [32]byte, checkpoint []byte) Log {
+	l := Log{Name: name, KeyID: hex.EncodeToString(key[:]), Checkpoint: checkpoint}
+	l.ID = l.id()
+	return l
+}
+
+// id is what ID has to be.
+func (l Log) id() string {
+	sum := sha256.Sum256([]byte(l.KeyID + l.origin()))
+	return hex.EncodeToString(sum[:])
+}
+
+// origin is that in the checkpoint.
+func (l Log) origin() string {
+	origin, _, _ := strings.Cut(string(l.Checkpoint), "\n")
+	return origin
 }
 
 // encoded is the form of a manifest as JSON.
@@ -210,7 +230,7 @@ func (m Manifest) check() error {
 		return bad("mirror %.200q", m.Mirror)
 	}
 	for i, l := range m.Logs {
-		if !printable(l.Name) || !hexDigest.MatchString(l.KeyID) || i > 0 && l.KeyID <= m.Logs[i-1].KeyID || l.From < 0 || l.First < 0 || l.Held < l.First {
+		if !printable(l.Name) || !hexDigest.MatchString(l.KeyID) || l.ID != l.id() || i > 0 && l.ID <= m.Logs[i-1].ID || l.From < 0 || l.First < 0 || l.Held < l.First {
 			return bad("log %d", i+1)
 		}
 	}

@@ -121,13 +121,13 @@ func (o *outside) otherOrigin(n int64) []byte {
 	return signed.Note
 }
 
-func keyID(t *testing.T, pub crypto.PublicKey) string {
+func logOf(t *testing.T, pub crypto.PublicKey, note []byte) airgap.Log {
 	t.Helper()
 	id, err := keys.ID(pub)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hex.EncodeToString(id[:])
+	return airgap.NewLog("rekor-v1", id, note)
 }
 
 // export is what is to be written, until build seals it. Rows of tests change it.
@@ -166,7 +166,8 @@ func (o *outside) export(after *airgap.Envelope) *export {
 		f, _ := p.Target(name)
 		e.add("targets/"+name, f.Bytes)
 	}
-	l := airgap.Log{Name: "rekor-v1", KeyID: keyID(o.t, o.log.Public()), Checkpoint: o.note(o.log, o.leaves), Held: int64(len(o.leaves))}
+	l := logOf(o.t, o.log.Public(), o.note(o.log, o.leaves))
+	l.Held = int64(len(o.leaves))
 	l.Range, _ = tree(o.t, o.leaves)
 	if after != nil {
 		before := after.Manifest
@@ -182,7 +183,7 @@ func (o *outside) export(after *airgap.Envelope) *export {
 		}
 	}
 	if carried.Len() > 0 {
-		e.add("entries/"+l.KeyID, carried.Bytes())
+		e.add("entries/"+l.ID, carried.Bytes())
 	}
 	e.manifest.Logs = []airgap.Log{l}
 	e.add("bundles/app.sigstore.json", []byte("{}"))

@@ -34,12 +34,12 @@ const callTimeout = 30 * time.Second
 type logs struct {
 	o       ExportOptions
 	keys    map[[32]byte]crypto.PublicKey
-	dir     string // for entries
-	done    map[string]format.Log
+	dir     string                // for entries
+	done    map[string]format.Log // by ID
 	entries []content
 }
 
-// heads are the heads of all logs that the trusted root names, by key id, and the parts of their entries. A log
+// heads are the heads of all logs that the trusted root names, by ID, and the parts of their entries. A log
 // that has an end, and that nobody serves any more, is left out unless the export before had it.
 func heads(ctx context.Context, o ExportOptions, got clientcache.Fetched, dir string) (list []format.Log, entries []content, err error) {
 	raw := got.Targets[trustroot.TrustedRootName]
@@ -51,7 +51,7 @@ func heads(ctx context.Context, o ExportOptions, got clientcache.Fetched, dir st
 	if l.keys, err = trustroot.LogKeys(raw); err != nil {
 		return nil, nil, err
 	}
-	need := map[string]string{} // where each is, by key id
+	need := map[string]string{} // where each is, by key id, and by ID those of the export before
 	var at []string
 	for _, s := range services {
 		if s.Kind != "transparency log" && s.Kind != "CT log" {
@@ -71,7 +71,7 @@ func heads(ctx context.Context, o ExportOptions, got clientcache.Fetched, dir st
 	}
 	if o.After != nil {
 		for _, before := range o.After.Manifest.Logs {
-			need[before.KeyID] = before.Name
+			need[before.ID] = before.Name
 		}
 	}
 	var failed []error
@@ -81,15 +81,19 @@ func heads(ctx context.Context, o ExportOptions, got clientcache.Fetched, dir st
 			failed = append(failed, fmt.Errorf("logs at %s: %w", u, err))
 		}
 	}
+	found := map[string]bool{}
+	for _, d := range l.done {
+		found[d.ID], found[d.KeyID] = true, true
+	}
 	for id, where := range need {
-		if _, ok := l.done[id]; !ok {
+		if !found[id] {
 			return nil, nil, errors.Join(append(failed, fmt.Errorf("the log %s (%s) was not found: name where it is served with --log-url", where, id))...)
 		}
 	}
 	for _, d := range l.done {
 		list = append(list, d)
 	}
-	slices.SortFunc(list, func(a, b format.Log) int { return strings.Compare(a.KeyID, b.KeyID) })
+	slices.SortFunc(list, func(a, b format.Log) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(l.entries, func(a, b content) int { return strings.Compare(a.Name, b.Name) })
 	return list, l.entries, nil
 }
@@ -118,17 +122,18 @@ func (l *logs) ask(ctx context.Context, base string) error {
 		return err
 	}
 	for _, g := range answer.GetLogs() {
-		id := hex.EncodeToString(g.GetKeyId())
 		if len(g.GetKeyId()) != 32 || l.keys[[32]byte(g.GetKeyId())] == nil {
 			continue // of no trusted key: nobody inside could verify it
 		}
-		if _, ok := l.done[id]; ok {
+		key := [32]byte(g.GetKeyId())
+		log := format.NewLog(g.GetName(), key, g.GetCheckpoint())
+		if _, ok := l.done[log.ID]; ok {
 			continue
 		}
-		if l.done[id], err = l.head(ctx, client, g, l.keys[[32]byte(g.GetKeyId())]); err != nil {
-			delete(l.done, id)
+		if log, err = l.head(ctx, client, log, l.keys[key]); err != nil {
 			return fmt.Errorf("log %s: %w", g.GetName(), err)
 		}
+		l.done[log.ID] = log
 	}
 	return nil
 }
@@ -155,8 +160,7 @@ func dial(base string, secure *tls.Config) (*grpc.ClientConn, error) {
 }
 
 // head is the head of a log, with the proof that it extends the one before.
-func (l *logs) head(ctx context.Context, client tlogpb.LogsClient, g *tlogpb.Log, key crypto.PublicKey) (format.Log, error) {
-	out := format.Log{Name: g.GetName(), KeyID: hex.EncodeToString(g.GetKeyId()), Checkpoint: g.GetCheckpoint()}
+func (l *logs) head(ctx context.Context, client tlogpb.LogsClient, out format.Log, key crypto.PublicKey) (format.Log, error) {
 	signed, err := out.Head(key)
 	if err != nil {
 		return out, err
@@ -164,7 +168,7 @@ func (l *logs) head(ctx context.Context, client tlogpb.LogsClient, g *tlogpb.Log
 	var before checkpoint.Signed
 	if l.o.After != nil {
 		for _, b := range l.o.After.Manifest.Logs {
-			if b.KeyID != out.KeyID {
+			if b.ID != out.ID {
 				continue
 			}
 			if before, err = b.Head(key); err != nil {
@@ -201,7 +205,7 @@ func (l *logs) copyEntries(ctx context.Context, client tlogpb.LogsClient, head c
 	if err != nil {
 		return head, err
 	}
-	file := filepath.Join(l.dir, out.KeyID)
+	file := filepath.Join(l.dir, out.ID)
 	f, err := os.Create(file)
 	if err != nil {
 		return head, err
@@ -230,7 +234,7 @@ func (l *logs) copyEntries(ctx context.Context, client tlogpb.LogsClient, head c
 	if err := w.Flush(); err != nil {
 		return head, err
 	}
-	part, err := onDisk("entries/"+out.KeyID, file)
+	part, err := onDisk("entries/"+out.ID, file)
 	l.entries = append(l.entries, part)
 	return head, err
 }

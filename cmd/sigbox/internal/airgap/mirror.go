@@ -280,14 +280,14 @@ func (m *Mirror) Large(number, kind, name string) (*os.File, error) {
 	return root.Open(filepath.Join(number, kind, name))
 }
 
-// Checkpoint is the imported checkpoint of a log, by its key id.
+// Checkpoint is the imported checkpoint of a log, by its ID.
 func (m *Mirror) Checkpoint(id string) ([]byte, error) {
 	e, err := m.Receipt()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range e.Manifest.Logs {
-		if l.KeyID == id {
+		if l.ID == id {
 			return bytes.Clone(l.Checkpoint), nil
 		}
 	}
