@@ -267,6 +267,14 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// MakeDir makes a directory for one user, unless it is there. After a crash it still is.
+func MakeDir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("directory: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

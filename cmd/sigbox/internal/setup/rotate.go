@@ -179,18 +179,12 @@ func (r *Rotation) make(_ context.Context, t rotation.Rotation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		key, err := keys.NewECDSA()
-		if err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // else a step that was killed has made it
+		if err := stack.MakeKey(path); err != nil {
 			return err
 		}
-		tmp := path + ".new"
-		if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
-			return err
-		}
-		if err := errors.Join(keys.Save(tmp, key), os.Rename(tmp, path)); err != nil {
-			return err
-		}
+	} else if err != nil {
+		return err
 	}
 	if r.tufRole != "" {
 		return nil

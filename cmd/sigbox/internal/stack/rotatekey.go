@@ -25,7 +25,7 @@ func (l *Logs) nextKey(r *Rotation) (crypto.Signer, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := makeKey(path); err != nil {
+		if err := MakeKey(path); err != nil {
 			return nil, fmt.Errorf("the key of the new shard is to be in %s: %w", path, err)
 		}
 	}
@@ -66,20 +66,22 @@ func (l *Logs) freeKeyPath(after ServedLog, name string) (string, error) {
 	return path, nil
 }
 
-// makeKey makes a key file, whole or not at all.
-func makeKey(path string) error {
+// MakeKey makes a key file, whole or not at all. After a crash it is still there.
+func MakeKey(path string) error {
 	key, err := keys.NewECDSA()
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
+	return saveKey(path, key)
+}
+
+// saveKey writes a key in the place of what is there.
+func saveKey(path string, key crypto.Signer) error {
+	text, err := keys.PrivatePEM(key)
+	if err != nil {
 		return err
 	}
-	if err := keys.Save(tmp, key); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return instance.WriteFile(path, text, 0o600)
 }
 
 // initNames are what "sigbox init" calls the files of keys that an instance calls otherwise.

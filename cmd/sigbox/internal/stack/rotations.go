@@ -164,10 +164,10 @@ func (r *Rotations) makeKey(role string, n int) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := instance.MakeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return makeKey(path)
+	return MakeKey(path)
 }
 
 // drop removes what was made and never published.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -35,7 +34,7 @@ func (r *Rotations) made(kind, role string, n int) bool {
 // saveChain writes a chain as a whole.
 func (r *Rotations) saveChain(kind string, n int, chain []*x509.Certificate) error {
 	path := numberedChain(r.dir, kind, n)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := instance.MakeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
 	return instance.WriteFile(path, chainPEM(chain), 0o600)
@@ -138,13 +137,7 @@ func (r *Rotations) makeTSARoot(n int) error {
 	}
 	for role, key := range map[string]crypto.Signer{roleTSARoot: chain.Root.Key, roleTSA: chain.Leaf.Key} {
 		path := numberedKey(r.dir, role, n)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := keys.Save(path, key); err != nil {
+		if err := errors.Join(instance.MakeDir(filepath.Dir(path)), saveKey(path, key)); err != nil {
 			return err
 		}
 	}
