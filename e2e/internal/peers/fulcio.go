@@ -2,14 +2,14 @@ package peers
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
 
 	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/internal/clock"
@@ -77,7 +77,7 @@ func (p *Peer) startCTLog(ctx context.Context, dir, tree, logServer, addr string
 	if err != nil {
 		return err
 	}
-	var escaped strings.Builder
+	var escaped strings.Builder // in the configuration itself, since it takes a file only with a password
 	for _, b := range der {
 		fmt.Fprintf(&escaped, `\x%02x`, b)
 	}
@@ -105,38 +105,17 @@ func makeAuthority(dir string) (chainFile, keyFile string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(crypto.PrivateKey(h.IntermediateKey))
+	root, err := cryptoutils.MarshalCertificateToPEM(h.Root)
 	if err != nil {
 		return "", "", err
 	}
-	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	root := block("CERTIFICATE", h.Root.Raw)
-	chain := append(block("CERTIFICATE", h.Intermediate.Raw), root...)
+	chain, err := cryptoutils.MarshalCertificatesToPEM(h.Chain())
+	if err != nil {
+		return "", "", err
+	}
 	chainFile, keyFile = filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem")
 	return chainFile, keyFile, errors.Join(
 		os.WriteFile(filepath.Join(dir, "root.pem"), root, 0o644),
 		os.WriteFile(chainFile, chain, 0o644),
-		os.WriteFile(keyFile, block("PRIVATE KEY", der), 0o600))
-}
-
-// StartTSA runs the timestamp authority with a key in memory. It looks at no NTP servers. It serves its
-// metrics on port 2112 of every address: see [outside.Alone].
-func StartTSA(ctx context.Context, dir string) (_ *Peer, err error) {
-	p := &Peer{What: fmt.Sprintf("timestamp-authority %s, key in memory", tsaServer.Version)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Stop())
-		}
-	}()
-	ports, err := freePorts(1)
-	if err != nil {
-		return nil, err
-	}
-	p.URL = "http://" + local(ports[0])
-	err = p.runClient(ctx, dir, tsaServer, "serve", "--host", "127.0.0.1", "--port", ports[0], "--timestamp-signer", "memory",
-		"--disable-ntp-monitoring", "--use-http-201", "--log-type", "prod")
-	if err != nil {
-		return nil, err
-	}
-	return p, p.await(ctx, answers(p.URL+"/api/v1/timestamp/certchain"))
+		keys.Save(keyFile, h.IntermediateKey))
 }

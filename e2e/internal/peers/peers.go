@@ -36,7 +36,6 @@ var (
 	createTree     = clients.Client{Name: "createtree", Package: trillian + "/cmd/createtree", Module: trillian, Version: "v1.8.0", Tags: onlyPostgreSQL}
 	fulcioServer   = clients.Client{Name: "fulcio", Package: "github.com/sigstore/fulcio", Module: "github.com/sigstore/fulcio", Version: "v1.8.8"}
 	ctServer       = clients.Client{Name: "ct_server", Package: "github.com/google/certificate-transparency-go/trillian/ctfe/ct_server", Module: "github.com/google/certificate-transparency-go", Version: "v1.3.3"}
-	tsaServer      = clients.Client{Name: "timestamp-server", Package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server", Module: "github.com/sigstore/timestamp-authority/v2", Version: "v2.1.3"}
 	all            = []clients.Client{rekorServer, rekorTiles, trillianServer, trillianSigner, createTree}
 	ofFulcio       = []clients.Client{fulcioServer, ctServer, trillianServer, trillianSigner, createTree}
 )
@@ -46,9 +45,6 @@ func Ensure(ctx context.Context, w io.Writer) error { return ensure(ctx, w, all)
 
 // EnsureFulcio is Ensure for Fulcio and its CT log.
 func EnsureFulcio(ctx context.Context, w io.Writer) error { return ensure(ctx, w, ofFulcio) }
-
-// EnsureTSA is Ensure for the timestamp authority.
-func EnsureTSA(ctx context.Context, w io.Writer) error { return tsaServer.Ensure(ctx, w) }
 
 func ensure(ctx context.Context, w io.Writer, peers []clients.Client) error {
 	for _, p := range peers {

@@ -2,16 +2,13 @@ package peers
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/sigbox/sigbox/keys"
 )
 
 // StartRekorV2 runs Rekor v2 on Tessera's POSIX driver, with everything in dir. An entry is answered
@@ -44,20 +41,15 @@ func StartRekorV2(ctx context.Context, dir string, interval time.Duration) (_ *P
 	return p, p.await(ctx, answers(p.URL+"/healthz"))
 }
 
+// makeKey writes a log's key pair as PEM.
 func makeKey(private, public string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := keys.NewECDSA()
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := keys.PublicPEM(key.Public())
 	if err != nil {
 		return err
 	}
-	pub, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
-		os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644))
+	return errors.Join(keys.Save(private, key), os.WriteFile(public, text, 0o644))
 }
