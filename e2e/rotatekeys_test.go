@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-const rotateKeysRow = "every key rotated at once under load, trust data refreshed at random: no verification fails"
+const (
+	rotateKeysClients = "cosign 2, 3, sigstore-go"
+	rotateKeysRow     = "keys of CA, TSA, CT log and TUF roles rotated under load, trust data refreshed at random: no verification fails"
+)
 
 // learning begins the scripts of clients whose trust data is a copy that they fetch now and then. Each time a
 // script runs, it fetches at one of three points, by chance: before it signs, before it verifies, at the end.
@@ -64,10 +69,11 @@ point 2
 `,
 }
 
-// TestRotateKeys rotates every key of an instance that runs, all at once, step by step: between two steps each
-// client has fetched trust data once at least. Nothing may fail. One of them goes back and forth.
+// TestRotateKeys rotates every key of an instance that runs but for the logs' ([TestRotate]), several at once, step by
+// step: between two steps each client has fetched trust data once at least. Nothing may fail. Two go back and forth.
 func TestRotateKeys(t *testing.T) {
-	defer cell(t, "cosign 2, 3, sigstore-go", rotateKeysRow, 0)()
+	defer cell(t, rotateKeysClients, rotateKeysRow, 1)()
+	defer cellOf(t, rotateKeysClients, rotateKeysRow, 2, "yes: cosign 3")()
 	r := start(t)
 	data := filepath.Join(filepath.Dir(r.work), "data")
 	l := startClientsOn(t, func() *rig {
@@ -104,6 +110,20 @@ func TestRotateKeys(t *testing.T) {
 	l.round()
 	rotate("ca-intermediate", "--resume", "--yes")
 	l.round()
+	r.exportTrust(t)
+	raw, err := os.ReadFile(filepath.Join(r.trust, "trusted_root.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root struct {
+		CertificateAuthorities, TimestampAuthorities, CTLogs []json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &root); err != nil {
+		t.Fatal(err)
+	}
+	if cas, tsas, logs := len(root.CertificateAuthorities), len(root.TimestampAuthorities), len(root.CTLogs); cas != 3 || tsas != 2 || logs != 2 {
+		t.Errorf("trusted are %d certificate authorities, %d timestamp authorities and %d CT logs, want 3, 2 and 2", cas, tsas, logs)
+	}
 	if out := r.sigbox(t, "log", "fsck", "--data", data); strings.Count(out, ": ok: ") != 4 {
 		t.Errorf("fsck:\n%s", out)
 	}
