@@ -24,6 +24,8 @@ type clientLoad struct {
 
 	mu   sync.Mutex
 	runs map[string]int
+
+	changed chan struct{} // holds one where a client has ended since round looked
 }
 
 func startClients(t *testing.T, f *fleet.Fleet, scripts map[string]string) *clientLoad {
@@ -35,7 +37,7 @@ func startClients(t *testing.T, f *fleet.Fleet, scripts map[string]string) *clie
 func startClientsOn(t *testing.T, visit func() *rig, scripts map[string]string) *clientLoad {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	l := &clientLoad{t: t, stop: stop, runs: map[string]int{}}
+	l := &clientLoad{t: t, stop: stop, runs: map[string]int{}, changed: make(chan struct{}, 1)}
 	for name, script := range scripts {
 		r := visit()
 		env := append(r.env(t, logVars(r, 1)...), "TOKEN="+r.token(t, "dev@example.com"), "V2="+strings.TrimPrefix(logVars(r, 2)[0], "LOG="))
@@ -43,6 +45,7 @@ func startClientsOn(t *testing.T, visit func() *rig, scripts map[string]string) 
 		l.runs[name] = 0
 		l.mu.Unlock()
 		l.done.Go(func() {
+			defer l.signal()
 			for i := 0; ctx.Err() == nil; i++ {
 				if out, err := shell(script, append(env, fmt.Sprint("N=", i))); err != nil {
 					t.Errorf("%s, time %d: %v\n%s", name, i+1, err, out)
@@ -51,6 +54,7 @@ func startClientsOn(t *testing.T, visit func() *rig, scripts map[string]string) 
 				l.mu.Lock()
 				l.runs[name]++
 				l.mu.Unlock()
+				l.signal()
 			}
 		})
 	}
@@ -61,17 +65,30 @@ func startClientsOn(t *testing.T, visit func() *rig, scripts map[string]string) 
 func (l *clientLoad) round() {
 	l.t.Helper()
 	before := l.ended()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		now, done := l.ended(), true
+	for limit := time.After(3 * time.Minute); ; {
+		now, done, late := l.ended(), true, false
 		for name, n := range before {
 			done = done && now[name] >= n+2
 		}
 		if done {
 			return
 		}
-		if l.t.Failed() || time.Now().After(deadline) {
+		select {
+		case <-l.changed:
+		case <-limit:
+			late = true
+		}
+		if late || l.t.Failed() {
 			l.t.Fatalf("not every client has ended twice more: %v, before %v", now, before)
 		}
+	}
+}
+
+// signal wakes round.
+func (l *clientLoad) signal() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
 	}
 }
 
