@@ -10,6 +10,7 @@ import (
 const (
 	lookGap      = 10 * time.Millisecond // between looks that readers ask for: each is a query
 	lookPatience = 2 * time.Second       // of a reader that waits for one: a database under load commits that slowly
+	headPatience = time.Second           // of a reader that wants the newest head, and takes another one too
 )
 
 // lookout lets readers ask for the next look at what other processes wrote. All who ask before it
@@ -78,8 +79,8 @@ func (e *Engine) Reach(ctx context.Context, size int64) {
 	}
 }
 
-// catchUp looks for heads that other processes wrote, as far as there were any when it was called: a
-// search names no size to reach. The head row is asked first, since waiting for a look takes longer.
+// catchUp looks for heads that other processes wrote, as far as there were any when it was called: who searches, or
+// asks for the head, names no size to reach. The head row is asked first, since waiting for a look takes longer.
 func (e *Engine) catchUp(ctx context.Context) error {
 	if e.cfg.Poll <= 0 || e.published.Load().state.Frozen {
 		return nil

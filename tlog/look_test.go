@@ -3,6 +3,7 @@ package tlog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,13 @@ func TestReach(t *testing.T) {
 			_, err := log.Root(t.Context(), last.Index+1)
 			return err
 		},
+		"latest": func(t *testing.T, log *tlog.Engine, last tlog.Leaf) error {
+			cp, timeMS, err := log.Latest(t.Context())
+			if err == nil && (cp.Size != last.Index+1 || timeMS != last.TimeMS) {
+				return fmt.Errorf("%d entries of %d, time %d", cp.Size, last.Index+1, timeMS)
+			}
+			return err
+		},
 		"tile": func(t *testing.T, log *tlog.Engine, last tlog.Leaf) error {
 			_, err := log.Tile(t.Context(), 0, 0, int(last.Index+1))
 			return err
@@ -67,6 +75,43 @@ func TestReach(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLatestWhileAway: the published head is shown while the database does not answer, or says that it cannot.
+func TestLatestWhileAway(t *testing.T) {
+	for name, fail := range map[string]func(context.Context) error{
+		"silent":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"refuses": func(context.Context) error { return errors.New("the database is away") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &away{Store: memstore.New()}
+				cfg := logtest.Config(t, func(c *tlog.Config) { c.Poll = time.Hour })
+				create(t, store, cfg)
+				log := logtest.Open(t, store, cfg)
+				logtest.Fill(t, log, 0, 3)
+				store.fail.Store(&fail)
+				started := time.Now()
+				cp, _, err := log.Latest(t.Context())
+				if took := time.Since(started); err != nil || cp.Size != 3 || took > 2*time.Second {
+					t.Errorf("%d entries after %s: %v", cp.Size, took, err)
+				}
+			})
+		})
+	}
+}
+
+// away is a store whose head cannot be had.
+type away struct {
+	tlog.Store
+	fail atomic.Pointer[func(context.Context) error]
+}
+
+func (a *away) Head(ctx context.Context) (tlog.Head, error) {
+	if fail := a.fail.Load(); fail != nil {
+		return tlog.Head{}, (*fail)(ctx)
+	}
+	return a.Store.Head(ctx)
 }
 
 // TestReachTooFar asks for what nobody wrote: the answer does not take long, and those who ask at

@@ -46,6 +46,18 @@ func (e *Engine) Head(context.Context) (checkpoint.Signed, int64, error) {
 	return v.signed, v.timeMS, nil
 }
 
+// Latest implements [Log].
+func (e *Engine) Latest(ctx context.Context) (checkpoint.Signed, int64, error) {
+	if e.Health() == nil { // one that has halted stays where it is
+		known, done := context.WithTimeout(ctx, headPatience)
+		defer done()
+		if err := e.catchUp(known); err != nil {
+			e.cfg.Logger.DebugContext(ctx, "the published head is shown, which may not be the newest", "err", err)
+		}
+	}
+	return e.Head(ctx)
+}
+
 // State implements [Log].
 func (e *Engine) State(context.Context) (State, error) { return e.published.Load().state, nil }
 

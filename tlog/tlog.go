@@ -87,6 +87,10 @@ type Log interface {
 	Checkpoint(ctx context.Context) (checkpoint.Signed, error)
 	// Head is Checkpoint with the time of the last batch in Unix milliseconds.
 	Head(ctx context.Context) (cp checkpoint.Signed, timeMS int64, err error)
+	// Latest is Head, and no less than what any process had shown when it was called: who asks one replica
+	// and then another one sees no log that goes back. Where that cannot be told within a second, as while
+	// the database is away, it is Head.
+	Latest(ctx context.Context) (cp checkpoint.Signed, timeMS int64, err error)
 	// Reach looks for heads that other processes wrote, if size is beyond the published head. The
 	// calls below that are given a size or an index do so by themselves.
 	Reach(ctx context.Context, size int64)

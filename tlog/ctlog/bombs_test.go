@@ -105,6 +105,8 @@ func (u unread) Head(context.Context) (checkpoint.Signed, int64, error) {
 	return checkpoint.Signed{}, 0, u.err
 }
 
+func (u unread) Latest(ctx context.Context) (checkpoint.Signed, int64, error) { return u.Head(ctx) }
+
 // TestReadsWithoutAHead (B-115): a head that cannot be vouched for is not served, by any of the reads.
 func TestReadsWithoutAHead(t *testing.T) {
 	s := newStack(t, func(l tlog.Log) tlog.Log { return unread{l, fmt.Errorf("the guard is ahead: %w", tlog.ErrUnavailable)} })

@@ -178,7 +178,7 @@ func (s *Server) logged(e *certificate.Entry, r tlog.Receipt) (*ct.TimestampedEn
 
 // treeHead returns the signed head of the log, signed once per head.
 func (s *Server) treeHead(ctx context.Context) (ct.SignedTreeHead, error) {
-	cp, timeMS, err := s.log.Head(ctx)
+	cp, timeMS, err := s.log.Latest(ctx)
 	if err != nil {
 		return ct.SignedTreeHead{}, fmt.Errorf("head of the log: %w", err)
 	}

@@ -15,7 +15,7 @@ func (s *Server) GetCheckpoint(ctx context.Context, req *pb.GetCheckpointRequest
 	if err != nil {
 		return nil, s.refuse(ctx, err)
 	}
-	cp, err := l.Engine.Checkpoint(ctx)
+	cp, _, err := l.Engine.Latest(ctx)
 	return &pb.GetCheckpointResponse{Checkpoint: cp.Note}, s.refuse(ctx, err)
 }
 

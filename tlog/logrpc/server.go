@@ -184,7 +184,7 @@ func (s *Server) GetLog(ctx context.Context, req *pb.GetLogRequest) (*pb.Log, er
 }
 
 func (l *served) describe(ctx context.Context) (*pb.Log, error) {
-	cp, err := l.Engine.Checkpoint(ctx)
+	cp, _, err := l.Engine.Latest(ctx)
 	if err != nil && l.Engine.Health() == nil { // a log that has halted may have none to show
 		return nil, err
 	}

@@ -217,23 +217,40 @@ type shardInfo struct {
 }
 
 func (sh *shard) info(ctx context.Context) (shardInfo, error) {
-	cp, err := sh.log.Checkpoint(ctx)
+	cp, _, err := sh.log.Latest(ctx)
 	return shardInfo{
 		RootHash: hex.EncodeToString(cp.Root[:]), SignedTreeHead: string(cp.Note),
 		TreeID: strconv.FormatInt(sh.treeID, 10), TreeSize: cp.Size,
 	}, err
 }
 
-// logInfo answers the published heads of all shards.
-func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
-	list := s.shards()
-	infos := make([]shardInfo, len(list))
-	for i, sh := range list {
-		var err error
-		if infos[i], err = sh.info(r.Context()); err != nil {
-			s.fail(w, r, err)
-			return
+// heads returns the published heads of all shards, in their order.
+func (s *Server) heads(ctx context.Context) ([]shardInfo, error) {
+	for {
+		list := s.shards()
+		infos := make([]shardInfo, len(list))
+		for i, sh := range list {
+			var err error
+			if infos[i], err = sh.info(ctx); err != nil {
+				return nil, err
+			}
 		}
+		if frozen, err := list.active().frozen(ctx); err != nil || !frozen {
+			return infos, err
+		}
+		if longer, err := s.chain.Grow(ctx, list); err != nil || !longer {
+			return infos, err
+		}
+	}
+}
+
+// logInfo answers the heads of all shards, which never go back, whichever replica is asked: rekor-cli keeps the
+// last one that it saw, and refuses a log with a smaller one.
+func (s *Server) logInfo(w http.ResponseWriter, r *http.Request) {
+	infos, err := s.heads(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
 	last := len(infos) - 1
 	inactive := infos[:last]

@@ -3,6 +3,7 @@ package rekorv1_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,6 +160,18 @@ func TestRotationReads(t *testing.T) {
 		},
 		"proof in the tree": func(s *server, _ posted, id int64) answer {
 			return s.get(fmt.Sprintf("/api/v1/log/proof?lastSize=1&treeID=%d", id))
+		},
+		"heads of all trees": func(s *server, _ posted, id int64) answer {
+			a := s.get("/api/v1/log")
+			var got struct {
+				InactiveShards []struct{ TreeID string }
+				TreeID         string
+				TreeSize       int
+			}
+			if err := json.Unmarshal(a.body, &got); err != nil || got.TreeID != fmt.Sprint(id) || got.TreeSize != 1 || len(got.InactiveShards) != 2 {
+				s.t.Errorf("%s, want tree %d with one entry and two before it (%v)", a.body, id, err)
+			}
+			return a
 		},
 		"append of the same": func(s *server, p posted, _ int64) answer {
 			return s.get(s.post(entriesPath, p.proposed).Header.Get("Location"))

@@ -54,7 +54,7 @@ func (s *Server) GetCheckpoint(ctx context.Context, _ *emptypb.Empty) (*httpbody
 	if log == nil {
 		return nil, status.Error(codes.NotFound, "no log")
 	}
-	cp, err := log.Checkpoint(ctx)
+	cp, _, err := log.Latest(ctx)
 	if err != nil {
 		return nil, s.refuse(ctx, err).Err()
 	}

@@ -58,7 +58,7 @@ func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	cp, err := log.Checkpoint(r.Context())
+	cp, _, err := log.Latest(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
 		return
