@@ -111,6 +111,7 @@ pod "$BUNDLE"
 admits 2 k/imagevalidatingpolicy.yaml k/imagevalidatingpolicy-provenance.yaml
 pod "$UNSIGNED"
 refuses 'no signatures found' apply k/clusterpolicy.yaml
+test "$(tool attempts)" = 0
 `
 
 // TestAirGap: what was signed outside verifies where there is no network, with nothing but what was carried in.

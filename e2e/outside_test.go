@@ -128,20 +128,27 @@ func inside(t *testing.T, mode, run string) {
 	started := time.Now()
 	before, err := outside.Watched(context.Background(), t.TempDir())
 	namespaced(t, err)
+	passed := rerun(t, before, mode, run)
+	fmt.Printf("ok %5.1f s  in a namespace that is watched: %d tests of the %s\n", time.Since(started).Seconds(), passed, mode)
+}
+
+// rerun runs tests of this program in a copy of it that before starts, and says how many have passed. All must.
+func rerun(t *testing.T, before []string, mode, run string, env ...string) (passed int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	args := append(before, world.self, "-test.run", run, "-test.v", "-test.timeout", "15m", "-test.parallel", "3")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), insideVar+"="+mode, "SIGBOX_E2E_BINARY="+world.sigbox)
+	cmd.Env = append(append(os.Environ(), insideVar+"="+mode, "SIGBOX_E2E_BINARY="+world.sigbox), env...)
 	out, err := cmd.CombinedOutput()
-	passed := strings.Count(string(out), "--- PASS")
+	passed = strings.Count(string(out), "--- PASS")
 	if err != nil || strings.Contains(string(out), "--- SKIP") {
 		t.Fatalf("inside: %v\n%s", err, out)
 	}
 	if passed == 0 {
 		t.Fatalf("inside: no test ran\n%s", out)
 	}
-	fmt.Printf("ok %5.1f s  in a namespace that is watched: %d tests of the %s\n", time.Since(started).Seconds(), passed, mode)
+	return passed
 }
 
 // escaped lists what a recorder saw that is not of the instances or their registries.

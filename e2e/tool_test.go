@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox/e2e/internal/images"
+	"github.com/sigbox/sigbox/e2e/internal/outside"
 )
 
 // tool is what scripts need beyond the clients. It is this test binary, called by the prelude's
@@ -21,6 +22,7 @@ import (
 //	splice WHAT A B OUT  bundle A with bundle B's log entry ("entry"), or B's inclusion proof ("proof")
 //	mix FIELDS A B OUT   JSON object A with these members (a,b) of B
 //	requests URL         how many requests an instance has answered: LOG, the logs and the authorities, and MIRROR
+//	attempts             how often a program of this network namespace wanted to leave it
 //	certificate BUNDLE   subject alternative name and Sigstore extensions of a bundle's certificate
 func tool(ctx context.Context, args []string) error {
 	switch {
@@ -34,6 +36,10 @@ func tool(ctx context.Context, args []string) error {
 		return mix(strings.Split(args[1], ","), args[2], args[3], args[4])
 	case len(args) == 2 && args[0] == "requests":
 		n, err := requests(ctx, args[1])
+		fmt.Println(n)
+		return err
+	case len(args) == 1 && args[0] == "attempts":
+		n, err := outside.Attempts()
 		fmt.Println(n)
 		return err
 	case len(args) == 2 && args[0] == "certificate":

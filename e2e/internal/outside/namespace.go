@@ -1,9 +1,10 @@
 // Package outside watches what would leave the machine.
 //
 // [Gone] and [Watched] run a command in a network namespace of its own: in the first there is no
-// network, in the second every address is the machine itself, where nobody answers, and the only
-// resolver is a [Recorder] inside, which notes each name that is asked for and each address that
-// is dialled. Linux only; it needs root or unprivileged user namespaces.
+// network, and [Attempts] says how often somebody wanted one; in the second every address is the
+// machine itself, where nobody answers, and the only resolver is a [Recorder] inside, which notes
+// each name that is asked for and each address that is dialled. Linux only; it needs root or
+// unprivileged user namespaces.
 package outside
 
 import (
@@ -21,19 +22,27 @@ var ErrUnavailable = errors.New("network namespaces are not available here")
 
 // setup runs inside, before the command. In a watched namespace every address routes to lo, so
 // that a connection to the world is refused at once, and seen. $1 is the resolver's
-// configuration, or empty.
+// configuration, or empty: then there is no resolver, and the address that stands for it, of a
+// documentation range (RFC 5737), has no route, so that asking it counts as an attempt. The
+// mounts are seen by nobody else, and nothing of them stays.
 const setup = `set -e
 ip link set lo up
 if [ -n "$1" ]; then
 	ip route add local 0.0.0.0/0 dev lo
 	ip -6 route add local ::/0 dev lo 2>/dev/null || true
 	mount --bind "$1" /etc/resolv.conf
+else
+	mount -t tmpfs none /mnt
+	echo nameserver 192.0.2.53 > /mnt/resolv.conf
+	mount --bind /mnt/resolv.conf /etc/resolv.conf
+	umount --lazy /mnt
 fi
 shift
 exec "$@"
 `
 
-// Gone returns what to put before a command to run it with no network but an empty lo.
+// Gone returns what to put before a command to run it with no network but an empty lo, and no
+// resolver.
 func Gone(ctx context.Context) ([]string, error) {
 	return wrap(""), available(ctx)
 }
