@@ -3,12 +3,19 @@
 package main
 
 import (
+	"crypto"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/digitorus/timestamp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
 	"github.com/sigbox/sigbox/oidc/devidp"
+	tsapb "github.com/sigbox/sigbox/proto/sigbox/tsa/v1"
 )
 
 // used checks that a request was refused by a quota, with the status, text and Retry-After of that.
@@ -151,10 +158,33 @@ func TestAuthorityQuotas(t *testing.T) {
 		}
 	}
 	used(t, "the third timestamp", stamp("192.0.2.2"), "client address")
+	overGRPC := timestamps(t, authority)
+	used(t, "another one, over gRPC", overGRPC("192.0.2.2"), "client address")
+	if got := overGRPC("192.0.2.4"); got.status != http.StatusCreated {
+		t.Errorf("over gRPC, for another address: %+v", got)
+	}
 	if got := stamp("192.0.2.3"); got.status != http.StatusCreated {
 		t.Errorf("a timestamp for another address: %+v", got)
 	}
 	if got := postFrom(t, tlog+"/api/v1/log/entries", newSigner(t).v1(t, "x"), "192.0.2.2"); got.status != http.StatusCreated {
 		t.Errorf("the logs have no quota: %+v", got)
+	}
+}
+
+// timestamps returns what has a digest stamped over gRPC, for an address that a proxy says.
+func timestamps(t *testing.T, url string) func(from string) said {
+	t.Helper()
+	conn, err := grpc.NewClient(strings.TrimPrefix(url, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	query, err := (&timestamp.Request{HashAlgorithm: crypto.SHA256, HashedMessage: make([]byte, 32)}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(from string) said {
+		_, err := tsapb.NewTimestampsClient(conn).Stamp(metadata.AppendToOutgoingContext(t.Context(), "x-forwarded-for", from), &tsapb.StampRequest{TimeStampReq: query})
+		return ofRPC(t, err)
 	}
 }

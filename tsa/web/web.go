@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"mime"
@@ -111,7 +112,11 @@ func (f *Face) answer(w http.ResponseWriter, r *http.Request) ([]byte, *refusal)
 	if refused != nil {
 		return nil, refused
 	}
-	resp, err := f.used.Load().authority.Stamp(r.Context(), req)
+	return f.stampParsed(r.Context(), req)
+}
+
+func (f *Face) stampParsed(ctx context.Context, req tsa.Request) ([]byte, *refusal) {
+	resp, err := f.used.Load().authority.Stamp(ctx, req)
 	if err != nil {
 		return nil, refusalOf(err)
 	}
@@ -137,13 +142,16 @@ type refusal struct {
 	cause  error
 }
 
-func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
+func (f *Face) logRefused(ctx context.Context, ref *refusal) {
 	level := slog.LevelWarn
 	if ref.status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	f.log.Log(r.Context(), level, "timestamp refused", "request_id", httpx.RequestID(r.Context()),
-		"status", ref.status, "text", ref.text, "cause", ref.cause)
+	f.log.Log(ctx, level, "timestamp refused", "request_id", httpx.RequestID(ctx), "status", ref.status, "text", ref.text, "cause", ref.cause)
+}
+
+func (f *Face) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
+	f.logRefused(r.Context(), ref)
 	var exceeded *quota.ExceededError
 	switch {
 	case errors.As(ref.cause, &exceeded):

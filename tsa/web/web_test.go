@@ -37,6 +37,7 @@ var (
 
 type rig struct {
 	*httptest.Server
+	face      *web.Face
 	authority *tsa.Authority
 	clock     *clock.Manual
 	log       *bytes.Buffer
@@ -56,10 +57,11 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	web.New(a, nil, logger).Register(mux)
+	face := web.New(a, nil, logger)
+	face.Register(mux)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
-	return &rig{s, a, c, &log}
+	return &rig{s, face, a, c, &log}
 }
 
 func (r *rig) post(t *testing.T, contentType string, body []byte) (*http.Response, []byte) {

@@ -26,7 +26,7 @@ import (
 const root = "proto"
 
 // sources are the files, below root.
-var sources = []string{"sigbox/tlog/v1/log.proto", "sigbox/trust/v1/trust.proto"}
+var sources = []string{"sigbox/tlog/v1/log.proto", "sigbox/trust/v1/trust.proto", "sigbox/tsa/v1/tsa.proto"}
 
 // plugins are tools of go.mod.
 var plugins = []string{"protoc-gen-go", "protoc-gen-go-grpc"}

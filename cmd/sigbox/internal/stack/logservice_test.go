@@ -17,6 +17,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/clock"
 	pb "github.com/sigbox/sigbox/proto/sigbox/tlog/v1"
+	tsapb "github.com/sigbox/sigbox/proto/sigbox/tsa/v1"
 	"github.com/sigbox/sigbox/tlog/checkpoint"
 	"github.com/sigbox/sigbox/tlog/follow"
 )
@@ -55,6 +56,9 @@ func TestLogService(t *testing.T) {
 	defer conn.Close()
 	client := pb.NewLogsClient(conn)
 
+	if chain, err := tsapb.NewTimestampsClient(conn).GetChain(t.Context(), &tsapb.GetChainRequest{}); err != nil || len(chain.GetCertificates()) < 2 {
+		t.Errorf("timestamps over gRPC: %v, %v", chain, err)
+	}
 	list, err := client.ListLogs(t.Context(), &pb.ListLogsRequest{})
 	if err != nil || len(list.Logs) != 3 {
 		t.Fatal(list, err)

@@ -108,7 +108,9 @@ func (s *Server) addTSA(ctx context.Context, d *door, c *config.TSA, records *ca
 	if err != nil {
 		return err
 	}
-	tsaweb.New(authority, s.newQuotas("tsa", tsaRates), s.log).Register(d.mux)
+	face := tsaweb.New(authority, s.newQuotas("tsa", tsaRates), s.log)
+	face.Register(d.mux)
+	face.RegisterGRPC(d.grpc)
 	d.services = append(d.services, endpoint{"Timestamps", string(s.cfg.CA.PublicURL) + tsaPath + "/certchain"})
 	s.health.add("tsa certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
 	s.addChainExpiry("tsa", chain)

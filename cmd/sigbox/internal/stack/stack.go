@@ -314,6 +314,7 @@ func (s *Stack) addTSA(context.Context) error {
 	}
 	s.stamper = tsaweb.New(authority, nil, s.opts.Log)
 	s.stamper.Register(s.mux)
+	s.stamper.RegisterGRPC(s.grpc)
 	return nil
 }
 
