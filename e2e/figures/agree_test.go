@@ -35,10 +35,7 @@ const mayDiffer = 0.10
 // TestAgrees holds `sigbox bench` against the load tools of ../shared/bench, which others wrote: both
 // load the same server in turns, and their medians must be within 10 %.
 func TestAgrees(t *testing.T) {
-	tools := os.Getenv("SIGBOX_SHARED_BENCH")
-	if tools == "" {
-		tools = filepath.Join("..", "..", "..", "shared", "bench")
-	}
+	tools := sharedBench()
 	if _, err := os.Stat(tools); err != nil || !world.full {
 		fmt.Printf("figures: %s NOT RUN: it takes `make figures`, and the load tools in %s (or SIGBOX_SHARED_BENCH)\n", t.Name(), tools)
 		return
@@ -79,6 +76,14 @@ func TestAgrees(t *testing.T) {
 			t.Errorf("%s, %d clients: the medians are %.1f %% apart", p.What, p.Clients, 100*p.Difference)
 		}
 	}
+}
+
+// sharedBench is where the load tools are that others wrote.
+func sharedBench() string {
+	if dir := os.Getenv("SIGBOX_SHARED_BENCH"); dir != "" {
+		return dir
+	}
+	return filepath.Join("..", "..", "..", "shared", "bench")
 }
 
 // buildTool builds one of the load tools, each of which is a module.

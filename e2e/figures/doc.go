@@ -9,6 +9,7 @@
 //	SIGBOX_PROOF_SIZES=0,1000000,10000000
 //	                          sizes of the logs
 //	SIGBOX_PROOF_SPAN=5s      how long one measurement takes
+//	SIGBOX_SHARED_BENCH=DIR   load tools that others wrote, for TestAuthority and TestAgrees
 //	SIGBOX_FIGURES=DIR        where JSON is written
 //
 // Everything runs on one machine, the load generator included, on loopback, and every PostgreSQL has

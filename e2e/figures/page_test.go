@@ -54,8 +54,8 @@ Made by a test from the JSON in [figures](figures), which ` + "`make figures`" +
 
 Everything runs on one machine, the load generator included, on loopback; every PostgreSQL has fsync on.
 What is compared runs in turns. Each figure is the median of several runs, by throughput; latencies
-belong to that run, in milliseconds. Loads of HTTP are those of ` + "`sigbox bench`" + `, which checks every answer;
-a wrong or failed one fails the measurement. A figure of one machine means nothing on another.
+belong to that run, in milliseconds. Loads of HTTP are those of ` + "`sigbox bench`" + `, where nothing else is said, which
+checks every answer; a wrong or failed one fails the measurement. A figure of one machine means nothing on another.
 `
 
 func writePage(t *testing.T, b *bytes.Buffer) {
@@ -63,9 +63,10 @@ func writePage(t *testing.T, b *bytes.Buffer) {
 	b.WriteString(intro)
 	engine, haveEngine := read[Engine](t, "engine")
 	rekor, haveRekor := read[Rekor](t, "rekor")
+	authority, haveAuthority := read[Authority](t, "authority")
 	agree, haveAgree := read[Agree](t, "agree")
-	if haveEngine || haveRekor {
-		writeTargets(b, engine.Figures, rekor.Figures)
+	if haveEngine || haveRekor || haveAuthority {
+		writeTargets(b, append(targets(engine.Figures, rekor.Figures), authority.Figures.targets()...))
 	}
 	if haveEngine {
 		section(b, "The log engine alone", engine.Test, engine.Commit, engine.Started, engine.Machine)
@@ -77,6 +78,10 @@ func writePage(t *testing.T, b *bytes.Buffer) {
 		writeLoads(b, rekor.Figures)
 		fmt.Fprintf(b, "\n## Large logs\n\nOf the same run.\n\n")
 		writeSizes(b, rekor.Figures)
+	}
+	if haveAuthority {
+		section(b, "Certificates and timestamps through HTTP", authority.Test, authority.Commit, authority.Started, authority.Machine)
+		writeAuthority(b, authority.Figures)
 	}
 	if haveAgree {
 		section(b, "Do the load tools agree?", agree.Test, agree.Commit, agree.Started, agree.Machine)

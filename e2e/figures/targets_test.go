@@ -14,10 +14,10 @@ type target struct {
 }
 
 // writeTargets says which of the figures that were asked for are met.
-func writeTargets(b *bytes.Buffer, e Engine, r Rekor) {
+func writeTargets(b *bytes.Buffer, list []target) {
 	b.WriteString("\n## What was to be had\n\nOn two processors with everything on them.\n\n")
 	row(b, true, "figure", "wanted", "measured", "met")
-	for _, g := range targets(e, r) {
+	for _, g := range list {
 		met := "no"
 		switch {
 		case !g.was:
@@ -29,13 +29,19 @@ func writeTargets(b *bytes.Buffer, e Engine, r Rekor) {
 	}
 }
 
-func targets(e Engine, r Rekor) (list []target) {
-	atLeast := func(what string, want, have float64, unit string) {
-		list = append(list, target{what, "at least " + number(want) + unit, number(have) + unit, have >= want, have > 0})
-	}
-	atMost := func(what string, want, have float64, unit string) {
-		list = append(list, target{what, "at most " + number(want) + unit, fmt.Sprintf("%.1f", have) + unit, have <= want, have > 0})
-	}
+// targetList is a list of targets that grows.
+type targetList []target
+
+func (l *targetList) atLeast(what string, want, have float64, unit string) {
+	*l = append(*l, target{what, "at least " + number(want) + unit, number(have) + unit, have >= want, have > 0})
+}
+
+func (l *targetList) atMost(what string, want, have float64, unit string) {
+	*l = append(*l, target{what, "at most " + number(want) + unit, fmt.Sprintf("%.1f", have) + unit, have <= want, have > 0})
+}
+
+func targets(e Engine, r Rekor) (list targetList) {
+	atLeast, atMost := list.atLeast, list.atMost
 	atLeast("engine, 256 writers", 12_000, cellOf(e.Sigbox, 256).PerSecond, " entries/s")
 	atMost("engine, one writer, median", 3, cellOf(e.Sigbox, 1).LatencyMS.P50, " ms")
 	peer := peerV1(r)
