@@ -216,21 +216,24 @@ func (f *faultySigner) Sign(r io.Reader, d []byte, o crypto.SignerOpts) ([]byte,
 	return f.Signer.Sign(r, d, o)
 }
 
-// TestFaultySignatureIsWithheld: a signature that does not verify never leaves.
+// TestFaultySignatureIsWithheld: a signature that does not verify never leaves, with the certificate in the
+// token and without.
 func TestFaultySignatureIsWithheld(t *testing.T) {
 	chain, err := tsa.NewChain(clock.System{}, "sigbox")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := tsa.New(tsa.Config{Key: &faultySigner{chain.Leaf.Key, 1}, Chain: chain.Certificates(), Clock: clock.System{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := tsa.Request{Hash: crypto.SHA256, Digest: digest(crypto.SHA256)}
-	if _, err := a.Stamp(context.Background(), req); err != nil {
-		t.Fatalf("good signature: %v", err)
-	}
-	if resp, err := a.Stamp(context.Background(), req); err == nil || resp != nil {
-		t.Errorf("faulty signature left: %d bytes, %v", len(resp), err)
+	for _, certificates := range []bool{false, true} {
+		a, err := tsa.New(tsa.Config{Key: &faultySigner{chain.Leaf.Key, 1}, Chain: chain.Certificates(), Clock: clock.System{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := tsa.Request{Hash: crypto.SHA256, Digest: digest(crypto.SHA256), Certificates: certificates}
+		if _, err := a.Stamp(context.Background(), req); err != nil {
+			t.Fatalf("good signature: %v", err)
+		}
+		if resp, err := a.Stamp(context.Background(), req); err == nil || resp != nil {
+			t.Errorf("faulty signature left: %d bytes, %v", len(resp), err)
+		}
 	}
 }

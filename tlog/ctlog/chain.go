@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
@@ -27,9 +28,19 @@ func (r refusal) Error() string { return string(r) }
 func refusef(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
 
 // roots are the certificates that an accepted chain ends in.
-type roots []*x509.Certificate
+type roots struct {
+	certs []*x509.Certificate
+	last  atomic.Pointer[issuers]
+}
 
-func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (roots, error) {
+// issuers are what stood above the leaf in the chain that was accepted last: as they were sent, and as they
+// were verified, from the leaf's issuer to the root. One authority submits the same ones each time.
+type issuers struct {
+	raw      [][]byte
+	verified []*x509.Certificate
+}
+
+func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error) {
 	if len(certs) == 0 {
 		return nil, errors.New("ct log: no accepted roots")
 	}
@@ -41,13 +52,37 @@ func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (roots, error)
 			return nil, fmt.Errorf("ct log: root %q has the log's own key; every role needs a key of its own", c.Subject)
 		}
 	}
-	return roots(certs), nil
+	return &roots{certs: certs}, nil
 }
 
 // verify checks a submitted chain and returns it parsed, with its root appended where the
 // submitter left it out. Every certificate must be the issuer of the one before it, so there is
 // one path to check and no search. Its errors are refusals.
-func (r roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certificate, error) {
+func (r *roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certificate, error) {
+	chain, err := r.path(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPathLengths(chain); err != nil {
+		return nil, err
+	}
+	if err := checkKind(chain, precert); err != nil {
+		return nil, err
+	}
+	return chain, checkLeaf(chain[0], now)
+}
+
+// path parses a chain and verifies every signature in it.
+func (r *roots) path(raw [][]byte) ([]*x509.Certificate, error) {
+	if len(raw) > 1 {
+		if known := r.last.Load(); known != nil && slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
+			leaf, err := parseChain(raw[:1])
+			if err != nil {
+				return nil, err
+			}
+			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0)
+		}
+	}
 	chain, err := parseChain(raw)
 	if err != nil {
 		return nil, err
@@ -61,13 +96,19 @@ func (r roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certif
 			return nil, err
 		}
 	}
-	if err := checkPathLengths(chain); err != nil {
-		return nil, err
+	if len(raw) > 1 {
+		r.last.Store(&issuers{raw: clone(raw[1:]), verified: slices.Clone(chain[1:])})
 	}
-	if err := checkKind(chain, precert); err != nil {
-		return nil, err
+	return chain, nil
+}
+
+// clone copies what belongs to a request.
+func clone(list [][]byte) [][]byte {
+	out := make([][]byte, len(list))
+	for i, b := range list {
+		out[i] = bytes.Clone(b)
 	}
-	return chain, checkLeaf(chain[0], now)
+	return out
 }
 
 func parseChain(raw [][]byte) ([]*x509.Certificate, error) {
@@ -96,14 +137,14 @@ func parseChain(raw [][]byte) ([]*x509.Certificate, error) {
 
 // complete appends the root to a chain that ends below it, and refuses a chain that ends in no
 // accepted root.
-func (r roots) complete(chain []*x509.Certificate) ([]*x509.Certificate, error) {
+func (r *roots) complete(chain []*x509.Certificate) ([]*x509.Certificate, error) {
 	last := chain[len(chain)-1]
-	for _, root := range r {
+	for _, root := range r.certs {
 		if bytes.Equal(last.Raw, root.Raw) {
 			return chain, nil
 		}
 	}
-	for _, root := range r {
+	for _, root := range r.certs {
 		if bytes.Equal(last.RawIssuer, root.RawSubject) && last.CheckSignatureFrom(root) == nil {
 			return append(slices.Clip(chain), root), nil
 		}

@@ -158,7 +158,7 @@ func (s *Server) getEntries(_ http.ResponseWriter, r *http.Request) (any, error)
 }
 
 func (s *Server) getRoots(http.ResponseWriter, *http.Request) (any, error) {
-	roots := *s.roots.Load()
+	roots := s.roots.Load().certs
 	resp := ct.GetRootsResponse{Certificates: make([]string, len(roots))}
 	for i, c := range roots {
 		resp.Certificates[i] = base64.StdEncoding.EncodeToString(c.Raw)

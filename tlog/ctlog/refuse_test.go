@@ -58,6 +58,7 @@ func TestBadChains(t *testing.T) {
 	preBelow := makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(13), Subject: pkix.Name{CommonName: "below"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, UnknownExtKeyUsage: preIssuer.UnknownExtKeyUsage}, &preIssuer0, rogue.Public(), subKey)
 	notIssued := "chain[1] did not issue chain[0]: send every certificate once, leaf first, each followed by its issuer"
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
+	good := [][]byte{pre(), inter.Raw}
 
 	for _, tc := range []struct {
 		name, row, endpoint string
@@ -106,6 +107,9 @@ func TestBadChains(t *testing.T) {
 		{"two precertificate signing certificates", "B-099", "add-pre-chain", [][]byte{makeCert(t, s.template(with(poison)), preBelow, rogue.Public(), rogue).Raw, preBelow.Raw, preIssuer.Raw, root.Raw}, "chain[3] may not have 2 intermediates below it"},
 		{"precertificate of a CA", "B-092", "add-pre-chain", [][]byte{makeCert(t, &x509.Certificate{SerialNumber: big.NewInt(12), Subject: pkix.Name{CommonName: "ca"}, NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, ExtraExtensions: []pkix.Extension{poison}}, root, rogue.Public(), s.ca.RootKey).Raw, root.Raw}, "precertificate of a CA"},
 	} {
+		if _, err := s.server.AddPreChain(t.Context(), good); err != nil { // so that its issuers are those that were accepted last
+			t.Fatal(err)
+		}
 		size := s.size(t)
 		start := time.Now()
 		status, body := s.post(t, "/ct/v1/"+tc.endpoint, chainBody(t, tc.chain))
@@ -392,4 +396,37 @@ func deep(n int) []byte {
 		}
 	}
 	return b
+}
+
+// TestIssuersAgain: a second chain with the same issuers is accepted by what is remembered of the first, which
+// is a copy, and roots that are replaced are remembered no more.
+func TestIssuersAgain(t *testing.T) {
+	s := newStack(t)
+	s.seed(t)
+	issuers := [][]byte{bytes.Clone(s.ca.Intermediate.Raw), bytes.Clone(s.ca.Root.Raw)}
+	submit := func() error {
+		_, err := s.server.AddPreChain(t.Context(), append([][]byte{s.leaf(t, with(poison)).Raw}, issuers...))
+		return err
+	}
+	for range 2 {
+		size := s.size(t)
+		if err := submit(); err != nil || s.size(t) != size+1 {
+			t.Fatalf("%v, the log grew from %d to %d", err, size, s.size(t))
+		}
+	}
+	issuers[0][len(issuers[0])-1] ^= 1
+	if err := submit(); err == nil {
+		t.Error("issuers that were changed after they were accepted are still those")
+	}
+	issuers[0][len(issuers[0])-1] ^= 1
+	other, err := ca.NewHierarchy(s.clock, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.server.Accept([]*x509.Certificate{other.Root}); err != nil {
+		t.Fatal(err)
+	}
+	if err := submit(); err == nil {
+		t.Error("a root that is not accepted any more")
+	}
 }

@@ -62,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: cfg.Log, signer: signer{key: cfg.Signer, pub: pub, id: id}, clock: cfg.Clock, logger: cfg.Logger}
-	s.roots.Store(&r)
+	s.roots.Store(r)
 	return s, nil
 }
 
@@ -70,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Accept(certs []*x509.Certificate) error {
 	r, err := newRoots(certs, s.signer.pub)
 	if err == nil {
-		s.roots.Store(&r)
+		s.roots.Store(r)
 	}
 	return err
 }
