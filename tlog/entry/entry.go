@@ -109,6 +109,14 @@ func NewBase(body []byte, keys []string) Base {
 	return Base{body: body, id: tile.LeafHash(body), keys: SearchKeys(keys)}
 }
 
+// NewToldBase is NewBase for an entry whose body tells the first keys and not more; told is how many of its search
+// keys come of those.
+func NewToldBase(body []byte, keys, more []string) (b Base, told int) {
+	b = Base{body: body, id: tile.LeafHash(body)}
+	b.keys, told = searchKeys(append(keys, more...), len(keys))
+	return b, told
+}
+
 // Identity returns the leaf hash of the body: what Rekor calls the entry's UUID.
 func (b *Base) Identity() [32]byte { return b.id }
 
@@ -124,13 +132,19 @@ func (b *Base) Keys() [][]byte { return b.keys }
 // SearchKeys returns keys as an entry has them: lower-cased, as queries are; a key that repeats or is
 // longer than 512 bytes is left out, and so is what comes after the first 100.
 func SearchKeys(keys []string) [][]byte {
-	out := make([][]byte, 0, min(len(keys), maxKeys))
+	out, _ := searchKeys(keys, 0)
+	return out
+}
+
+// searchKeys is SearchKeys that says how many of them come of the first keys.
+func searchKeys(keys []string, first int) (out [][]byte, ofFirst int) {
+	out = make([][]byte, 0, min(len(keys), maxKeys))
 	var size int
 	for _, k := range keys {
 		size += len(k)
 	}
 	all := make([]byte, 0, min(size, maxKeys*maxKeyLen)) // the keys, one after the other
-	for _, k := range keys {
+	for i, k := range keys {
 		k = strings.ToLower(k)
 		if k == "" || len(k) > maxKeyLen || slices.ContainsFunc(out, func(have []byte) bool { return string(have) == k }) {
 			continue
@@ -141,6 +155,9 @@ func SearchKeys(keys []string) [][]byte {
 		from := len(all)
 		all = append(all, k...)
 		out = append(out, all[from:len(all):len(all)])
+		if i < first {
+			ofFirst = len(out)
+		}
 	}
-	return out
+	return out, ofFirst
 }

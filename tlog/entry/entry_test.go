@@ -163,6 +163,14 @@ func TestPEM(t *testing.T) {
 		"RSA":                     {entrytest.PEM(t, entrytest.RSA(t, 2048).Public()), nil},
 		"certificate":             {block("CERTIFICATE", cert), block("CERTIFICATE", cert)},
 		"no final newline":        {bytes.TrimSpace(good), good},
+		"a blank at the end":      {slices.Concat(bytes.TrimSpace(good), []byte(" ")), good},
+		"blanks around":           {slices.Concat([]byte(" \n"), good, []byte("\n ")), good},
+		"a line too long":         {rewrapped(good, 68), good},
+		"lines too short":         {rewrapped(good, 60), good},
+		"break in the last line":  {bytes.Replace(good, []byte("\n-----END"), []byte("A\nA\n-----END"), 1), []byte{}},
+		"another break there":     {rewrappedLast(good, 1), good},
+		"four breaks there":       {rewrappedLast(good, 4), good},
+		"space in a line":         {bytes.Replace(good, []byte("A"), []byte(" A"), 1), good},
 		"CRLF":                    {bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")), good},
 		"one line":                {[]byte("-----BEGIN PUBLIC KEY-----\n" + base64.StdEncoding.EncodeToString(spki) + "\n-----END PUBLIC KEY-----\n"), good},
 		"a blank line more":       {bytes.Replace(good, []byte("-----\n"), []byte("-----\n\n"), 1), good},
@@ -190,6 +198,28 @@ func TestPEM(t *testing.T) {
 	}
 }
 
+// rewrapped is PEM with lines of another length.
+func rewrapped(block []byte, n int) []byte {
+	lines := bytes.Split(bytes.TrimSpace(block), []byte("\n"))
+	text := bytes.Join(lines[1:len(lines)-1], nil)
+	out := append(slices.Clone(lines[0]), '\n')
+	for part := range slices.Chunk(text, n) {
+		out = append(append(out, part...), '\n')
+	}
+	return append(append(out, lines[len(lines)-1]...), '\n')
+}
+
+// rewrappedLast is PEM whose last line has n line breaks in it; with four its length is a multiple of four again.
+func rewrappedLast(block []byte, n int) []byte {
+	at := bytes.Index(block, []byte("\n-----END"))
+	from := bytes.LastIndexByte(block[:at], '\n') + 1
+	last := slices.Clone(block[from:at])
+	for i := range n {
+		last = slices.Insert(last, 2*i+1, '\n')
+	}
+	return slices.Concat(block[:from], last, block[at:])
+}
+
 func FuzzParseKey(f *testing.F) {
 	key := entrytest.P256(f)
 	f.Add(entrytest.PEM(f, key.Public()))
@@ -198,6 +228,9 @@ func FuzzParseKey(f *testing.F) {
 		k, err := entry.ParseKey(data)
 		if err != nil {
 			return
+		}
+		if block, rest := pem.Decode(data); len(rest) == 0 && !bytes.Equal(k.PEM(), pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})) && block.Type == "CERTIFICATE" {
+			t.Fatalf("the canonical form is not that of package pem:\n%s\n%s", data, k.PEM())
 		}
 		again, err := entry.ParseKey(k.PEM())
 		if err != nil || !bytes.Equal(again.PEM(), k.PEM()) {

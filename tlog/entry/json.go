@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 )
@@ -47,6 +48,13 @@ func RefuseURL(m map[string]any, field string) error {
 // RefuseURLs refuses a value in which any object names something to fetch. field is how the value is called in
 // errors, "" for the spec itself.
 func RefuseURLs(v any, field string) error {
+	if !namesURL(v) {
+		return nil // as nearly always: nothing needs a name
+	}
+	return refuseURLs(v, field)
+}
+
+func refuseURLs(v any, field string) error {
 	switch v := v.(type) {
 	case map[string]any:
 		if err := RefuseURL(v, cmp.Or(field, "spec")); err != nil {
@@ -56,18 +64,36 @@ func RefuseURLs(v any, field string) error {
 			if field != "" {
 				name = field + "." + name
 			}
-			if err := RefuseURLs(member, name); err != nil {
+			if err := refuseURLs(member, name); err != nil {
 				return err
 			}
 		}
 	case []any:
 		for _, item := range v {
-			if err := RefuseURLs(item, field); err != nil {
+			if err := refuseURLs(item, field); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// namesURL says whether RefuseURLs refuses a value.
+func namesURL(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if u, ok := v["url"]; ok && u != nil && u != "" {
+			return true
+		}
+		for _, member := range v {
+			if namesURL(member) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, namesURL)
+	}
+	return false
 }
 
 // AppendString appends s as a JSON string in the canonical form of RFC 8785. s must be UTF-8.

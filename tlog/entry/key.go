@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"unicode"
 )
 
 const (
@@ -29,13 +30,16 @@ type Key struct {
 }
 
 // ParseKey reads PEM: one "PUBLIC KEY" (SPKI), one "CERTIFICATE", or up to ten certificates.
-// Text before the first block is skipped, as upstream does. Errors wrap ErrInvalid.
+// Text before the first block is skipped, as upstream does. The key may keep data, which nobody writes to from then
+// on. Errors wrap ErrInvalid.
 func ParseKey(data []byte) (*Key, error) {
 	if len(data) > maxText {
 		return nil, Invalidf("public key of %d bytes: at most %d are taken", len(data), maxText)
 	}
-	data = bytes.TrimSpace(data)
-	k, err := parsePlain(data)
+	data = bytes.TrimLeftFunc(data, unicode.IsSpace)
+	plain := bytes.TrimRightFunc(data, unicode.IsSpace)
+	data, plain = plain, data[:min(len(plain)+1, len(data))]
+	k, err := parsePlain(plain)
 	if k != nil || err != nil {
 		return k, err
 	}

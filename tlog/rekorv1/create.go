@@ -211,7 +211,7 @@ func readProposed(value any, name, prefix string) (entry.Kind, any, error) {
 		return none, nil, schema(codeRequired, "%sapiVersion in body is required", prefix)
 	case !ok:
 		return none, nil, schema(codeType, "%sapiVersion in body must be of type string", prefix)
-	case !version.MatchString(v):
+	case v != "0.0.1" && v != "0.0.2" && !version.MatchString(v): // an expression costs, and all are these
 		return none, nil, schema(codePattern, "%sapiVersion in body should match '%s'", prefix, versionPattern)
 	case p.Spec == nil:
 		return none, nil, schema(codeRequired, "%sspec in body is required", prefix)

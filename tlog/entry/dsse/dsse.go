@@ -84,23 +84,22 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 		return nil, err
 	}
 	c := canonical{envelope: entry.HexSum(strictjson.Bytes(text)), payload: entry.HexSum(env.Body())}
-	var signed []*entry.Key
-	for sig, key := range matched {
-		c.signatures = append(c.signatures, signature{text: sig, verifier: key.PEM()})
-		signed = append(signed, key)
-	}
+	c.signatures = matched
 	c.sort()
-	keys := c.keys(func(s signature) *entry.Key { return matched[s.text] })
-	told := len(entry.SearchKeys(keys))
-	return &Entry{Base: entry.NewBase(c.body(), append(keys, digests...)), told: told, signed: signed}, nil
+	e := &Entry{signed: make([]*entry.Key, len(c.signatures))}
+	for i, s := range c.signatures {
+		e.signed[i] = s.key
+	}
+	e.Base, e.told = entry.NewToldBase(c.body(), c.keys(), digests)
+	return e, nil
 }
 
 // keys are the search keys but for the digests of the statement, in upstream's order.
-func (c *canonical) keys(keyOf func(signature) *entry.Key) (keys []string) {
+func (c *canonical) keys() []string {
+	keys := make([]string, 0, 2*len(c.signatures)+4)
 	for _, s := range c.signatures {
-		key := keyOf(s)
-		keys = append(keys, "sha256:"+key.Fingerprint())
-		keys = append(keys, key.Subjects()...)
+		keys = append(keys, "sha256:"+s.key.Fingerprint())
+		keys = append(keys, s.key.Subjects()...)
 	}
 	return append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
 }
@@ -129,19 +128,17 @@ func Keys(stored []byte) ([][]byte, error) {
 		return nil, entry.Invalid("not a canonical dsse body", err)
 	}
 	c := canonical{envelope: b.EnvelopeHash.Value, payload: b.PayloadHash.Value}
-	keys := map[string]*entry.Key{}
 	for _, s := range b.Signatures {
 		key, err := entry.ReadKey(s.Verifier)
 		if err != nil {
 			return nil, err
 		}
-		c.signatures = append(c.signatures, signature{text: s.Signature, verifier: s.Verifier})
-		keys[s.Signature] = key
+		c.signatures = append(c.signatures, signature{text: s.Signature, verifier: s.Verifier, key: key})
 	}
 	if !bytes.Equal(c.body(), body) {
 		return nil, entry.Invalidf("not a canonical dsse body")
 	}
-	return entry.SearchKeys(append(c.keys(func(s signature) *entry.Key { return keys[s.text] }), digests...)), nil
+	return entry.SearchKeys(append(c.keys(), digests...)), nil
 }
 
 func decodeVerifiers(v any) ([][]byte, error) {
@@ -174,8 +171,9 @@ type canonical struct {
 }
 
 type signature struct {
-	text     string // base64, as in the envelope
-	verifier []byte // canonical PEM
+	text     string     // base64, as in the envelope
+	verifier []byte     // canonical PEM
+	key      *entry.Key // that verifier is of; nil where nothing was read of it
 }
 
 func (c *canonical) sort() {
@@ -255,14 +253,16 @@ func hashValue(o map[string]any, field string) (string, error) {
 // match finds the key of every signature. Each key, in order, is the key of the first signature
 // that it verifies and must verify one, as upstream has it; keys left over when all signatures
 // have theirs are not looked at.
-func match(env *envelope.Envelope, verifiers [][]byte) (map[string]*entry.Key, error) {
-	open := map[string]bool{}
-	for _, s := range env.Signatures {
-		open[s.Sig] = true
+func match(env *envelope.Envelope, verifiers [][]byte) ([]signature, error) {
+	open := 0 // signatures; the same one twice is one
+	for i, s := range env.Signatures {
+		if !slices.ContainsFunc(env.Signatures[:i], func(have envelope.Signature) bool { return have.Sig == s.Sig }) {
+			open++
+		}
 	}
-	matched := map[string]*entry.Key{}
+	matched := make([]signature, 0, open)
 	for _, pem := range verifiers {
-		if len(open) == 0 {
+		if len(matched) == open {
 			break
 		}
 		key, err := entry.ParseKey(pem)
@@ -276,11 +276,14 @@ func match(env *envelope.Envelope, verifiers [][]byte) (map[string]*entry.Key, e
 		if i < 0 {
 			return nil, entry.Invalidf("could not verify envelope: a verifier verifies none of its signatures")
 		}
-		sig := env.Signatures[i].Sig
-		delete(open, sig)
-		matched[sig] = key
+		s := signature{text: env.Signatures[i].Sig, verifier: key.PEM(), key: key}
+		if have := slices.IndexFunc(matched, func(have signature) bool { return have.text == s.text }); have >= 0 {
+			matched[have] = s
+		} else {
+			matched = append(matched, s)
+		}
 	}
-	if len(open) > 0 {
+	if len(matched) < open {
 		return nil, entry.Invalidf("could not verify envelope: a signature has no verifier that verifies it")
 	}
 	return matched, nil

@@ -53,7 +53,8 @@ func newEntry(body []byte, keys []string, env *envelope.Envelope, signed ...*ent
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{told: len(entry.SearchKeys(keys)), signed: signed, Base: entry.NewBase(body, append(keys, digests...))}
+	e := &Entry{signed: signed}
+	e.Base, e.told = entry.NewToldBase(body, keys, digests)
 	if base64.StdEncoding.DecodedLen(len(env.Payload)) <= MaxAttestation {
 		e.attestation = env.Body()
 	}
