@@ -21,7 +21,12 @@ func Config(issuer string) string {
   ISSUER/k8s: {issuer-url: ISSUER/k8s, client-id: sigstore, type: kubernetes}
   ISSUER/chainguard: {issuer-url: ISSUER/chainguard, client-id: sigstore, type: chainguard-identity}
   ISSUER/spiffe: {issuer-url: ISSUER/spiffe, client-id: sigstore, type: spiffe, spiffe-trust-domain: example.com}
+  ISSUER/uri: {issuer-url: ISSUER/uri, client-id: sigstore, type: uri, subject-domain: "http://127.0.0.1"}
+  ISSUER/username: {issuer-url: ISSUER/username, client-id: sigstore, type: username, subject-domain: 127.0.0.1}
   ISSUER/ci: {issuer-url: ISSUER/ci, client-id: sigstore, type: ci-provider, ci-provider: ci}
+meta-issuers:
+  ISSUER/people-*: {client-id: sigstore, type: email}
+  ISSUER/clusters-*-eu: {client-id: sigstore, type: kubernetes}
 ci-issuer-metadata:
   ci:
     default-template-values: {url: "https://ci.example.com"}
@@ -70,6 +75,7 @@ func Tokens(issuer string, now time.Time) map[string]claims {
 		"unknown issuer": email(claims{"iss": issuer + "/unknown"}), "no issuer": email(claims{"iss": nil}), "issuer with a slash": email(claims{"iss": issuer + "/email/"}),
 		"signed by a stranger": email(claims{"stranger": true}), "two audiences": email(claims{"aud": []string{"sigstore", "other"}}), "a list of one audience": email(claims{"aud": []string{"sigstore"}}),
 	}
+	maps.Copy(out, named(of, person, k8s))
 	for name := range github {
 		if name != "sub" {
 			out["github: no "+name] = of("github", github, claims{name: nil})
@@ -79,14 +85,30 @@ func Tokens(issuer string, now time.Time) map[string]claims {
 	return out
 }
 
+// named are tokens of people and machines with names of their issuer's own, and those of issuers that patterns
+// name.
+func named(of func(string, ...claims) claims, person, k8s claims) map[string]claims {
+	sub := func(issuer, text string) claims { return of(issuer, claims{"sub": text}) }
+	return map[string]claims{
+		"uri": sub("uri", "http://127.0.0.1/signer"), "uri: a port and a query": sub("uri", "http://127.0.0.1:8080/signer?key=1#part"), "uri: another scheme": sub("uri", "https://127.0.0.1/signer"),
+		"uri: another host": sub("uri", "http://127.0.0.2/signer"), "uri: a host below it": sub("uri", "http://a.127.0.0.1/signer"), "uri: none": sub("uri", "signer"), "uri: an address": sub("uri", "dev@example.com"),
+		"uri: no such escape": sub("uri", "http://127.0.0.1/%zz"), "uri: user": sub("uri", "http://127.0.0.1@example.com/signer"), "uri: a space": sub("uri", "http://127.0.0.1/a signer"),
+		"username": sub("username", "signer"), "username: an address": sub("username", "dev@example.com"), "username: an exclamation mark": sub("username", "sign!er"),
+		"username: not ASCII": sub("username", "sîgner"), "username: a space": sub("username", "a signer"), "username: with its domain": sub("username", "signer@127.0.0.1"),
+		"people": of("people-one", person), "people: signs and digits": of("people-a_B-9", person), "people: nothing for the star": of("people-", person), "people: a dot": of("people-a.b", person),
+		"people: a slash": of("people-a/b", person), "people: the star": of("people-*", person), "people: unverified": of("people-one", person, claims{"email_verified": false}), "people: more in front": of("x/people-one", person),
+		"clusters": of("clusters-1-eu", k8s), "clusters: no end": of("clusters-1", k8s), "clusters: another end": of("clusters-1-us", k8s),
+	}
+}
+
 // challenge is what possession of a key is proven over, for a token.
 func challenge(token string) string {
 	kind, _, _ := strings.Cut(token, ":")
 	switch kind {
-	case "email", "dex":
+	case "email", "dex", "people":
 		return "dev@example.com"
 	}
-	if sub, ok := Tokens("", time.Time{})[token]["sub"].(string); ok && kind != "" && strings.Contains("github gitlab k8s buildkite codefresh spiffe chainguard ci", kind) {
+	if sub, ok := Tokens("", time.Time{})[token]["sub"].(string); ok && kind != "" && strings.Contains("github gitlab k8s buildkite codefresh spiffe chainguard ci uri username clusters", kind) {
 		return sub
 	}
 	return "dev@example.com"
@@ -142,5 +164,5 @@ func Requests() []differential.Request {
 			list = append(list, differential.Request{Name: "methods/" + method + " " + path, Method: method, Target: path})
 		}
 	}
-	return list
+	return append(list, rpcRequests(list)...)
 }

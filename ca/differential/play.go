@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"google.golang.org/grpc"
 
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog/differential"
@@ -35,7 +36,8 @@ import (
 //	{{proof:NAME:CHALLENGE}} base64 of the key's signature over a challenge
 //	{{csr:NAME}}             base64 of the PEM of a certificate signing request
 type Player struct {
-	URL    string // scheme and host
+	URL    string           // scheme and host
+	RPC    *grpc.ClientConn // for requests over gRPC
 	Issuer *Issuer
 	Client *http.Client
 
@@ -44,8 +46,8 @@ type Player struct {
 }
 
 // NewPlayer returns a player with keys of its own.
-func NewPlayer(url string, issuer *Issuer) (*Player, error) {
-	p := &Player{URL: url, Issuer: issuer, keys: map[string]crypto.Signer{}, Client: differential.NewClient()}
+func NewPlayer(url string, rpc *grpc.ClientConn, issuer *Issuer) (*Player, error) {
+	p := &Player{URL: url, RPC: rpc, Issuer: issuer, keys: map[string]crypto.Signer{}, Client: differential.NewClient()}
 	var err error
 	for name, curve := range map[string]elliptic.Curve{"p224": elliptic.P224(), "p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()} {
 		if p.keys[name], err = ecdsa.GenerateKey(curve, rand.Reader); err != nil {
@@ -65,6 +67,9 @@ func (p *Player) Play(ctx context.Context, requests []differential.Request) ([]d
 }
 
 func (p *Player) ask(ctx context.Context, r differential.Request) (differential.Answer, error) {
+	if r.Method == method {
+		return p.call(ctx, r)
+	}
 	resp, raw, err := r.Send(ctx, p.Client, p.URL, p.fill)
 	if err != nil {
 		return differential.Answer{}, err

@@ -31,7 +31,7 @@ func TestFulcio(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, p)
-	player, err := cadiff.NewPlayer(p.URL, issuer)
+	player, err := cadiff.NewPlayer(p.URL, dial(t, p.RPC), issuer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ var ownHeaders = []string{"Date", "Content-Length", "X-Request-Id"}
 // Answered returns the answer to this request, as [Compare] wants it, but for its body. value returns what is
 // kept of a header.
 func (r Request) Answered(resp *http.Response, value func(name string, values []string) string) Answer {
-	a := r.unanswered()
+	a := r.Unanswered()
 	a.Status = resp.StatusCode
 	for k, values := range resp.Header {
 		if !slices.Contains(ownHeaders, k) && !r.Files {
@@ -59,7 +59,8 @@ func (r Request) Answered(resp *http.Response, value func(name string, values []
 	return a
 }
 
-func (r Request) unanswered() Answer {
+// Unanswered returns the answer to this request without anything that was said.
+func (r Request) Unanswered() Answer {
 	return Answer{Name: r.Name, Request: r.line(), Fingerprint: r.fingerprint(), Header: map[string]string{}}
 }
 

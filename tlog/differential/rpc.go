@@ -19,7 +19,7 @@ import (
 func (p *Player) call(ctx context.Context, r Request) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	a := r.unanswered()
+	a := r.Unanswered()
 	var header metadata.MD
 	client := pb.NewRekorClient(p.RPC)
 	var req, resp proto.Message
