@@ -153,19 +153,18 @@ func (a *Authority) verify(resp []byte, req Request, at time.Time) (*timestamp.T
 	case ts.SerialNumber == nil || ts.SerialNumber.Sign() <= 0:
 		return nil, errors.New("serial number is not positive")
 	}
+	if req.Certificates { // with it in the token, ParseResponse has verified the signature by it
+		if len(ts.Certificates) != 1 || !ts.Certificates[0].Equal(a.chain[0]) {
+			return nil, errors.New("the certificate in the token is not the one that was asked for")
+		}
+		return ts, nil
+	}
 	p7, err := pkcs7.Parse(ts.RawToken)
 	if err != nil {
 		return nil, err
 	}
-	want := 0
-	if req.Certificates {
-		want = 1
-	}
-	if len(p7.Certificates) != want || want == 1 && !p7.Certificates[0].Equal(a.chain[0]) {
-		return nil, errors.New("embedded certificates are not those asked for")
-	}
-	if want == 1 {
-		return ts, nil // ParseResponse has verified the signature by this certificate
+	if len(p7.Certificates) != 0 {
+		return nil, errors.New("the token has certificates that were not asked for")
 	}
 	p7.Certificates = a.chain[:1]
 	return ts, p7.Verify()
