@@ -29,6 +29,8 @@ type Item struct {
 	Life time.Duration
 	// Renews is how much is left when it is renewed by itself; zero where somebody has to do it.
 	Renews time.Duration
+	// Planned says that it ends when somebody wanted it to: it is shown and warned of, and nothing is wrong.
+	Planned bool
 }
 
 // Left is how long it still works at a time, negative after its end.
@@ -72,6 +74,9 @@ func (i Item) Passed(now time.Time) (t time.Duration, ok bool) {
 
 // Urgent says whether it is to be mended now: it is over, or little is left, or its renewal is overdue.
 func (i Item) Urgent(now time.Time) bool {
+	if i.Planned {
+		return false
+	}
 	urgent := mendTime
 	if i.Life > 0 {
 		urgent = min(urgent, i.Life/4)
@@ -83,6 +88,9 @@ func (i Item) Urgent(now time.Time) bool {
 // Within says that it is over, or stops within a time unless somebody does something: what renews itself
 // counts only when that is overdue.
 func (i Item) Within(now time.Time, within time.Duration) bool {
+	if i.Planned {
+		return false
+	}
 	if _, overdue := i.Passed(now); i.Renews > 0 && !overdue {
 		return i.Left(now) <= 0
 	}

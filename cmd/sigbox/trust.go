@@ -17,7 +17,7 @@ func trustCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(trustExportCommand(), trustInitCommand())
+	cmd.AddCommand(trustExportCommand(), trustInitCommand(), trustAdoptCommand(), trustListCommand())
 	return cmd
 }
 

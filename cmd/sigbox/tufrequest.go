@@ -107,12 +107,17 @@ It does nothing by itself: clients see it once it is signed and published.`,
 }
 
 func (f *requestFlags) run(cmd *cobra.Command, first bool) error {
-	if _, err := os.Lstat(f.out); err == nil {
-		return fmt.Errorf("%s is there already: if it is a request under way, go on with it (sigbox tuf status %s); otherwise name another file", f.out, f.out)
-	}
 	w, err := f.wish()
 	if err != nil {
 		return err
+	}
+	return f.make(cmd, w, first)
+}
+
+// make makes a request of a wish, and of the signers that the flags name.
+func (f *requestFlags) make(cmd *cobra.Command, w stack.Wish, first bool) error {
+	if _, err := os.Lstat(f.out); err == nil {
+		return fmt.Errorf("%s is there already: if it is a request under way, go on with it (sigbox tuf status %s); otherwise name another file", f.out, f.out)
 	}
 	return withTUF(cmd.Context(), f.config, func(t *stack.TUFRepo) error {
 		cur, _, err := t.Current(cmd.Context())

@@ -175,7 +175,9 @@ func repositoryStatus(ctx context.Context, out io.Writer, t *stack.TUFRepo) erro
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, k := range rec.Keys {
 		state := "in use"
-		if !k.End.IsZero() {
+		if k.Adopted {
+			state = "adopted, until " + k.End.Format(time.RFC3339)
+		} else if !k.End.IsZero() {
 			state = "retired " + k.End.Format(time.RFC3339)
 		}
 		fmt.Fprintf(w, "%s\t%x\t%q\t%s\n", k.Role, k.ID(), k.URL, state)

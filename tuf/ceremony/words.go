@@ -172,8 +172,14 @@ func trustLines(contents []tuf.Blob, rec record.Record) (list []line, err error)
 			l.detail += fmt.Sprintf("\n      chain %x", s.Chain)
 		}
 		for _, k := range rec.Keys {
-			if k.ID() == s.KeyID && k.Origin != "" {
+			if k.ID() != s.KeyID {
+				continue
+			}
+			if k.Origin != "" {
 				l.detail += fmt.Sprintf("\n      %s, origin %s", k.Role, plain(k.Origin))
+			}
+			if k.Adopted {
+				l.detail += "\n      adopted: it verifies what another instance signed, and nobody has shown to have its key"
 			}
 		}
 		list = append(list, l)

@@ -13,6 +13,10 @@
 // there, a key that was retired, an origin that another key has, and whatever some client could not
 // read (trustroot's linter).
 //
+// [Record.Adopt] takes in keys of another instance, which have no statements: they have an end from the first, sign
+// nothing here, and are marked in the record and in what the holders of the targets keys are shown, who alone vouch
+// for them. A record with such keys has a format of its own, so that an older sigbox does not take them for its own.
+//
 // A record is not signed by itself: the signatures of the targets keys are over the targets that it
 // composes to, and those of the ceremony over the record too.
 package record

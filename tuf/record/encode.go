@@ -15,7 +15,12 @@ import (
 // MaxSize bounds an encoded record.
 const MaxSize = 1 << 20
 
-const format = 1
+// The versions of the layout. A record has the oldest that can say it, so that an older sigbox reads what it can.
+const (
+	format        = 1
+	formatAdopted = 2 // with keys that are adopted
+	formatNewest  = formatAdopted
+)
 
 // wire is the JSON of a record.
 type wire struct {
@@ -36,6 +41,7 @@ type wireKey struct {
 	From    string   `json:"valid_from"` // RFC 3339, UTC, whole seconds
 	Until   string   `json:"valid_until,omitempty"`
 	Stated  string   `json:"stated"`
+	Adopted bool     `json:"adopted,omitempty"`
 }
 
 type wireIssuer struct {
@@ -50,6 +56,10 @@ func (r Record) Encode() ([]byte, error) {
 	for _, k := range r.Keys {
 		out := wireKey{
 			Role: string(k.Role), URL: k.URL, Origin: k.Origin, Issuers: k.Issuers, From: statement.Stamp(k.Start), Until: statement.Stamp(k.End), Stated: statement.Stamp(k.Stated),
+			Adopted: k.Adopted,
+		}
+		if k.Adopted {
+			w.Format = formatAdopted
 		}
 		if k.Public != nil {
 			der, err := x509.MarshalPKIXPublicKey(k.Public)
@@ -97,8 +107,8 @@ func parse(raw []byte) (r Record, err error) {
 	if err := httpx.DecodeJSON(raw, &w, true); err != nil {
 		return Record{}, err
 	}
-	if w.Format != format {
-		return Record{}, fmt.Errorf("format %d: this sigbox knows %d: use the version that wrote it, or a newer one", w.Format, format)
+	if w.Format < format || w.Format > formatNewest {
+		return Record{}, fmt.Errorf("format %d: this sigbox knows %d to %d: use the version that wrote it, or a newer one", w.Format, format, formatNewest)
 	}
 	r = Record{Instance: w.Instance, Operator: w.Operator}
 	for i, in := range w.Keys {
@@ -122,7 +132,7 @@ func parse(raw []byte) (r Record, err error) {
 }
 
 func (in wireKey) key() (k Key, err error) {
-	k = Key{Role: statement.Role(in.Role), URL: in.URL, Origin: in.Origin, Issuers: in.Issuers}
+	k = Key{Role: statement.Role(in.Role), URL: in.URL, Origin: in.Origin, Issuers: in.Issuers, Adopted: in.Adopted}
 	if k.Role.Service() == "" || k.Role.Log() == (in.Key == nil) || k.Role.Log() == (in.Chain != nil) {
 		return Key{}, fmt.Errorf("role %.70q: unknown, or without its key or chain", in.Role)
 	}
@@ -140,6 +150,9 @@ func (in wireKey) key() (k Key, err error) {
 	}
 	if k.Start, k.End, err = window(in.From, in.Until); err != nil {
 		return Key{}, err
+	}
+	if k.Adopted && k.End.IsZero() {
+		return Key{}, errors.New("it is of another instance, and has no end")
 	}
 	if k.Stated, err = time.Parse(statement.TimeForm, in.Stated); err != nil {
 		return Key{}, errors.New("stated: not a time")

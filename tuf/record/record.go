@@ -33,8 +33,10 @@ type Key struct {
 
 	Start time.Time
 	End   time.Time // zero while the key is in use
-	// Stated is when the newest statement about it was made.
+	// Stated is when the newest statement about it was made, or when it was adopted.
 	Stated time.Time
+	// Adopted says that it is of another instance, and only verifies: see [Record.Adopt].
+	Adopted bool
 }
 
 // Issuer is an OpenID Connect issuer that clients may ask for a token.
@@ -153,12 +155,12 @@ func (r Record) WithIssuer(url string, start time.Time) Record {
 func (r Record) Material() trustroot.Material {
 	m := trustroot.Material{Operator: r.Operator}
 	for _, k := range r.Keys {
-		valid := trustroot.Window{Start: k.Start, End: k.End}
+		valid := k.Window()
 		switch k.Role {
 		case statement.CA:
-			m.CAs = append(m.CAs, trustroot.Authority{URL: k.URL, Chain: k.Chain, Valid: valid})
+			m.CAs = append(m.CAs, trustroot.Authority{URL: k.URL, Chain: k.Chain, Valid: valid, Adopted: k.Adopted})
 		case statement.TSA:
-			m.TSAs = append(m.TSAs, trustroot.Authority{URL: k.URL, Chain: k.Chain, Valid: valid})
+			m.TSAs = append(m.TSAs, trustroot.Authority{URL: k.URL, Chain: k.Chain, Valid: valid, Adopted: k.Adopted})
 		case statement.RekorV1:
 			m.RekorV1 = append(m.RekorV1, trustroot.Log{URL: k.URL, Key: k.Public, Valid: valid})
 		case statement.RekorV2:
@@ -195,7 +197,7 @@ func (r Record) Follows(prev Record) error {
 	}
 	for i, old := range prev.Keys {
 		k := r.Keys[i]
-		if k.Role != old.Role || k.ID() != old.ID() || !sameChain(k.Chain, old.Chain) || !k.Start.Equal(old.Start) {
+		if k.Role != old.Role || k.ID() != old.ID() || !sameChain(k.Chain, old.Chain) || !k.Start.Equal(old.Start) || k.Adopted != old.Adopted {
 			return fmt.Errorf("%w: the %s key %x is not what it was", ErrRecord, old.Role, idOf(old))
 		}
 		if !old.End.IsZero() && (!k.End.Equal(old.End) || !k.Stated.Equal(old.Stated)) || k.Stated.Before(old.Stated) {
@@ -212,12 +214,19 @@ func (r Record) Follows(prev Record) error {
 }
 
 // Backed wants a statement for every key that the record has and prev has not, and for every newer word
-// about one: who signs the record then knows that whoever asks for it has the keys.
+// about one: who signs the record then knows that whoever asks for it has the keys. What is adopted has none: it signs
+// nothing here, and has an end.
 func (r Record) Backed(prev Record, statements []statement.Statement) error {
 	for _, k := range r.Keys {
 		if i := prev.find(k.Role, k.ID()); i >= 0 && prev.Keys[i].Stated.Equal(k.Stated) {
 			if !prev.Keys[i].statement(r.Instance).Same(k.statement(r.Instance)) {
 				return fmt.Errorf("%w: the %s key %x is changed without a statement of its holder", ErrRecord, k.Role, idOf(k))
+			}
+			continue
+		}
+		if k.Adopted {
+			if k.End.IsZero() || len(k.Issuers) > 0 {
+				return fmt.Errorf("%w: the %s key %x is of another instance, and has no end, or names issuers", ErrRecord, k.Role, idOf(k))
 			}
 			continue
 		}

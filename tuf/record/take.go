@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,6 +77,8 @@ func (r Record) refuse(s statement.Statement, sender string, now time.Time) erro
 // refuse holds a statement against what is known of its key.
 func (k Key) refuse(s statement.Statement) error {
 	switch {
+	case k.Adopted:
+		return errors.New("the key was adopted: it verifies what another instance signed, and signs nothing here")
 	case !k.End.IsZero():
 		return fmt.Errorf("the key was retired at %s, and a retired key does not come back: make a new one", statement.Stamp(k.End))
 	case s.Made.Before(k.Stated):

@@ -173,7 +173,7 @@ func (l *linter) authority(what, role string, a Authority, leafFirst bool) {
 		if c.IsCA == leaf {
 			l.say("%s: certificate %d is of the wrong kind: want %s", what, i+1, map[bool]string{true: "a leaf", false: "a CA"}[leaf])
 		}
-		if len(c.Subject.Organization) == 0 || c.Subject.CommonName == "" {
+		if !a.Adopted && (len(c.Subject.Organization) == 0 || c.Subject.CommonName == "") {
 			l.say("%s: certificate %d: want organization and common name in its subject", what, i+1)
 		}
 		issuer := a.Chain[min(i+1, len(a.Chain)-1)] // the root signs itself

@@ -19,6 +19,17 @@ type Window struct {
 
 func (w Window) open() bool { return w.End.IsZero() }
 
+// compare orders windows: those that have an end before those that have none, then by their starts.
+func (w Window) compare(o Window) int {
+	if w.open() != o.open() {
+		if o.open() {
+			return -1
+		}
+		return 1
+	}
+	return w.Start.Compare(o.Start)
+}
+
 func (w Window) overlaps(o Window) bool {
 	return (w.open() || o.Start.Before(w.End)) && (o.open() || w.Start.Before(o.End))
 }
@@ -28,6 +39,8 @@ type Authority struct {
 	URL   string              // CA: base URL; TSA: the full URL that requests are posted to
 	Chain []*x509.Certificate // CA: intermediates, then the root; TSA: the leaf first, then the same
 	Valid Window
+	// Adopted says that it is of another instance, whose certificates are as they are.
+	Adopted bool
 }
 
 func (a Authority) open() bool { return a.Valid.open() }
@@ -70,12 +83,12 @@ type Material struct {
 	Issuers []Issuer
 }
 
-// oldestFirst returns a sorted copy, so that the order of the input does not matter. Clients that
-// take "the last" entry then take the newest.
+// oldestFirst returns a sorted copy, so that the order of the input does not matter: what has an end, then what has
+// none. Clients that take "the last" entry then take the newest that signs.
 func oldestFirst(as []Authority) []Authority {
 	out := slices.Clone(as)
 	slices.SortStableFunc(out, func(a, b Authority) int {
-		return cmp.Or(a.Valid.Start.Compare(b.Valid.Start), cmp.Compare(a.URL, b.URL))
+		return cmp.Or(a.Valid.compare(b.Valid), cmp.Compare(a.URL, b.URL))
 	})
 	return out
 }
@@ -83,7 +96,7 @@ func oldestFirst(as []Authority) []Authority {
 func oldestLogFirst(ls []Log) []Log {
 	out := slices.Clone(ls)
 	slices.SortStableFunc(out, func(a, b Log) int {
-		return cmp.Or(a.Valid.Start.Compare(b.Valid.Start), cmp.Compare(a.URL, b.URL))
+		return cmp.Or(a.Valid.compare(b.Valid), cmp.Compare(a.URL, b.URL))
 	})
 	return out
 }

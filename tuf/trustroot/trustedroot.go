@@ -2,6 +2,7 @@ package trustroot
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -69,9 +70,8 @@ func logInstance(g Log) (*pb.TransparencyLogInstance, error) {
 }
 
 func authority(a Authority) *pb.CertificateAuthority {
-	root := a.Chain[len(a.Chain)-1].Subject
 	out := &pb.CertificateAuthority{
-		Subject:   &common.DistinguishedName{Organization: root.Organization[0], CommonName: root.CommonName},
+		Subject:   subject(a),
 		Uri:       a.URL,
 		CertChain: &common.X509CertificateChain{},
 		ValidFor:  timeRange(a.Valid),
@@ -80,6 +80,16 @@ func authority(a Authority) *pb.CertificateAuthority {
 		out.CertChain.Certificates = append(out.CertChain.Certificates, &common.X509Certificate{RawBytes: c.Raw})
 	}
 	return out
+}
+
+// subject names the root. Clients want both parts, verify neither, and there are roots of others that have not both.
+func subject(a Authority) *common.DistinguishedName {
+	root := a.Chain[len(a.Chain)-1].Subject
+	organization := append(root.Organization, root.CommonName, a.URL)
+	return &common.DistinguishedName{
+		Organization: cmp.Or(organization...),
+		CommonName:   cmp.Or(append([]string{root.CommonName}, organization...)...),
+	}
 }
 
 // timeRange keeps whole seconds: not every reader parses fractions.

@@ -81,6 +81,8 @@ type Journal struct {
 	Format int              `json:"format"`
 	Kinds  map[string]*Kind `json:"kinds"`
 	Past   []Ended          `json:"past,omitempty"`
+	// Trust counts the changes of the trust root that were no rotation, for the process that follows the journal.
+	Trust int `json:"trust,omitempty"`
 }
 
 // journalFormat is the version of the file's layout. A file with a higher one is refused.
@@ -124,6 +126,16 @@ func (f File) Read() (*Journal, []byte, error) {
 		}
 	}
 	return j, raw, nil
+}
+
+// Touch notes that the trust root was changed by something else than a rotation.
+func (f File) Touch() error {
+	j, _, err := f.Read()
+	if err != nil {
+		return err
+	}
+	j.Trust++
+	return f.write(j)
 }
 
 // sound says whether a rotation can be where it says that it is.

@@ -179,6 +179,9 @@ func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (
 		if k.End.IsZero() && k.Chain != nil && !k.Start.Before(newest[k.Role].Start) {
 			newest[k.Role] = k
 		}
+		if k.Adopted {
+			continue
+		}
 		if id := k.ID(); !k.End.IsZero() && (k.End.After(now) || slices.Contains(inUse, id)) {
 			items = append(items, expiry.Item{
 				What: string(k.Role) + " key", Detail: fmt.Sprintf("%x", id[:8]), At: k.End.UTC(),
@@ -191,6 +194,20 @@ func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (
 		if k, ok := newest[role]; ok {
 			purpose := strings.ToLower(string(role))
 			items = append(items, chainItems(purpose, k.Chain, m.authority(purpose, k.Chain), m.root(purpose, k.Chain))...)
+		}
+	}
+	return append(items, adoptedItems(rec, now)...)
+}
+
+// adoptedItems are the keys of other instances that are still to sign there.
+func adoptedItems(rec record.Record, now time.Time) (items []expiry.Item) {
+	for _, k := range rec.Keys {
+		if id := k.ID(); k.Adopted && k.End.After(now) {
+			items = append(items, expiry.Item{
+				What: "adopted " + string(k.Role), Detail: fmt.Sprintf("%x of %.100q", id[:8], k.URL), At: k.End.UTC(), Planned: true,
+				Breaks: "what it signs after that is trusted by nobody here; what it signed before is, for ever",
+				Mend:   []string{"let everybody who signs there sign here by then: an end does not change"},
+			})
 		}
 	}
 	return items

@@ -30,6 +30,7 @@ type Wish struct {
 	Statements [][]byte // brought by hand
 	Issuers    []string // for clients to ask, beside those that the CA names
 	Retire     []Retirement
+	Adopt      []record.Key // of other instances, to verify with
 	// Without are the keys (ids of record.Key) of which nothing is taken that waits: a service with a
 	// wrong configuration has said it.
 	Without [][32]byte
@@ -62,6 +63,11 @@ func (t *TUFRepo) Request(ctx context.Context, w Wish) (*ceremony.Request, error
 	var taken [][]byte
 	for _, p := range pending {
 		taken = append(taken, p.Envelope)
+	}
+	for _, k := range w.Adopt {
+		if rec, _, err = rec.Adopt(k, now); err != nil {
+			return nil, err
+		}
 	}
 	rec, by, err := rec.Collect(w.Statements, now)
 	if err != nil {

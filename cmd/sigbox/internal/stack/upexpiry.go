@@ -46,9 +46,11 @@ func upItems(dir string, p *tuf.Published, ca, tsa []*x509.Certificate) []expiry
 // addExpiry watches over what ends of the instance.
 func (s *Stack) addExpiry(ctx context.Context) error {
 	w := &watchedExpiry{clock: s.opts.Clock, log: s.opts.Log, file: s.opts.Dir.Path}
-	w.add(func(context.Context) ([]expiry.Item, error) {
+	w.add(func(ctx context.Context) ([]expiry.Item, error) {
 		m := s.used.Load()
-		return upItems(s.opts.Dir.Path, s.repo.Published(), m.caChain, m.tsaChain), nil
+		items := upItems(s.opts.Dir.Path, s.repo.Published(), m.caChain, m.tsaChain)
+		adopted, err := upAdopted(ctx, s.repo, s.opts.Dir.Info, s.opts.Clock)
+		return append(items, adopted...), err
 	})
 	if s.opts.TLS != nil {
 		var chain []*x509.Certificate
@@ -85,5 +87,17 @@ func UpExpiring(ctx context.Context, d *instance.Dir, c clock.Clock) (_ []expiry
 	if err := repo.Open(ctx); err != nil {
 		return nil, err
 	}
-	return expiry.Order(upItems(d.Path, repo.Published(), used.caOfUse.chain, used.tsaOfUse.chain)), nil
+	items := upItems(d.Path, repo.Published(), used.caOfUse.chain, used.tsaOfUse.chain)
+	adopted, err := upAdopted(ctx, repo, d.Info, c)
+	return expiry.Order(append(items, adopted...)), err
+}
+
+// upAdopted are the keys of other instances that an instance of sigbox up has adopted.
+func upAdopted(ctx context.Context, repo *tuf.Repository, info instance.Info, c clock.Clock) ([]expiry.Item, error) {
+	cur, err := repo.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := instanceRecord(cur, info)
+	return adoptedItems(rec, c.Now()), err
 }
