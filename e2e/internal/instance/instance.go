@@ -55,6 +55,12 @@ var ports struct {
 	given map[int]bool
 }
 
+// Binary is the path of sigbox.
+func (i *Instance) Binary() string { return i.opts.Binary }
+
+// Data is the data directory.
+func (i *Instance) Data() string { return i.opts.Data }
+
 // FreePort returns a port of 127.0.0.1 on which nobody listens, never the same one twice. It is
 // below the range from which the kernel takes ports of outgoing connections, so that it stays
 // free while an instance restarts.
