@@ -128,6 +128,7 @@ func (r *Request) targetsWords(b *strings.Builder) error {
 		{"", trustLines},
 		{"\nwhere clients will sign (" + trustroot.SigningConfigName + ")\n", signLines(trustroot.SigningConfigName)},
 		{"\nand with Rekor v2 (" + trustroot.SigningConfigV2Name + ")\n", signLines(trustroot.SigningConfigV2Name)},
+		{"\ntrust roots of others, served beside this one\n", foreignLines},
 		{"\nfiles of targets, by SHA-256\n", fileLines},
 	} {
 		was, err := part.lines(before, prev)
@@ -207,6 +208,35 @@ func signLines(name string) func([]tuf.Blob, record.Record) ([]line, error) {
 func fileLines(contents []tuf.Blob, _ record.Record) (list []line, err error) {
 	for _, c := range contents {
 		list = append(list, line{plain(c.Name), fmt.Sprintf(" %x", sha256.Sum256(c.Content))})
+	}
+	return list, nil
+}
+
+// foreignLines are the trust roots of others, and what each makes those clients trust that ask for it.
+func foreignLines(_ []tuf.Blob, rec record.Record) (list []line, err error) {
+	for _, f := range rec.Foreign {
+		from := "a file that was brought"
+		if root, targets := f.Versions(); f.FromRepository() {
+			from = fmt.Sprintf("target %s, root version %d (SHA-256 %x), targets version %d", plain(f.Target), root, sha256.Sum256(f.Roots[len(f.Roots)-1]), targets)
+			if f.Repository != "" {
+				from += "\n      of " + plain(f.Repository)
+			}
+		}
+		list = append(list, line{"foreign root " + f.Name, fmt.Sprintf(", good until %s\n      %s", statement.Stamp(f.Expires), from)})
+		services, err := trustroot.ReadTrustedRoot(f.Content)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range services {
+			l := line{fmt.Sprintf("  %s: %s key %x", f.Name, s.Kind, s.KeyID), fmt.Sprintf("\n      at %s, %s", plain(s.URL), s.Valid)}
+			if s.Chain != ([32]byte{}) {
+				l.detail += fmt.Sprintf("\n      chain %x", s.Chain)
+			}
+			list = append(list, l)
+		}
+		for _, i := range f.Issuers {
+			list = append(list, line{"  " + f.Name + ": takes tokens of " + plain(i), ""})
+		}
 	}
 	return list, nil
 }

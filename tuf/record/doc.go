@@ -17,6 +17,9 @@
 // nothing here, and are marked in the record and in what the holders of the targets keys are shown, who alone vouch
 // for them. A record with such keys has a format of its own, so that an older sigbox does not take them for its own.
 //
+// Trust roots of others, which are served beside ours, are in it too (tuf/foreign): [Record.WithForeign] takes one
+// in or replaces it by a newer one, [Record.WithoutForeign] lets it go.
+//
 // A record is not signed by itself: the signatures of the targets keys are over the targets that it
 // composes to, and those of the ceremony over the record too.
 package record

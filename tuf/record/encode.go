@@ -29,6 +29,8 @@ type wire struct {
 	Operator string       `json:"operator"`
 	Keys     []wireKey    `json:"keys"`
 	Issuers  []wireIssuer `json:"issuers"`
+	// Foreign is left out where there is none, so that a sigbox that knows no foreign roots reads the record.
+	Foreign []wireForeign `json:"foreign,omitempty"`
 }
 
 type wireKey struct {
@@ -75,6 +77,9 @@ func (r Record) Encode() ([]byte, error) {
 	}
 	for _, s := range r.Issuers {
 		w.Issuers = append(w.Issuers, wireIssuer{URL: s.URL, From: statement.Stamp(s.Start), Until: statement.Stamp(s.End)})
+	}
+	for _, f := range r.Foreign {
+		w.Foreign = append(w.Foreign, foreignOut(f))
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -124,6 +129,13 @@ func parse(raw []byte) (r Record, err error) {
 			return Record{}, fmt.Errorf("issuer %d: %w", i+1, err)
 		}
 		r.Issuers = append(r.Issuers, s)
+	}
+	for i, in := range w.Foreign {
+		f, err := in.root()
+		if err != nil {
+			return Record{}, fmt.Errorf("foreign root %d: %w", i+1, err)
+		}
+		r.Foreign = append(r.Foreign, f)
 	}
 	if again, err := r.Encode(); err != nil || !bytes.Equal(again, raw) {
 		return Record{}, errors.New("not in the form that sigbox writes")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/foreign"
 	"github.com/sigbox/sigbox/tuf/statement"
 	"github.com/sigbox/sigbox/tuf/trustroot"
 )
@@ -52,6 +53,7 @@ type Record struct {
 	Operator string // who runs it, for example its host name
 	Keys     []Key  // in the order in which they were taken in
 	Issuers  []Issuer
+	Foreign  []foreign.Root // served beside ours, by name
 }
 
 // New returns the record of an instance before its first statement.
@@ -96,7 +98,7 @@ func (r Record) Find(role statement.Role, id [32]byte) *Key {
 
 // clone returns a copy whose lists can be changed.
 func (r Record) clone() Record {
-	r.Keys, r.Issuers = slices.Clone(r.Keys), slices.Clone(r.Issuers)
+	r.Keys, r.Issuers, r.Foreign = slices.Clone(r.Keys), slices.Clone(r.Issuers), slices.Clone(r.Foreign)
 	return r
 }
 
@@ -182,12 +184,17 @@ func (r Record) Edition() (tuf.Edition, error) {
 	if err != nil {
 		return tuf.Edition{}, err
 	}
+	others, err := r.foreignTargets(targets)
+	if err != nil {
+		return tuf.Edition{}, err
+	}
 	raw, err := r.Encode()
-	return tuf.Edition{Targets: targets, Record: raw}, err
+	return tuf.Edition{Targets: append(targets, others...), Record: raw}, err
 }
 
 // Follows says whether a record may follow prev: everything that was there is there as it was, in the
-// same order, but for addresses, issuers and ends that were not set before.
+// same order, but for addresses, issuers and ends that were not set before. A foreign root may go, and be
+// replaced by a newer one.
 func (r Record) Follows(prev Record) error {
 	switch {
 	case r.Instance != prev.Instance:
@@ -210,7 +217,7 @@ func (r Record) Follows(prev Record) error {
 			return fmt.Errorf("%w: issuer %s is not what it was", ErrRecord, old.URL)
 		}
 	}
-	return nil
+	return r.foreignFollows(prev)
 }
 
 // Backed wants a statement for every key that the record has and prev has not, and for every newer word

@@ -8,5 +8,7 @@
 //
 // Below the prefix ("/tuf") lies the repository as the TUF specification has it, with root.json
 // for those who fetch their first root by hand. Below /trust/ lie the current targets under
-// their plain names, for clients that take files instead of TUF. The package signs nothing.
+// their plain names, for clients that take files instead of TUF; the trust root of another instance,
+// which is a target NAME.trusted_root.json, is at /trust/NAME/trusted_root.json too. The package signs
+// nothing.
 package web

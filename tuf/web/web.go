@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/httpx"
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/foreign"
+	"github.com/sigbox/sigbox/tuf/trustroot"
 )
 
 // Cache headers. What has a version or a digest in its path never changes; what does not is
@@ -58,7 +61,11 @@ func (f *Face) repository(w http.ResponseWriter, r *http.Request) {
 
 func (f *Face) trust(w http.ResponseWriter, r *http.Request) {
 	f.serve(w, r, func(p *tuf.Published) (tuf.File, bool) {
-		file, ok := p.Target(r.PathValue("path"))
+		name := r.PathValue("path")
+		if of, ok := strings.CutSuffix(name, "/"+trustroot.TrustedRootName); ok && foreign.CheckName(of) == nil {
+			name = foreign.TargetOf(of) // of another instance; a name of ours has no slash
+		}
+		file, ok := p.Target(name)
 		file.Immutable = false // a plain name always means the current content
 		return file, ok
 	})

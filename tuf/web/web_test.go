@@ -41,7 +41,8 @@ func instance(t testing.TB) (*httptest.Server, *tuf.Repository, trustroot.Materi
 	r := tuf.New(tuftest.Config(t, clock.System{}))
 	srv := serve(t, r)
 	m := tuftest.Material(t, srv.URL, time.Now())
-	if err := r.Create(t.Context(), tuftest.Compose(t, m)); err != nil {
+	targets := append(tuftest.Compose(t, m), tuf.Target{Name: "acme.trusted_root.json", Content: []byte("{}")})
+	if err := r.Create(t.Context(), targets); err != nil {
 		t.Fatal(err)
 	}
 	return srv, r, m
@@ -132,6 +133,16 @@ func TestFiles(t *testing.T) {
 			t.Fatalf("no target %s", name)
 		}
 		check("/trust/"+name, f, short)
+	}
+	acme, _ := r.Published().Target("acme.trusted_root.json")
+	check("/trust/acme/trusted_root.json", acme, short)
+	for _, path := range []string{
+		"/trust/other/trusted_root.json", "/trust/ACME/trusted_root.json", "/trust/acme/rekor.pub", "/trust/acme/trusted_root.json/", "/trust/x/acme/trusted_root.json",
+		"/trust/acme", "/trust/acme/",
+	} {
+		if res, _ := get(t, "GET", srv.URL+path); res.StatusCode != 404 || res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d, Cache-Control %q", path, res.StatusCode, res.Header.Get("Cache-Control"))
+		}
 	}
 }
 
