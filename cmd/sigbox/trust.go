@@ -13,11 +13,12 @@ import (
 func trustCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
-		Short: "Give clients what they need to trust an instance",
+		Short: "Give clients what they need to trust an instance, and others beside it",
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(trustExportCommand(), trustInitCommand(), trustAdoptCommand(), trustListCommand())
+	cmd.AddCommand(trustExportCommand(), trustInitCommand(), trustKeysCommand(), trustAdoptCommand(),
+		trustAddCommand(), trustRefreshCommand(), trustRemoveCommand(), trustListCommand(), trustMergeCommand())
 	return cmd
 }
 

@@ -190,15 +190,15 @@ func (f *adoptFlags) request(cmd *cobra.Command, list []record.Key) error {
 	return r.make(cmd, stack.Wish{Adopt: list, GoodFor: f.goodFor}, false)
 }
 
-func trustListCommand() *cobra.Command {
+func trustKeysCommand() *cobra.Command {
 	var data, file string
 	cmd := &cobra.Command{
-		Use:   "list --data DIR | --config FILE",
+		Use:   "keys --data DIR | --config FILE",
 		Short: "List the keys of the trust root, and when each is believed",
 		Long: `List every key and chain that clients are told to trust: role, id (SHA-256 of the
 SPKI, of a chain that of its first certificate), address, window, and whether it is in use,
 retired, or adopted from another instance to verify with.`,
-		Example: `  sigbox trust list --data ./sigbox-data`,
+		Example: `  sigbox trust keys --data ./sigbox-data`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			rec, err := publishedTrust(cmd, data, file)

@@ -121,9 +121,9 @@ func TestTrustAdopt(t *testing.T) {
 // checkAdoptedShown wants what is adopted in the lists that people read, and nothing urgent in it.
 func checkAdoptedShown(t *testing.T, data, until string) {
 	t.Helper()
-	out, stderr, code := run(t, "trust", "list", "--data", data)
+	out, stderr, code := run(t, "trust", "keys", "--data", data)
 	if code != 0 || strings.Count(out, "adopted, ") != 4 || strings.Count(out, "in use") != 5 || !strings.Contains(out, "until "+until) {
-		t.Errorf("trust list: %d\n%s%s", code, out, stderr)
+		t.Errorf("trust keys: %d\n%s%s", code, out, stderr)
 	}
 	out, stderr, code = run(t, "expiry", "--data", data, "--within", "1200h")
 	if code != 0 || strings.Count(out, "adopted tsa ends in") != 1 || strings.Contains(out, "adopted ca") {

@@ -7,7 +7,7 @@ refuses 'failed to verify' "$COSIGN3" verify-blob --trusted-root "$TRUST/trusted
 refuses 'rekor log public key not found' cosign2 verify-blob --bundle cosign2.json $who blob
 sigbox trust adopt --data "$INSTANCE" --since "$SINCE" --until "$UNTIL" --fulcio fulcio.pem,url=https://fulcio.test \
 	--rekor rekor.pub,url=https://rekor.test --ct ctfe.pub,url=https://ctfe.test/test --yes
-sigbox trust list --data "$INSTANCE"
+sigbox trust keys --data "$INSTANCE"
 rm -r "$TRUST"
 sigbox trust export --url "$MIRROR" --out "$TRUST"
 cosign3 verify-blob --bundle cosign3.json $who blob

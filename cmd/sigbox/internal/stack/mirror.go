@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/httpx"
+	"github.com/sigbox/sigbox/tuf/foreign"
 	tufweb "github.com/sigbox/sigbox/tuf/web"
 )
 
@@ -67,13 +68,19 @@ func (s *MirrorServer) items(context.Context) ([]expiry.Item, error) {
 	if s.o.Stop {
 		breaks = "this mirror answers 503"
 	}
-	return []expiry.Item{{
+	items := []expiry.Item{{
 		What: "air gap import", Detail: fmt.Sprintf("export %d", m.Number), At: m.GoodUntil, Life: m.GoodUntil.Sub(m.Made), Breaks: breaks,
 		Mend: []string{
 			"outside: sigbox airgap export --url " + m.Mirror + " --after RECEIPT --key KEY --out NEXT.tar    (RECEIPT is receipt.json of this mirror)",
 			"here: sigbox airgap import NEXT.tar --data " + s.o.Mirror.Dir,
 		},
-	}}, nil
+	}}
+	if p := s.o.Mirror.Repo.Published(); p != nil {
+		items = append(items, foreignItems(p, func(e foreign.Entry) []string {
+			return []string{"outside: " + refresh(e, "at the instance"), "then the next export, and its import here"}
+		})...)
+	}
+	return items, nil
 }
 
 // over says whether what was imported is not good any more. The receipt is looked at again only then: an import may

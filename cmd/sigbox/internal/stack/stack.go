@@ -228,7 +228,7 @@ func (s *Stack) openTrust(ctx context.Context) error {
 	if err := s.publishTrust(ctx); err != nil {
 		return err
 	}
-	tufweb.New(tufPrefix, s.repo.Published, nil).Register(s.mux)
+	tufweb.New(tufPrefix, s.repo.Published, s.repo.Look).Register(s.mux)
 	return addClients(s.mux, s.opts.URL, s.repo, s.opts.Log)
 }
 

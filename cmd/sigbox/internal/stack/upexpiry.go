@@ -13,6 +13,7 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/sqlite"
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/foreign"
 )
 
 // upMend is what prevents the end of a role or chain of an instance of sigbox up in a directory.
@@ -39,6 +40,7 @@ func upItems(dir string, p *tuf.Published, ca, tsa []*x509.Certificate) []expiry
 		below = roleCARoot
 	}
 	items := roleItems(p, tuf.Development(), mend)
+	items = append(items, foreignItems(p, func(e foreign.Entry) []string { return []string{refresh(e, "--data "+dir)} })...)
 	items = append(items, chainItems("ca", ca, mend(below), mend(roleCARoot))...)
 	return append(items, chainItems("tsa", tsa, mend(roleTSA), mend(roleTSA))...)
 }
