@@ -345,6 +345,7 @@ func announce() {
 	world.table.Announce(matrix.Row{Client: "cosign 2, 3, rekor-cli", What: rotateRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: airgapClients, What: airgapRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: airgapSigningClients, What: airgapSigningRow, V1: matrix.NotRun, V2: matrix.NotRun})
+	world.table.Announce(matrix.Row{Client: rootsClients, What: rootsRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: rotateKeysClients, What: rotateKeysRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: "cosign 3", What: promotionRow, V1: matrix.NotRun, V2: matrix.NotRun})
 }

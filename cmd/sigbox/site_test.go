@@ -126,13 +126,6 @@ func (s *site) config(t *testing.T, changes ...string) string {
 	return f.Name()
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // createLogs makes the logs of a configuration.
 func createLogs(t *testing.T, file string) {
 	t.Helper()

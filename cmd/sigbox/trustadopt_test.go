@@ -15,13 +15,6 @@ import (
 	"github.com/sigbox/sigbox/tuf/tuftest"
 )
 
-func put(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // older writes what another instance signed with, two years ago, into a directory.
 func older(t *testing.T) string {
 	t.Helper()
@@ -30,17 +23,17 @@ func older(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "fulcio.pem"), string(chain))
+	write(t, filepath.Join(dir, "fulcio.pem"), string(chain))
 	if chain, err = cryptoutils.MarshalCertificatesToPEM(tuftest.TSAChain(t, then)); err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "tsa.pem"), string(chain))
+	write(t, filepath.Join(dir, "tsa.pem"), string(chain))
 	for _, name := range []string{"rekor.pub", "ctfe.pub"} {
 		pub, err := keys.PublicPEM(tuftest.Key(t).Public())
 		if err != nil {
 			t.Fatal(err)
 		}
-		put(t, filepath.Join(dir, name), string(pub))
+		write(t, filepath.Join(dir, name), string(pub))
 	}
 	return dir
 }

@@ -24,15 +24,8 @@ func newForeignBench(t *testing.T) *foreignBench {
 	b := &foreignBench{t: t, data: newData(t), pinned: filepath.Join(t.TempDir(), "root.json")}
 	b.own = start(t, "--listen", freeAddr(t), "--data", b.data)
 	b.theirs = start(t, "--listen", freeAddr(t), "--data", newData(t))
-	put(t, b.pinned, get(t, b.theirs.url+"/tuf/root.json"))
+	write(t, b.pinned, get(t, b.theirs.url+"/tuf/root.json"))
 	return b
-}
-
-func put(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // trust runs a command on the first instance and wants its exit code.
@@ -129,7 +122,7 @@ func TestForeignRootsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		put(t, path, content)
+		write(t, path, content)
 		return path
 	}
 	theirs := get(t, b.theirs.url+"/trust/trusted_root.json")

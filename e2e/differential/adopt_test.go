@@ -153,4 +153,3 @@ func fetch(t *testing.T, url, to string) {
 		t.Fatalf("%s: %s, %v", url, res.Status, err)
 	}
 }
-
