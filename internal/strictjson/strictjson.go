@@ -45,8 +45,25 @@ func ParseLoose(data []byte) (any, error) { return ParseSome(data, nil) }
 // Pick names members to read: a nil Pick takes all of a value.
 type Pick map[string]Pick
 
+// Some is an object of which a [Pick] names members: those that are there, in their order. Few as they are, they need
+// a third of the memory of a map.
+type Some []struct {
+	Name  string
+	Value any
+}
+
+// Member is the function of that name for such an object.
+func (s Some) Member(name string) any {
+	for _, m := range s {
+		if sameName(m.Name, name) {
+			return m.Value
+		}
+	}
+	return nil
+}
+
 // ParseSome is [ParseLoose] that makes nothing of members of objects which pick does not name; they are checked all
-// the same, and may have any number of values.
+// the same, and may have any number of values. An object that has a Pick which is not nil is a [Some].
 func ParseSome(data []byte, pick Pick) (any, error) {
 	return (&reader{data: data, loose: true, pick: pick}).whole()
 }
@@ -212,7 +229,12 @@ func (r *reader) array(depth int) (any, error) {
 
 func (r *reader) object(depth int) (any, error) {
 	var members map[string]any
-	if !r.check {
+	var some Some
+	switch {
+	case r.check:
+	case r.pick != nil:
+		some = make(Some, 0, len(r.pick))
+	default:
 		members = map[string]any{}
 	}
 	around := r.names.enter()
@@ -230,7 +252,14 @@ func (r *reader) object(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keep {
+		switch {
+		case !keep:
+		case some != nil:
+			some = append(some, struct {
+				Name  string
+				Value any
+			}{name, v})
+		default:
 			members[name] = v
 		}
 		r.blanks()
@@ -244,10 +273,13 @@ func (r *reader) object(depth int) (any, error) {
 		}
 	}
 	r.names.leave(around)
-	if members == nil {
-		return nil, nil
+	switch {
+	case some != nil:
+		return some, nil
+	case members != nil:
+		return members, nil
 	}
-	return members, nil
+	return nil, nil
 }
 
 // name reads the name of a member and what stands between it and its value.

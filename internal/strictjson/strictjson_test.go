@@ -79,8 +79,13 @@ func TestParseSome(t *testing.T) {
 	const in = `{"Subject":[{"a":1}],"predicate":{"x":{"materials":2},"materials":[3,{"y":null}],"z":"\n"},"more":{"subject":4}}`
 	v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
 	got, jsonErr := json.Marshal(v)
-	if want := `{"Subject":[{"a":1}],"predicate":{"materials":[3,{"y":null}]}}`; string(got) != want || errors.Join(err, jsonErr) != nil {
+	if want := `[{"Name":"Subject","Value":[{"a":1}]},{"Name":"predicate","Value":[{"Name":"materials","Value":[3,{"y":null}]}]}]`; string(got) != want || errors.Join(err, jsonErr) != nil {
 		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+	for name, want := range map[string]string{"subject": "[map[a:1]]", "SUBJECT": "[map[a:1]]", "\u017fubject": "[map[a:1]]", "more": "<nil>", "": "<nil>"} {
+		if got := fmt.Sprint(v.(strictjson.Some).Member(name)); got != want {
+			t.Errorf("member %q: %s, want %s", name, got, want)
+		}
 	}
 	for in, want := range map[string]error{
 		`{"more":{"a":1,"A":2}}`: strictjson.ErrDuplicate, `{"more":[1,]}`: strictjson.ErrSyntax, `{"more":"\x"}`: strictjson.ErrSyntax, `{"more":1} x`: strictjson.ErrTrailing,

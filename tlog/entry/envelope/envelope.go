@@ -58,8 +58,8 @@ func Parse(text, field string) (*Envelope, error) {
 	}{{"payloadType", &e.Type}, {"payload", &e.Payload}} {
 		ok = ok && read(o, to.name, to.text)
 	}
-	list, isList := strictjson.Member(o, "signatures").([]any)
-	ok = ok && (isList || strictjson.Member(o, "signatures") == nil)
+	list, isList := o.Member("signatures").([]any)
+	ok = ok && (isList || o.Member("signatures") == nil)
 	for _, item := range list {
 		var s Signature
 		o, isObject := object(item)
@@ -73,14 +73,14 @@ func Parse(text, field string) (*Envelope, error) {
 }
 
 // object takes null for an object without members, as encoding/json does.
-func object(v any) (map[string]any, bool) {
-	o, ok := v.(map[string]any)
+func object(v any) (strictjson.Some, bool) {
+	o, ok := v.(strictjson.Some)
 	return o, ok || v == nil
 }
 
 // read takes a string out of an object, and leaves to as it is where there is none or null.
-func read(o map[string]any, name string, to *string) bool {
-	v := strictjson.Member(o, name)
+func read(o strictjson.Some, name string, to *string) bool {
+	v := o.Member(name)
 	s, ok := v.(string)
 	if ok {
 		*to = s

@@ -68,12 +68,13 @@ func subjects(statement []byte) (digests []string, more bool, err error) {
 		return oddSubjects(statement)
 	}
 	o, ok := object(v)
-	list, isList := strictjson.Member(o, "subject").([]any)
-	ok = ok && (isList || strictjson.Member(o, "subject") == nil)
+	list, isList := o.Member("subject").([]any)
+	ok = ok && (isList || o.Member("subject") == nil)
 	for _, item := range list {
 		subject, isObject := object(item)
-		digest, isToo := object(strictjson.Member(subject, "digest"))
-		ok = ok && isObject && isToo
+		value := subject.Member("digest")
+		digest, isToo := value.(map[string]any)
+		ok = ok && isObject && (isToo || value == nil)
 		for _, v := range digest {
 			_, isText := v.(string)
 			ok = ok && (isText || v == nil)
@@ -83,8 +84,8 @@ func subjects(statement []byte) (digests []string, more bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	predicate, _ := strictjson.Member(o, "predicate").(map[string]any)
-	return digests, strictjson.Member(predicate, "materials") != nil, nil
+	predicate, _ := o.Member("predicate").(strictjson.Some)
+	return digests, predicate.Member("materials") != nil, nil
 }
 
 // oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
