@@ -158,6 +158,11 @@ func TestAuthorityQuotas(t *testing.T) {
 		}
 	}
 	used(t, "the third timestamp", stamp("192.0.2.2"), "client address")
+	for _, path := range []string{"/ct/checkpoint", "/ct/tile/entries/000.p/2"} { // beside RFC 6962
+		if status, text, _, err := answer(t.Context(), http.MethodGet, tlog+path, nil); err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d %q %v", path, status, text, err)
+		}
+	}
 	overGRPC := timestamps(t, authority)
 	used(t, "another one, over gRPC", overGRPC("192.0.2.2"), "client address")
 	if got := overGRPC("192.0.2.4"); got.status != http.StatusCreated {

@@ -8,6 +8,8 @@
 // key held in this process, the same signature to the byte (deterministic ECDSA, RFC 6979).
 // A tree head is signed for the log's published head and never beyond it.
 //
+// [Server.Tree] is the same tree for who serves it as tiles (C2SP tlog-tiles, package tiles).
+//
 // Precertificate signing certificates (RFC 6962 3.1) are not accepted: our certificate authority
 // signs precertificates with the key that signs the certificate. It keeps no state but the last
 // signed tree head.

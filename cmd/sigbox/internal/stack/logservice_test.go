@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,6 +57,15 @@ func TestLogService(t *testing.T) {
 	defer conn.Close()
 	client := pb.NewLogsClient(conn)
 
+	for _, path := range []string{"/ct/checkpoint", "/ct/tile/0/000.p/2", "/ct/tile/entries/000.p/2"} { // the CT log's first entries are the authority's
+		res, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = res.Body.Close(); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
 	if chain, err := tsapb.NewTimestampsClient(conn).GetChain(t.Context(), &tsapb.GetChainRequest{}); err != nil || len(chain.GetCertificates()) < 2 {
 		t.Errorf("timestamps over gRPC: %v, %v", chain, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/tlog/ctlog"
+	"github.com/sigbox/sigbox/tlog/tiles"
 	"github.com/sigbox/sigbox/tsa"
 )
 
@@ -53,13 +55,24 @@ func (s *Stack) addCT(k ctKey, roots []*x509.Certificate) error {
 	}
 	s.cts[k.n] = face
 	if k.n == 1 {
-		face.Register(s.mux)
-		return nil
+		return registerCT(s.mux, face, s.opts.Log)
 	}
 	own := http.NewServeMux()
-	face.Register(own)
+	if err := registerCT(own, face, s.opts.Log); err != nil {
+		return err
+	}
 	s.mux.Handle(k.path()+"/", http.StripPrefix(k.path(), own))
 	return nil
+}
+
+// registerCT adds the API of a CT log, and beside it the same tree as tiles.
+func registerCT(mux *http.ServeMux, face *ctlog.Server, log *slog.Logger) error {
+	face.Register(mux)
+	t, err := tiles.New(face.Tree(), "/ct", log)
+	if err == nil {
+		t.Register(mux)
+	}
+	return err
 }
 
 // ctNamed is the face of a CT log, nil of another log.

@@ -198,7 +198,9 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		if err != nil {
 			return nil, err
 		}
-		ct.Register(d.mux)
+		if err := registerCT(d.mux, ct, s.log); err != nil {
+			return nil, err
+		}
 		d.services = append(d.services, endpoint{"CT log", url + "/ct/v1/get-sth"})
 	}
 	return ct, nil
