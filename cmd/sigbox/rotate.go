@@ -26,6 +26,8 @@ type keyRotateFlags struct {
 	rotateFlags
 	undo         bool
 	until, chain string
+	keys         []string
+	threshold    int
 }
 
 func rotateCommand() *cobra.Command {
@@ -54,7 +56,8 @@ all of it; a running one takes each step over by itself.
 For "sigbox serve" (--config), on the machine with the keys of ca and tuf, it goes
 as far as it can: it makes keys, hands out the request for a certificate and those
 for the holders of offline keys, says what to change in the configuration, and stops
-with exit code 3. --resume looks whether that was done. See docs/rotation.md.`,
+with exit code 3. --resume looks whether that was done. Of tuf-root and tuf-targets there,
+name all who are to sign by --key. See docs/rotation.md.`,
 		Example: `  sigbox rotate ca-intermediate --dry-run
   sigbox rotate ca-intermediate --yes
   sigbox rotate tsa --yes --soak 192h
@@ -89,6 +92,8 @@ with exit code 3. --resume looks whether that was done. See docs/rotation.md.`,
 	cmd.Flags().DurationVar(&f.soak, "soak", 0, "how long the key must have been published before it signs (default: 0 for an instance of up, 192h for serve, 24h for a Rekor v2 shard of it)")
 	cmd.Flags().StringVar(&f.until, "until", string(rotation.Retired), "where to stop: made, published, switched or retired")
 	cmd.Flags().StringVar(&f.chain, "chain", "", "chain that a PKI has answered the request of a new key with, PEM (ca and tsa of serve)")
+	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "public key (PEM) of one who is to sign (tuf-root and tuf-targets of serve): name all, those that stay too")
+	cmd.Flags().IntVar(&f.threshold, "threshold", 0, "how many of them must sign; without it more than half")
 	cmd.Flags().StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json as clients have it, where the TUF repository is of no use to this machine (Rekor v2)")
 	for _, pair := range [][]string{{"config", "data"}, {"config", "database"}, {"dry-run", "undo"}, {"resume", "undo"}} {
 		cmd.MarkFlagsMutuallyExclusive(pair...)
@@ -130,7 +135,7 @@ func (f *keyRotateFlags) rotateServed(cmd *cobra.Command, component string) (err
 	if err != nil {
 		return err
 	}
-	r, err := setup.OpenRotation(setup.RotationOptions{Config: cfg, Component: component, Chain: f.chain, Clock: clock.System{}})
+	r, err := setup.OpenRotation(setup.RotationOptions{Config: cfg, Component: component, Chain: f.chain, Keys: f.keys, Threshold: f.threshold, Clock: clock.System{}})
 	if err != nil {
 		return err
 	}
@@ -157,11 +162,9 @@ func (f *keyRotateFlags) rotateServed(cmd *cobra.Command, component string) (err
 	return err
 }
 
-// stepByStep are components whose keys are with people, or whose rotation needs more of a configuration.
+// stepByStep are components whose rotation needs more of a configuration.
 var stepByStep = map[string]string{
-	"ct":          "a second log in another process, which ca.ct names after its key is published",
-	"tuf-root":    "each holder makes a key (sigbox tuf key), then sigbox tuf request --root-key with all keys of the role, sign, publish",
-	"tuf-targets": "each holder makes a key (sigbox tuf key), then sigbox tuf request --targets-key with all keys of the role, sign, publish",
+	"ct": "a second log in another process, which ca.ct names after its key is published",
 }
 
 // rotateKey rotates a key of an instance of up.

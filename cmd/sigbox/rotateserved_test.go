@@ -145,7 +145,7 @@ func TestRotateServed(t *testing.T) {
 
 	s.rotateRole()
 	s.rotateRoot()
-	s.refused("step by step", "", "rotate", "tuf-root", "--yes", "--config", "sigbox.yaml")
+	s.refused("step by step", "", "rotate", "ct", "--yes", "--config", "sigbox.yaml")
 }
 
 // rotateRole rotates the key of a TUF role, beside which the root names that of a mirror.

@@ -42,7 +42,8 @@ type Rotation struct {
 	chain     string // file; "" for a TUF role
 	purpose   pki.Purpose
 	tufRole   string
-	answer    string // a chain that a PKI has signed; "" for none yet
+	answer    string  // a chain that a PKI has signed; "" for none yet
+	people    *people // that hold the keys; nil where this machine does
 	clock     clock.Clock
 	lock      *os.File
 }
@@ -52,6 +53,10 @@ type RotationOptions struct {
 	Config    *config.Config
 	Component string
 	Chain     string // the file that a PKI answered with; "" for none
+	// Keys are the public keys of all who are to sign tuf-root or tuf-targets, PEM files, of whom Threshold must; 0 is
+	// more than half.
+	Keys      []string
+	Threshold int
 	Clock     clock.Clock
 }
 
@@ -68,6 +73,9 @@ func OpenRotation(o RotationOptions) (*Rotation, error) {
 		r.key, r.keyName, r.tufRole = c.TUF.Timestamp, "tuf.timestamp_key", tuf.Timestamp
 	case o.Component == "tuf-snapshot" && c.TUF != nil:
 		r.key, r.keyName, r.tufRole = c.TUF.Snapshot, "tuf.snapshot_key", tuf.Snapshot
+	case (o.Component == "tuf-root" || o.Component == "tuf-targets") && c.TUF != nil:
+		r.tufRole = strings.TrimPrefix(o.Component, "tuf-")
+		r.people = &people{r, o.Keys, o.Threshold}
 	default:
 		return nil, fmt.Errorf("%s has no key of %s that could be rotated", c.File(), o.Component)
 	}
@@ -98,6 +106,10 @@ func (r *Rotation) Machine() (*rotation.Machine, error) {
 		File: rotation.File{Path: filepath.Join(filepath.Dir(r.cfg.File()), "rotations.json")}, Kind: r.kind(), Clock: r.clock, Grace: rotateGrace,
 		Work: rotation.Work{Make: r.make, Drop: r.drop, Publish: r.publish, Switch: r.change, Retire: r.retire},
 	}
+	if r.people != nil {
+		m.Work = r.people.work()
+		return m, nil
+	}
 	if r.tufRole != "" {
 		m.Work.Publish, m.Work.Retire, m.Work.Switch = nil, nil, r.changeTUF
 	}
@@ -113,6 +125,9 @@ func (r *Rotation) State(m *rotation.Machine) (rotation.Kind, error) {
 		return rotation.Kind{}, err
 	}
 	k := j.Kind(m.Kind)
+	if r.people != nil {
+		return k, nil
+	}
 	used, err := r.path(k.InUse)
 	if err != nil || k.Rotation != nil {
 		return k, err
