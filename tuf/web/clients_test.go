@@ -60,7 +60,12 @@ func (c *modern) fetch(name string) ([]byte, error) {
 // older is go-tuf 0.7, as sigstore/pkg/tuf uses it.
 type older struct {
 	client *legacy.Client
+	local  legacy.LocalStore
+	remote legacy.RemoteStore
 }
+
+// again is another process with the same cache.
+func (c *older) again() { c.client = legacy.NewClient(c.local, c.remote) }
 
 func newOlder(t testing.TB, mirror string, root []byte) *older {
 	t.Helper()
@@ -68,11 +73,12 @@ func newOlder(t testing.TB, mirror string, root []byte) *older {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := legacy.NewClient(legacy.MemoryLocalStore(), remote)
-	if err := c.Init(root); err != nil {
+	c := &older{local: legacy.MemoryLocalStore(), remote: remote}
+	c.again()
+	if err := c.client.Init(root); err != nil {
 		t.Fatal(err)
 	}
-	return &older{c}
+	return c
 }
 
 type buffer struct{ bytes.Buffer }
