@@ -347,6 +347,9 @@ func announce() {
 	world.table.Announce(matrix.Row{Client: airgapSigningClients, What: airgapSigningRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: rootsClients, What: rootsRow, V1: matrix.NotRun, V2: matrix.NotRun})
 	world.table.Announce(matrix.Row{Client: rotateKeysClients, What: rotateKeysRow, V1: matrix.NotRun, V2: matrix.NotRun})
+	world.table.Announce(matrix.Row{Client: walkClients, What: walkRow, V1: matrix.NotRun, V2: matrix.NotRun})
+	world.table.Announce(matrix.Row{Client: aheadClients, What: aheadRow, V1: matrix.NotRun, V2: matrix.None})
+	world.table.Announce(matrix.Row{Client: secondsClients, What: secondsRow, V1: matrix.NotRun, V2: matrix.None})
 	world.table.Announce(matrix.Row{Client: "cosign 3", What: promotionRow, V1: matrix.NotRun, V2: matrix.NotRun})
 }
 

@@ -211,6 +211,13 @@ func (f *Fleet) Restart(ctx context.Context) error {
 	return nil
 }
 
+// Use has the processes that are started from now on be another binary's.
+func (f *Fleet) Use(binary string) {
+	for _, m := range f.Members {
+		m.opts.Binary = binary
+	}
+}
+
 // Stop ends everything.
 func (f *Fleet) Stop() error {
 	var errs []error
