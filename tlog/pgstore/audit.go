@@ -16,12 +16,13 @@ type audited struct {
 	mu     sync.Mutex
 	loaded [2]struct {
 		region int64
-		f      filter // nil if there is none
+		f      *filter // nil if there is none
 		known  bool
 	}
 }
 
-func (a *audited) filter(ctx context.Context, r reader, region int64) (filter, error) {
+// filter returns the filter of a region, nil if there is none.
+func (a *audited) filter(ctx context.Context, r reader, region int64) (*filter, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := &a.loaded[region%int64(len(a.loaded))]
@@ -29,12 +30,14 @@ func (a *audited) filter(ctx context.Context, r reader, region int64) (filter, e
 		return at.f, nil
 	}
 	f, err := r.filter(ctx, region)
-	if err != nil && !errors.Is(err, tlog.ErrNotFound) {
+	if errors.Is(err, tlog.ErrNotFound) {
+		return nil, nil // one may be made any moment, of what is read then
+	}
+	if err != nil {
 		return nil, err
 	}
-	// One that is missing may be made any moment. It is of what is read then.
-	at.region, at.f, at.known = region, f, err == nil
-	return f, nil
+	at.region, at.f, at.known = region, &f, true
+	return at.f, nil
 }
 
 // Findable implements [tlog.Auditor]: each leaf has to pass the filter of its own region, and is then
@@ -61,7 +64,7 @@ func (s *Store) Findable(ctx context.Context, leaves []tlog.Leaf) (int, error) {
 
 // pass returns how many leaves the filters of their regions let through.
 func (s *Store) pass(ctx context.Context, r reader, leaves []tlog.Leaf) (int, error) {
-	var f filter
+	var f *filter
 	var err error
 	for i, l := range leaves {
 		if i == 0 || l.Index&(regionSize-1) == 0 {
@@ -69,10 +72,7 @@ func (s *Store) pass(ctx context.Context, r reader, leaves []tlog.Leaf) (int, er
 				return 0, err
 			}
 		}
-		if f == nil {
-			continue
-		}
-		if word, bits := probe(&l.Identity); f[word]&bits != bits {
+		if f != nil && !f.identities.Has(identityKey(&l.Identity)) {
 			return i, nil
 		}
 	}

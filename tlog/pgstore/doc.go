@@ -7,9 +7,9 @@
 // and the unique index on (log, index).
 //
 // Rows are found by identity and by search key in regions of 65,536 entries, so that writing touches a
-// small part of each index however large the log is. A filter in memory, 3 bytes per entry in steps of
-// 3 MB, tells which regions cannot hold an identity; it is made once for a full region and kept in the
-// database. See docs/design/0004.
+// small part of each index however large the log is. Filters in memory, 2.4 bytes per entry in steps of
+// 2.5 MB and 1.2 bytes per different search key of a region, tell which regions cannot hold an identity or a
+// key; they are made once for a full region and kept in the database. See docs/design/0004.
 //
 // Dead and stalled processes hold the lock of a head no longer than the timeouts of [pg.Config]. A
 // commit whose answer is lost, or comes with a warning (a cancelled wait for the synchronous

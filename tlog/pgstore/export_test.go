@@ -7,6 +7,7 @@ const (
 	LeafSQL, LeavesSQL, LeafHashesSQL, TileRootsSQL, FindSQL = leafSQL, leavesSQL, leafHashesSQL, tileRootsSQL, findSQL
 	SearchAnySQL, SearchAllSQL, SearchTheseSQL, KeysSQL      = searchAnySQL, searchAllSQL, searchTheseSQL, keysSQL
 	LeavesAtSQL, UnfoundSQL                                  = leavesAtSQL, unfoundSQL
+	KeysOfSQL                                                = keysOfSQL
 )
 
 // KeyHash is the part of a slot that comes from the key.
@@ -24,3 +25,6 @@ func Learn(ctx context.Context, s *Store) (int, error) {
 	}
 	return s.filters.known().n, err
 }
+
+// Filters returns of how many regions a process knows the filters.
+func Filters(s *Store) int { return s.filters.known().n }

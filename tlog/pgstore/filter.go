@@ -3,14 +3,15 @@ package pgstore
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/sigbox/sigbox/internal/fuse"
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/tlog"
 )
@@ -23,96 +24,85 @@ const (
 	regionSize = 1 << regionBits
 )
 
-// filter tells which identities a full region does not hold, so that it need not be looked into: a
-// Bloom filter of 24 bits per entry, in which the five bits of an identity are in one word. It never
-// denies an identity that is there, and takes about one of a thousand others for one. It is never
-// changed.
-type filter []uint64
+// regionShape is that of all filters of identities. It is fixed, so that filters can lie side by side.
+var regionShape = fuse.Shape{Bits: 11, Segments: 38}
 
-const filterWords = 24 << regionBits / 64
+// maxFilterKeys is how many different search keys of a region are worth a filter, which takes 1.2 bytes in
+// memory for each: eight for an entry. A region with more is looked into.
+const maxFilterKeys = 8 * regionSize
 
-// probe returns the word and the bits of it that an identity has. Identities are hashes.
-func probe(identity *[32]byte) (word uint32, bits uint64) {
-	h := binary.BigEndian.Uint64(identity[:])
-	for i := range 5 {
-		bits |= 1 << (h >> (6 * i) & 63)
-	}
-	return uint32(h >> 32 * filterWords >> 32), bits
+// filter tells which identities and which search keys a full region does not hold, so that it need not be
+// looked into. It never denies one that is there, and takes one of 65,536 other identities, and one of 256
+// other keys, for one. It is never changed.
+type filter struct {
+	identities fuse.Filter[uint16]
+	keys       *fuse.Filter[uint8] // nil: any key may be there
 }
 
-// newFilter makes the filter of a region that holds the given identities.
-func newFilter(identities [][32]byte) filter {
-	f := make(filter, filterWords)
-	for i := range identities {
-		word, bits := probe(&identities[i])
-		f[word] |= bits
-	}
-	return f
+func identityKey(identity *[32]byte) fuse.Key { return fuse.KeyOf(identity) }
+
+func searchKey(key []byte) fuse.Key {
+	h := sha256.Sum256(key)
+	return fuse.KeyOf(&h)
 }
 
-// encode returns a filter as it is stored: its words, big-endian.
-func (f filter) encode() []byte {
-	data := make([]byte, 0, 8*len(f))
-	for _, word := range f {
-		data = binary.BigEndian.AppendUint64(data, word)
+// newFilter makes the filter of a region that holds the given identities and keys, whose order it changes.
+func newFilter(identities, keys []fuse.Key) (f filter, err error) {
+	if f.identities, err = fuse.Make[uint16](identities); err != nil {
+		return f, err
 	}
-	return data
+	if f.identities.Shape != regionShape {
+		return f, fmt.Errorf("%w: of %d identities some are the same", tlog.ErrCorrupt, len(identities))
+	}
+	if len(keys) > maxFilterKeys {
+		return f, nil
+	}
+	k, err := fuse.Make[uint8](keys)
+	f.keys = &k
+	return f, err
 }
 
-// decodeFilter reads a stored filter. A bit that is missing in it would let an entry in twice.
-func decodeFilter(data []byte, sum [32]byte) (filter, error) {
-	if len(data) != 8*filterWords || sha256.Sum256(data) != sum {
-		return nil, errors.New("it is not what its SHA-256 says")
+// hasKey tells whether a search key may be in the region.
+func (f filter) hasKey(key fuse.Key) bool { return f.keys == nil || f.keys.Has(key) }
+
+// encode returns a filter as it is stored: of identities, of keys (nil for any), and the SHA-256 of both.
+func (f filter) encode() (identities, keys []byte, sum [32]byte) {
+	identities = f.identities.Encode()
+	if f.keys != nil {
+		keys = f.keys.Encode()
 	}
-	f := make(filter, filterWords)
-	for i := range f {
-		f[i] = binary.BigEndian.Uint64(data[8*i:])
+	return identities, keys, filterSum(identities, keys)
+}
+
+// filterSum is the SHA-256 of a stored filter. Where one part ends is told by the fixed length of the first.
+func filterSum(identities, keys []byte) (sum [32]byte) {
+	h := sha256.New()
+	_, _ = h.Write(identities)
+	_, _ = h.Write(keys)
+	return [32]byte(h.Sum(nil))
+}
+
+// decodeFilter reads a stored filter. A bit that is wrong in it would let an entry in twice, or hide one
+// from searches.
+func decodeFilter(identities, keys []byte, sum [32]byte) (f filter, err error) {
+	if filterSum(identities, keys) != sum {
+		return f, errors.New("it is not what its SHA-256 says")
 	}
+	if f.identities, err = fuse.Decode[uint16](identities); err != nil {
+		return f, fmt.Errorf("identities: %w", err)
+	}
+	if s := f.identities.Shape; s != regionShape {
+		return f, fmt.Errorf("identities: it has %d segments of 2^%d places", s.Segments, s.Bits)
+	}
+	if keys == nil {
+		return f, nil
+	}
+	k, err := fuse.Decode[uint8](keys)
+	if err != nil {
+		return f, fmt.Errorf("search keys: %w", err)
+	}
+	f.keys = &k
 	return f, nil
-}
-
-// groupRegions is how many filters lie together. The first one of a group takes memory for all, 3 MB.
-const groupRegions = 16
-
-// table is the filters of the first n regions of a log. The words of the same place in 16 filters lie
-// side by side, so that a look at all of them reads a run of memory: ten million entries are 153 filters,
-// and one access to memory for each would take longer than all else that is done for an entry.
-type table struct {
-	n      int
-	groups [][]uint64 // word w of region r is [r/groupRegions][w*groupRegions+r%groupRegions]
-}
-
-// with returns a table with one filter more. It shares memory with t, whose own part is not touched;
-// one caller at a time may extend what comes from the same table.
-func (t table) with(f filter) table {
-	if t.n%groupRegions == 0 {
-		t.groups = append(t.groups[:len(t.groups):len(t.groups)], make([]uint64, filterWords*groupRegions))
-	}
-	last, slot := t.groups[t.n/groupRegions], t.n%groupRegions
-	for w, word := range f {
-		last[w*groupRegions+slot] = word
-	}
-	t.n++
-	return t
-}
-
-// first returns the filters of the first n regions at most.
-func (t table) first(n int64) table {
-	t.n = int(min(int64(t.n), n))
-	return t
-}
-
-// each calls hit for every region that may hold an identity.
-func (t table) each(identity *[32]byte, hit func(region int)) {
-	word, bits := probe(identity)
-	for g := 0; g*groupRegions < t.n; g++ {
-		row := t.groups[g][int(word)*groupRegions:][:min(groupRegions, t.n-g*groupRegions)]
-		for slot, w := range row {
-			if w&bits == bits {
-				hit(g*groupRegions + slot)
-			}
-		}
-	}
 }
 
 // filters are those of the first full regions of a log, as many as are known. A region without one is
@@ -139,7 +129,11 @@ func (s *Store) learn(ctx context.Context, r reader, mayWrite bool) error {
 	if int64(f.known().n) >= size>>regionBits || !mayWrite && f.absent.Load() == size {
 		return nil
 	}
-	f.mu.Lock()
+	if mayWrite {
+		f.mu.Lock()
+	} else if !f.mu.TryLock() {
+		return nil // one is being made: a reader does not wait for it
+	}
 	defer f.mu.Unlock()
 	list, err := s.more(ctx, r, f.known(), size>>regionBits, mayWrite)
 	f.list.Store(&list) // with those that were read before a failure
@@ -174,18 +168,18 @@ func (s *Store) more(ctx context.Context, r reader, list table, full int64, mayW
 // filter reads the filter of a region, or fails with ErrNotFound.
 func (r reader) filter(ctx context.Context, region int64) (filter, error) {
 	type row struct {
-		data []byte
-		sum  [32]byte
+		identities, keys []byte
+		sum              [32]byte
 	}
 	v, err := one(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
-		return v, from.Scan(&v.data, (*hash)(&v.sum))
+		return v, from.Scan(&v.identities, &v.keys, (*hash)(&v.sum))
 	}, filterSQL, r.log, region)
 	if err != nil {
-		return nil, err
+		return filter{}, err
 	}
-	f, err := decodeFilter(v.data, v.sum)
+	f, err := decodeFilter(v.identities, v.keys, v.sum)
 	if err != nil {
-		return nil, fmt.Errorf("%w: tlog_filter of log %d, region %d: %w", tlog.ErrCorrupt, r.log, region, err)
+		return filter{}, fmt.Errorf("%w: tlog_filter of log %d, region %d: %w", tlog.ErrCorrupt, r.log, region, err)
 	}
 	return f, nil
 }
@@ -193,38 +187,71 @@ func (r reader) filter(ctx context.Context, region int64) (filter, error) {
 // makeFilter makes and stores the filter of a full region. Where another process was faster, both have
 // made the same one.
 func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter, error) {
-	const step = regionSize / 16 // no statement takes long, whatever the disk
-	identities := make([][32]byte, 0, regionSize)
+	identities, err := r.identitiesOf(ctx, region)
+	if err != nil {
+		return filter{}, err
+	}
+	keys, err := r.keysOf(ctx, region)
+	if err != nil {
+		return filter{}, err
+	}
+	f, err := newFilter(identities, keys)
+	if err != nil {
+		return filter{}, err
+	}
+	var b pgx.Batch
+	ids, all, sum := f.encode()
+	b.Queue(insertFilterSQL, r.log, region, ids, all, sum[:])
+	err = s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error { return tx.Once(ctx, &b) })
+	if errors.Is(err, pg.ErrUnknownOutcome) {
+		// It does not matter whether it is there; what the caller makes of this error does.
+		return filter{}, fmt.Errorf("%w: its commit was not answered: %v", tlog.ErrTransient, err)
+	}
+	return f, fault("store it", err)
+}
+
+// filterSteps is in how many statements a region is read: none takes long, whatever the disk.
+const filterSteps = 16
+
+// identitiesOf reads the identities of a full region.
+func (r reader) identitiesOf(ctx context.Context, region int64) ([]fuse.Key, error) {
+	const step = regionSize / filterSteps
+	identities := make([]fuse.Key, 0, regionSize)
 	for from := region << regionBits; from < (region+1)<<regionBits; from += step {
 		some, err := collect(ctx, r, scanHash, identitiesSQL, r.log, from, from+step)
 		if err != nil {
 			return nil, err
 		}
-		identities = append(identities, some...)
+		for i := range some {
+			identities = append(identities, identityKey((*[32]byte)(&some[i])))
+		}
 	}
 	if len(identities) != regionSize {
 		return nil, fmt.Errorf("%w: it has %d leaves", tlog.ErrCorrupt, len(identities))
 	}
-	f := newFilter(identities)
-	data := f.encode()
-	sum := sha256.Sum256(data)
-	var b pgx.Batch
-	b.Queue(insertFilterSQL, r.log, region, data, sum[:])
-	err := s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error { return tx.Once(ctx, &b) })
-	if errors.Is(err, pg.ErrUnknownOutcome) {
-		// It does not matter whether it is there; what the caller makes of this error does.
-		return nil, fmt.Errorf("%w: its commit was not answered: %v", tlog.ErrTransient, err)
-	}
-	return f, fault("store it", err)
+	return identities, nil
 }
 
-// candidates returns, for identities, the full regions that may hold them, as two columns.
-func candidates(list table, identities [][32]byte) (wanted [][]byte, regions []int32) {
-	for i := range identities {
-		list.each(&identities[i], func(region int) {
-			wanted = append(wanted, identities[i][:])
-			regions = append(regions, int32(region))
-		})
+// keysOf reads the different search keys of a full region, or more than maxFilterKeys of them.
+func (r reader) keysOf(ctx context.Context, region int64) ([]fuse.Key, error) {
+	const step = 1 << slotBits / filterSteps
+	seen := make(map[fuse.Key]struct{}, regionSize)
+	for from := region << slotBits; from < (region+1)<<slotBits && len(seen) <= maxFilterKeys; from += step {
+		_, err := collect(ctx, r, func(row pgx.CollectableRow) (none struct{}, err error) {
+			var key []byte
+			if err := row.Scan((*pgtype.DriverBytes)(&key)); err != nil {
+				return none, err
+			}
+			seen[searchKey(key)] = none
+			return none, nil
+		}, keysOfSQL, r.log, from, from+step)
+		if err != nil {
+			return nil, err
+		}
 	}
-	return wanted, regions
+	keys := make([]fuse.Key, 0, len(seen))
+	for k := range seen {
+		keys = append(keys, k)
+	}
+	return keys, nil
 }

@@ -4,101 +4,254 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sigbox/sigbox/internal/fuse"
 )
 
 func numbered(i int) [32]byte { return sha256.Sum256(fmt.Append(nil, i)) }
 
-// TestFilter: no identity that is there is denied, as it is made and as it is read back, and few others
-// are not.
-func TestFilter(t *testing.T) {
+// identitiesFrom are as many as a region has.
+func identitiesFrom(first int) [][32]byte {
 	identities := make([][32]byte, regionSize)
 	for i := range identities {
-		identities[i] = numbered(i)
+		identities[i] = numbered(first + i)
 	}
-	made := newFilter(identities)
-	data := made.encode()
-	read, err := decodeFilter(data, sha256.Sum256(data))
+	return identities
+}
+
+func fuseKeys(identities [][32]byte) []fuse.Key {
+	keys := make([]fuse.Key, len(identities))
+	for i := range identities {
+		keys[i] = identityKey(&identities[i])
+	}
+	return keys
+}
+
+func searchKeys(n int) (keys [][]byte, hashed []fuse.Key) {
+	for i := range n {
+		keys = append(keys, fmt.Appendf(nil, "key %d", i))
+		hashed = append(hashed, searchKey(keys[i]))
+	}
+	return keys, hashed
+}
+
+func newTestFilter(t testing.TB, identities [][32]byte, keys []fuse.Key) filter {
+	t.Helper()
+	f, err := newFilter(fuseKeys(identities), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []filter{made, read} {
-		list := table{}.with(f)
-		for i := range identities {
-			if _, regions := candidates(list, identities[i:i+1]); len(regions) != 1 || regions[0] != 0 {
-				t.Fatalf("identity %d is denied: %v", i, regions)
+	return f
+}
+
+// oddFilter is one whose identities do not have the first seed, as one of a hundred regions has.
+func oddFilter(t testing.TB) (filter, [][32]byte) {
+	t.Helper()
+	const start = 86_000_000 // where one is, so that not all before it are tried
+	for first := start; ; first += 1_000_000 {
+		identities := identitiesFrom(first)
+		if f := newTestFilter(t, identities, nil); f.identities.Seed != (fuse.Seed{}) {
+			return f, identities
+		}
+		if first > start+1000*1_000_000 {
+			t.Fatal("all regions have the first seed")
+		}
+	}
+}
+
+// TestFilter: nothing that is there is denied, as a filter is made and as it is read back, whichever seed
+// it has, and few others are not.
+func TestFilter(t *testing.T) {
+	keys, hashed := searchKeys(100_000)
+	usual := identitiesFrom(0)
+	odd, oddIdentities := oddFilter(t)
+	for _, c := range []struct {
+		name       string
+		made       filter
+		identities [][32]byte
+		keys       [][]byte
+	}{{"usual", newTestFilter(t, usual, hashed), usual, keys}, {"odd", odd, oddIdentities, nil}} {
+		ids, all, sum := c.made.encode()
+		read, err := decodeFilter(ids, all, sum)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []filter{c.made, read} {
+			list := table{}.with(f)
+			for i := range c.identities {
+				if _, regions := candidates(list, c.identities[i:i+1]); len(regions) != 1 || regions[0] != 0 {
+					t.Fatalf("%s: identity %d is denied: %v", c.name, i, regions)
+				}
+				if !f.identities.Has(identityKey(&c.identities[i])) {
+					t.Fatalf("%s: identity %d is denied by the filter itself", c.name, i)
+				}
+			}
+			for i := range c.keys {
+				if got := list.keyRegions(c.keys[i:i+1], false, 0); len(got) != 1 {
+					t.Fatalf("%s: search key %d is denied: %v", c.name, i, got)
+				}
+			}
+			others, otherKeys := 0, 0
+			const tries = 10 * regionSize // ten are expected
+			for i := range tries {
+				list.each(new(numbered(-1-i)), func(int) { others++ })
+			}
+			for i := range regionSize { // 256 are expected, none where there are no keys
+				otherKeys += len(list.keyRegions([][]byte{fmt.Appendf(nil, "other %d", i)}, false, 0))
+			}
+			if others > 30 || otherKeys > 350*len(c.keys) {
+				t.Errorf("%s: %d of %d other identities and %d of %d other keys are taken for one", c.name, others, tries, otherKeys, regionSize)
 			}
 		}
-		others := 0
-		for i := range regionSize {
-			list.each(new(numbered(regionSize+i)), func(int) { others++ })
+	}
+}
+
+// TestManyKeys: a region with more keys than a filter is worth may hold any.
+func TestManyKeys(t *testing.T) {
+	for n, want := range map[int]bool{maxFilterKeys: false, maxFilterKeys + 1: true} {
+		keys := make([]fuse.Key, n)
+		for i := range keys {
+			keys[i] = fuse.Key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}
 		}
-		if others > regionSize/700 { // one of some 1,300 is expected
-			t.Errorf("%d of %d other identities are taken for one", others, regionSize)
+		f := newTestFilter(t, identitiesFrom(0), keys)
+		ids, all, sum := f.encode()
+		f, err := decodeFilter(ids, all, sum)
+		if got := f.keys == nil; err != nil || got != want {
+			t.Errorf("%d keys: any key may be there: %v, want %v (%v)", n, got, want, err)
+		}
+		if !f.hasKey(fuse.Key{}) { // number 0
+			t.Errorf("%d keys: one is denied", n)
 		}
 	}
 }
 
 func TestDecodeFilter(t *testing.T) {
-	identities := make([][32]byte, regionSize)
-	for i := range identities {
-		identities[i] = numbered(i)
+	_, hashed := searchKeys(1000)
+	f := newTestFilter(t, identitiesFrom(0), hashed)
+	ids, keys, sum := f.encode()
+	flip := func(data []byte, at int) []byte {
+		data = slices.Clone(data)
+		data[at] ^= 1
+		return data
 	}
-	good := newFilter(identities).encode()
 	for name, c := range map[string]struct {
-		change func(data []byte) []byte
-		stale  bool // the hash is that of the good one
-		want   string
+		ids, keys []byte
+		sum       [32]byte
+		want      string
 	}{
-		"a flipped bit": {func(d []byte) []byte { d[170000] ^= 1; return d }, true, "SHA-256"},
-		"cut short":     {func(d []byte) []byte { return d[:len(d)-2] }, false, "SHA-256"},
-		"nothing wrong": {func(d []byte) []byte { return d }, false, ""},
+		"nothing wrong":            {ids, keys, sum, ""},
+		"without keys":             {ids, nil, filterSum(ids, nil), ""},
+		"a flipped bit":            {flip(ids, 150_000), keys, sum, "SHA-256"},
+		"a flipped bit of keys":    {ids, flip(keys, 100), sum, "SHA-256"},
+		"keys that are gone":       {ids, nil, sum, "SHA-256"},
+		"identities cut short":     {ids[:len(ids)-2], keys, filterSum(ids[:len(ids)-2], keys), "identities: "},
+		"keys cut short":           {ids, keys[:len(keys)-1], filterSum(ids, keys[:len(keys)-1]), "search keys: "},
+		"identities in a shape":    {flip(ids, 19), keys, filterSum(flip(ids, 19), keys), "identities: "},
+		"keys where identities be": {keys, ids, filterSum(keys, ids), "identities: "},
 	} {
-		data := c.change(append([]byte(nil), good...))
-		sum := sha256.Sum256(data)
-		if c.stale {
-			sum = sha256.Sum256(good)
-		}
-		_, err := decodeFilter(data, sum)
+		_, err := decodeFilter(c.ids, c.keys, c.sum)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
 }
 
-// TestTable: each filter answers for its own region, in every place of a group, and a table that was
-// taken before others were added does not see them.
+// TestTwins: a region in which two identities are one is not taken for full.
+func TestTwins(t *testing.T) {
+	identities := identitiesFrom(0)
+	if _, err := newFilter(fuseKeys(identities[:1000]), nil); err == nil {
+		t.Error("a filter is made of a thousand identities")
+	}
+}
+
+// TestTable: each filter answers for its own region, in every place of a group, whichever seed it has, and
+// a table that was taken before others were added does not see them.
 func TestTable(t *testing.T) {
 	const n = 2*groupRegions + 3
+	odd, oddIdentities := oddFilter(t)
 	var list table
 	var before []table
+	var filters []filter
+	var first [][32]byte
+	for region := range 4 { // four different ones, of which the last is odd
+		if region == 3 {
+			filters, first = append(filters, odd), append(first, oddIdentities[0])
+			continue
+		}
+		identities := identitiesFrom((region + 1) << 50)
+		filters, first = append(filters, newTestFilter(t, identities, []fuse.Key{searchKey(fmt.Append(nil, region))})), append(first, identities[0])
+	}
+	which := func(region int) int { return region * 7 / 3 % 4 }
 	for region := range n {
 		before = append(before, list)
-		list = list.with(newFilter([][32]byte{numbered(region)}))
+		list = list.with(filters[which(region)])
 	}
-	for region := range n {
-		id := [][32]byte{numbered(region)}
-		if _, regions := candidates(list, id); len(regions) != 1 || int(regions[0]) != region {
-			t.Errorf("the identity of region %d is in %v", region, regions)
+	for i := range first {
+		var want []int32
+		for region := range n {
+			if which(region) == i {
+				want = append(want, int32(region))
+			}
 		}
-		if _, regions := candidates(before[region], id); len(regions) != 0 {
-			t.Errorf("a table of %d filters answers for regions %v", region, regions)
+		in := func(list table) []int32 {
+			_, regions := candidates(list, first[i:i+1])
+			slices.Sort(regions)
+			return regions
 		}
-		if _, regions := candidates(list.first(int64(region)), id); len(regions) != 0 {
-			t.Errorf("the first %d of the filters answer for regions %v", region, regions)
+		if got := in(list); !slices.Equal(got, want) {
+			t.Errorf("the identity of regions %v is in %v", want, got)
+		}
+		for region := range n {
+			upTo := slices.DeleteFunc(slices.Clone(want), func(r int32) bool { return int(r) >= region })
+			if got := in(before[region]); !slices.Equal(got, upTo) {
+				t.Errorf("a table of %d filters answers for regions %v, want %v", region, got, upTo)
+			}
+			if got := in(list.first(int64(region))); !slices.Equal(got, upTo) {
+				t.Errorf("the first %d of the filters answer for regions %v, want %v", region, got, upTo)
+			}
+		}
+	}
+}
+
+// TestKeyRegions: of several keys any, or all, may be in a region; one without a filter may hold all.
+func TestKeyRegions(t *testing.T) {
+	identities := identitiesFrom(0)
+	var list table
+	for _, keys := range [][]string{{"a"}, {"a", "b"}, {"b", "c"}, {}} {
+		var hashed []fuse.Key
+		for _, k := range keys {
+			hashed = append(hashed, searchKey([]byte(k)))
+		}
+		list = list.with(newTestFilter(t, identities, hashed))
+	}
+	for _, c := range []struct {
+		keys string
+		all  bool
+		last int64
+		want []int64
+	}{
+		{"a", false, 3, []int64{1, 0}}, {"c", false, 3, []int64{2}}, {"d", false, 3, nil}, {"d", false, 5, []int64{5, 4}},
+		{"a c", false, 3, []int64{2, 1, 0}}, {"a b", true, 3, []int64{1}}, {"a c", true, 3, nil}, {"a c", true, 4, []int64{4}},
+		{"a", false, 0, []int64{0}}, {"a", false, -1, nil}, {"a b", true, 0, nil},
+	} {
+		var keys [][]byte
+		for _, k := range strings.Fields(c.keys) {
+			keys = append(keys, []byte(k))
+		}
+		if got := list.keyRegions(keys, c.all, c.last); !slices.Equal(got, c.want) {
+			t.Errorf("%q (all: %v) up to region %d: %v, want %v", c.keys, c.all, c.last, got, c.want)
 		}
 	}
 }
 
 func BenchmarkCandidates(b *testing.B) {
-	identities := make([][32]byte, regionSize)
-	for i := range identities {
-		identities[i] = numbered(i)
-	}
+	f := newTestFilter(b, identitiesFrom(0), nil)
 	var list table
 	for range 153 { // ten million entries
-		list = list.with(newFilter(identities))
+		list = list.with(f)
 	}
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {

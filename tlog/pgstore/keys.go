@@ -37,13 +37,14 @@ func slot(k tlog.Key) int64 {
 const regionsAtOnce = 32
 
 // search looks through the index of search keys, region by region, from the newest back, until it has
-// enough.
+// enough. Regions that have a filter are left out where that denies the keys.
 func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64, limit int) (found []int64, err error) {
 	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), bytes.Compare), bytes.Equal)
+	regions := r.filters.keyRegions(keys, and, (size-1)>>regionBits)
 	if and && len(keys) > 1 {
-		found, err = r.searchAll(ctx, keys, size, limit)
+		found, err = r.searchAll(ctx, keys, regions, size, limit)
 	} else {
-		found, err = r.backwards(ctx, searchAnySQL, keys, size, limit)
+		found, err = r.backwards(ctx, searchAnySQL, keys, regions, size, limit)
 	}
 	slices.Reverse(found)
 	return found, err
@@ -53,50 +54,58 @@ func (r reader) search(ctx context.Context, keys [][]byte, and bool, size int64,
 // something rare: most of their time goes into waiting for pages of the index that nobody read lately.
 const queriesAtOnce = 4
 
+// fewRegions are looked into at once, whatever there is in them.
+const fewRegions = 4
+
 // backwards runs a query of regions, each time for more of them, and returns what it finds, the newest
-// first.
-func (r reader) backwards(ctx context.Context, query string, keys [][]byte, size int64, limit int, more ...any) (found []int64, err error) {
-	hashes, queries := keyHashes(keys), int64(queriesAtOnce)
+// first, as the regions are.
+func (r reader) backwards(ctx context.Context, query string, keys [][]byte, regions []int64, size int64, limit int, more ...any) (found []int64, err error) {
+	hashes, queries := keyHashes(keys), queriesAtOnce
 	if query == searchAllSQL { // which may take long for each region: one at a time
 		queries = 1
 	}
-	look := func(ctx context.Context, first, last int64, limit int) ([]int64, error) {
-		return collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, first, last, size, limit}, more...)...)
+	look := func(ctx context.Context, regions []int64, limit int) ([]int64, error) {
+		return collect(ctx, r, pgx.RowTo[int64], query, append([]any{r.log, keys, hashes, regions, size, limit}, more...)...)
 	}
-	for last, n := (size-1)>>regionBits, int64(1); last >= 0 && len(found) < limit; {
-		first := max(0, last-n+1)
-		some, err := together(ctx, r, queries, first, last, func(ctx context.Context, first, last int64) ([]int64, error) {
-			return look(ctx, first, last, limit-len(found))
+	n := 1
+	if len(regions) <= fewRegions {
+		n = fewRegions
+	}
+	for len(regions) > 0 && len(found) < limit {
+		n = min(n, len(regions))
+		some, err := together(ctx, r, queries, regions[:n], func(ctx context.Context, regions []int64) ([]int64, error) {
+			return look(ctx, regions, limit-len(found))
 		})
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, some[:min(len(some), limit-len(found))]...)
-		last = first - 1
+		first := regions[n-1]
+		regions = regions[n:]
 		if len(found) == 0 {
 			n = min(16*n, queries*regionsAtOnce)
 			continue
 		}
 		// A common key needs only so many more entries.
 		entries := (size - first<<regionBits) * int64(limit-len(found)) / int64(len(found))
-		n = min(4*n, regionsAtOnce, entries>>regionBits+1)
+		n = int(min(int64(4*n), regionsAtOnce, entries>>regionBits+1))
 	}
 	return found, nil
 }
 
-// together has regions looked through by several queries at once, if they are many, and returns what
-// those of later regions find before what those of earlier ones do.
-func together(ctx context.Context, r reader, queries, first, last int64, look func(ctx context.Context, first, last int64) ([]int64, error)) ([]int64, error) {
+// together has regions looked through by several queries at once, if they are many, and returns what is
+// found in the order of the regions.
+func together(ctx context.Context, r reader, queries int, regions []int64, look func(ctx context.Context, regions []int64) ([]int64, error)) ([]int64, error) {
 	const few = 8 // regions are not worth a query more
-	parts := min(queries, (last-first)/few+1)
+	parts := min(queries, (len(regions)-1)/few+1)
 	if r.pool == nil || parts < 2 {
-		return look(ctx, first, last)
+		return look(ctx, regions)
 	}
 	found, errs := make([][]int64, parts), make([]error, parts)
 	var wg sync.WaitGroup
 	for i := range parts {
-		from, to := last+1-(i+1)*(last-first+1)/parts, last-i*(last-first+1)/parts
-		wg.Go(func() { found[i], errs[i] = look(ctx, from, to) })
+		part := regions[i*len(regions)/parts : (i+1)*len(regions)/parts]
+		wg.Go(func() { found[i], errs[i] = look(ctx, part) })
 	}
 	wg.Wait()
 	return slices.Concat(found...), errors.Join(errs...)
@@ -112,12 +121,12 @@ func keyHashes(keys [][]byte) []int64 {
 
 // searchAll goes by the rarest of the keys, and looks each of its entries up by the others. It returns
 // the newest first.
-func (r reader) searchAll(ctx context.Context, keys [][]byte, size int64, limit int) ([]int64, error) {
+func (r reader) searchAll(ctx context.Context, keys [][]byte, regions []int64, size int64, limit int) ([]int64, error) {
 	const enough = 100 // entries tell that a key is not rare
 	var rarest []int64
 	at := 0
 	for i := range keys {
-		some, err := r.backwards(ctx, searchAnySQL, keys[i:i+1], size, enough)
+		some, err := r.backwards(ctx, searchAnySQL, keys[i:i+1], regions, size, enough)
 		if err != nil || len(some) == 0 {
 			return nil, err
 		}
@@ -127,19 +136,17 @@ func (r reader) searchAll(ctx context.Context, keys [][]byte, size int64, limit 
 	}
 	others := slices.Delete(slices.Clone(keys), at, at+1)
 	if len(rarest) == enough {
-		return r.backwards(ctx, searchAllSQL, others, size, limit, keys[at], keyHash(keys[at]))
+		return r.backwards(ctx, searchAllSQL, others, regions, size, limit, keys[at], keyHash(keys[at]))
 	}
 	found, err := collect(ctx, r, pgx.RowTo[int64], searchTheseSQL, r.log, others, keyHashes(others), rarest)
 	return found[:min(limit, len(found))], err
 }
 
-// keys reads whole regions through their index. A row under a slot that is not its own is one that
-// no search finds.
-func (r reader) keys(ctx context.Context, from, to int64, each func(tlog.Key) error) error {
-	if from >= to {
-		return nil
-	}
-	first, end := from>>regionBits<<slotBits, ((to-1)>>regionBits+1)<<slotBits
+// keys reads the keys of one region, or a part of it, through its index. A row under a slot that is not its
+// own is one that no search finds, and so is one that the filter of the region denies, where f is one.
+func (r reader) keys(ctx context.Context, from, to int64, f *filter, each func(tlog.Key) error) error {
+	region := from >> regionBits
+	first, end := region<<slotBits, (region+1)<<slotBits
 	rows, err := r.q.Query(ctx, keysSQL, r.log, first, end, from, to)
 	if err != nil {
 		return err
@@ -149,6 +156,9 @@ func (r reader) keys(ctx context.Context, from, to int64, each func(tlog.Key) er
 	_, err = pgx.ForEachRow(rows, []any{&k.Index, &at, (*pgtype.DriverBytes)(&k.Key)}, func() error {
 		if at != slot(k) {
 			return fmt.Errorf("%w: search key %x of leaf %d is in slot %d, not in %d", tlog.ErrCorrupt, k.Key, k.Index, at, slot(k))
+		}
+		if f != nil && !f.hasKey(searchKey(k.Key)) {
+			return fmt.Errorf("%w: search key %x of leaf %d is denied by the filter of region %d", tlog.ErrCorrupt, k.Key, k.Index, region)
 		}
 		return each(k)
 	})

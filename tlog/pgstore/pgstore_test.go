@@ -107,6 +107,13 @@ func fixture(t testing.TB, database string) storetest.Fixture {
 func backup(t testing.TB, server *pgtest.Server, database string) string {
 	t.Helper()
 	name := newDatabase(t, server)
+	copyRows(t, server, database, name)
+	return name
+}
+
+// copyRows copies all rows of a database into an empty one.
+func copyRows(t testing.TB, server *pgtest.Server, database, name string) {
+	t.Helper()
 	from, to := server.Connect(t, database), server.Connect(t, name)
 	exec(t, from, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 	for _, table := range []string{"tlog", "tlog_head", "tlog_leaf", "tlog_tile", "tlog_filter", "tlog_key", "attestation"} {
@@ -120,7 +127,6 @@ func backup(t testing.TB, server *pgtest.Server, database string) string {
 	}
 	exec(t, to, "SELECT setval(pg_get_serial_sequence('tlog.tlog', 'id'), (SELECT max(id) FROM tlog.tlog))")
 	exec(t, from, "COMMIT")
-	return name
 }
 
 func exec(t testing.TB, c *pgx.Conn, query string, args ...any) {

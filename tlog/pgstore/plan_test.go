@@ -38,6 +38,10 @@ func TestPlans(t *testing.T) {
 		keys[i] = fmt.Appendf(nil, "key %d", i*n/500/2)
 		hashes[i] = pgstore.KeyHash(keys[i])
 	}
+	var all []int64 // regions
+	for region := int64(n >> 16); region >= 0; region-- {
+		all = append(all, region)
+	}
 	for _, rows := range []int{0, n} {
 		exec(t, admin, `INSERT INTO tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) `+
 			`SELECT id, i, i, rpad(lpad(i::text, 8, '0'), 32, '0')::bytea, lpad('', 32, '0')::bytea, '' FROM tlog.tlog, generate_series(0, $1 - 1) i`, rows)
@@ -57,11 +61,12 @@ func TestPlans(t *testing.T) {
 			{"leaves", pgstore.LeavesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"leaf hashes", pgstore.LeafHashesSQL, []any{n / 2, n/2 + 256}, 256},
 			{"tile roots", pgstore.TileRootsSQL, []any{0, 2048, 2048 + 256}, 256},
-			{"search any", pgstore.SearchAnySQL, []any{keys[:10], hashes[:10], 0, n >> 16, n, 10000}, 20},
-			{"search all", pgstore.SearchAllSQL, []any{keys[:1], hashes[:1], 0, n >> 16, n, 10000, keys[0], hashes[0]}, 2},
+			{"search any", pgstore.SearchAnySQL, []any{keys[:10], hashes[:10], all, n, 10000}, 20},
+			{"search all", pgstore.SearchAllSQL, []any{keys[:1], hashes[:1], all, n, 10000, keys[0], hashes[0]}, 2},
 			{"search these", pgstore.SearchTheseSQL, []any{keys[:1], hashes[:1], indexes}, 1},
 			{"leaves at", pgstore.LeavesAtSQL, []any{indexes}, 500},
 			{"keys", pgstore.KeysSQL, []any{1 << 40, 2 << 40, 0, n}, 1 << 16},
+			{"keys of a part of a region", pgstore.KeysOfSQL, []any{1<<40 + hashes[40], 1<<40 + hashes[40] + 1<<16}, 2},
 		} {
 			pages, returned := pagesRead(t, db, s.sql, s.arguments)
 			want := min(rows, s.rows)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/logtest"
@@ -36,6 +37,8 @@ func TestRegions(t *testing.T) {
 	t.Run("damaged", func(t *testing.T) { testDamagedRegions(t, server, database, cfg) })
 	t.Run("first bad row", func(t *testing.T) { testFirstBadRow(t, server, database, cfg) })
 	t.Run("duplicates", func(t *testing.T) { testDuplicatesOfAllRegions(t, server, database, cfg) })
+	t.Run("searches", func(t *testing.T) { testSearchesOfAllRegions(t, server, database) })
+	t.Run("an earlier build's", func(t *testing.T) { testEarlierFilters(t, server, database, cfg) })
 }
 
 // appendAll appends entries by several processes in turn, some of which find theirs there.
@@ -109,9 +112,11 @@ func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cf
 		sql          string
 		append, fsck string
 	}{
-		"a filter with a flipped bit": {"UPDATE tlog.tlog_filter SET bits = set_bit(bits, 400000, 1 - get_bit(bits, 400000)) WHERE region = 1",
+		"a filter with a flipped bit": {"UPDATE tlog.tlog_filter SET identities = set_bit(identities, 400000, 1 - get_bit(identities, 400000)) WHERE region = 1",
 			"tlog_filter of log", "tlog_filter of log"},
-		"the filter of another region": {"UPDATE tlog.tlog_filter f SET bits = o.bits, sha256 = o.sha256 FROM tlog.tlog_filter o WHERE f.region = 1 AND o.region = 0",
+		"a filter of keys with a flipped bit": {"UPDATE tlog.tlog_filter SET keys = set_bit(keys, 200, 1 - get_bit(keys, 200)) WHERE region = 1",
+			"tlog_filter of log", "tlog_filter of log"},
+		"the filter of another region": {"UPDATE tlog.tlog_filter f SET identities = o.identities, keys = o.keys, sha256 = o.sha256 FROM tlog.tlog_filter o WHERE f.region = 1 AND o.region = 0",
 			"", fmt.Sprintf("leaf %d is not found by its identity", region)},
 		"an entry in two regions": {"UPDATE tlog.tlog_leaf SET identity = (SELECT identity FROM tlog.tlog_leaf WHERE idx = 3) WHERE idx = 131075",
 			"", "leaf 131075 is not found by its identity"},
@@ -151,7 +156,8 @@ func testFirstBadRow(t *testing.T, server *pgtest.Server, database string, cfg t
 		"a missing search key, then an entry twice":                {twice + "DELETE FROM tlog.tlog_key WHERE idx = 70002", "a search key of leaf 70002 is missing"},
 		"a missing search key, then a bad leaf of the next region": {"DELETE FROM tlog.tlog_key WHERE idx = 65000; UPDATE tlog.tlog_leaf SET data = '' WHERE idx = 65900", "a search key of leaf 65000 is missing"},
 		"a search key twice, then one that is missing":             {"INSERT INTO tlog.tlog_key SELECT * FROM tlog.tlog_key WHERE idx = 70001; DELETE FROM tlog.tlog_key WHERE idx = 70002", "leaf 70001 is found under a search key that it does not have, or twice"},
-		"the search key of another entry":                          {"UPDATE tlog.tlog_key SET key = 'f', slot = (1::bigint << 40) + (('x' || left(encode(sha256('f'), 'hex'), 6))::bit(24)::bigint << 16) + (idx & 65535) WHERE idx = 70002", "a search key of leaf 70002 is missing"},
+		"a filter that denies all keys":                            {"UPDATE tlog.tlog_filter SET keys = decode(repeat('00', 24), 'hex'), sha256 = sha256(identities || decode(repeat('00', 24), 'hex')) WHERE region = 1", "is denied by the filter of region 1"},
+		"the search key of another entry":                          {"DELETE FROM tlog.tlog_filter; UPDATE tlog.tlog_key SET key = 'f', slot = (1::bigint << 40) + (('x' || left(encode(sha256('f'), 'hex'), 6))::bit(24)::bigint << 16) + (idx & 65535) WHERE idx = 70002", "a search key of leaf 70002 is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			copied := backup(t, server, database)
@@ -167,5 +173,88 @@ func testFirstBadRow(t *testing.T, server *pgtest.Server, database string, cfg t
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// testSearchesOfAllRegions searches for keys of entries of all regions through processes that know all
+// filters, or none.
+func testSearchesOfAllRegions(t *testing.T, server *pgtest.Server, database string) {
+	const size, step = 2*region + 100, 1313
+	copied := backup(t, server, database)
+	admin := server.Connect(t, copied)
+	for i := int64(0); i < size; i += step {
+		key := fmt.Sprintf("number %d", i)
+		exec(t, admin, "INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT id, $1, $2, $3 FROM tlog.tlog", i, i>>16<<40+pgstore.KeyHash([]byte(key))+i&65535, []byte(key))
+	}
+	exec(t, admin, "SET session_replication_role = replica")
+	exec(t, admin, "DELETE FROM tlog.tlog_filter")
+	for _, filters := range []int{0, 2} {
+		store := openStore(t, openDB(t, server.URL(copied)), "test")
+		if _, err := store.Head(t.Context()); err != nil { // tells how large the log is
+			t.Fatal(err)
+		}
+		if filters > 0 {
+			if _, err := pgstore.Learn(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := int64(0); i < size; i += step {
+			for _, c := range []struct {
+				keys  string
+				and   bool
+				found bool
+			}{{"number %d", false, true}, {"number %d|e", true, true}, {"absent %d", false, false}, {"absent %d|e", true, false}, {"number %d|number 1", true, false}} {
+				var keys [][]byte
+				for _, k := range strings.Split(c.keys, "|") {
+					keys = append(keys, []byte(strings.ReplaceAll(k, "%d", fmt.Sprint(i))))
+				}
+				found, err := store.Search(t.Context(), keys, c.and, size, 10)
+				if err != nil || (len(found) == 1 && found[0] == i) != c.found || len(found) > 1 {
+					t.Fatalf("%d filters: search for %q (all: %v): %v, %v", filters, keys, c.and, found, err)
+				}
+			}
+		}
+		if n := pgstore.Filters(store); n != filters {
+			t.Errorf("%d filters are known, want %d", n, filters)
+		}
+	}
+}
+
+// testEarlierFilters: a database with the filters of an earlier build is refused until it is migrated, and
+// then has new ones made.
+func testEarlierFilters(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
+	name := server.Database(t)
+	if err := migrate(server.URL(name)); err != nil {
+		t.Fatal(err)
+	}
+	copyRows(t, server, database, name)
+	admin := server.Connect(t, name)
+	exec(t, admin, "DROP TABLE tlog.tlog_filter")
+	exec(t, admin, "CREATE TABLE tlog.tlog_filter (log_id integer, region integer, bits bytea, sha256 bytea, PRIMARY KEY (log_id, region))")
+	exec(t, admin, "ALTER TABLE tlog.tlog_filter OWNER TO sigbox_tlog_owner")
+	exec(t, admin, "INSERT INTO tlog.tlog_filter SELECT id, 0, '', '' FROM tlog.tlog")
+	exec(t, admin, "DELETE FROM tlog.schema_version WHERE version_id > 3")
+	if db, err := pg.Open(t.Context(), pg.Config{URL: asWriter(server.URL(name)), Schema: "tlog"}); err == nil || !strings.Contains(err.Error(), "run sigbox migrate") {
+		t.Errorf("it is opened: %v", err)
+		if err == nil {
+			db.Close()
+		}
+	}
+	if err := migrate(server.URL(name)); err != nil {
+		t.Fatal(err)
+	}
+	store := openStore(t, openDB(t, server.URL(name)), "test")
+	log := logtest.Open(t, store, cfg)
+	for _, i := range []int{5, region + 5, 2*region + 5} {
+		// Those that two processes appended at the end are not in the order of their numbers.
+		if r, err := log.Append(t.Context(), logtest.Numbered(i)); err != nil || !r.Duplicate || r.Leaf.Index != int64(i) && i < 2*region-40 {
+			t.Errorf("entry %d again: %v at %d, %v", i, r.Duplicate, r.Leaf.Index, err)
+		}
+	}
+	if n := pgstore.Filters(store); n != 2 {
+		t.Errorf("%d filters are known", n)
+	}
+	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
+		t.Error(err)
 	}
 }

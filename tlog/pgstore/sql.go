@@ -31,17 +31,18 @@ const (
 		`AND substr(identity, 1, 23) = substr(leaf.identity, 1, 23) AND identity = leaf.identity LIMIT 1) hit ON true ` +
 		`WHERE hit.idx IS DISTINCT FROM leaf.idx OR hit.time_ms IS DISTINCT FROM leaf.time_ms`
 	identitiesSQL = `SELECT identity FROM tlog.tlog_leaf WHERE log_id = $1 AND idx >= $2 AND idx < $3`
-	filterSQL     = `SELECT bits, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
+	filterSQL     = `SELECT identities, keys, sha256 FROM tlog.tlog_filter WHERE log_id = $1 AND region = $2`
+	keysOfSQL     = `SELECT key FROM tlog.tlog_key WHERE slot >= $2 AND slot < $3 AND log_id = $1`
 	// The rows of a key in a region are a range of the index, from the newest back: see the table
 	// tlog_key. A look for a common key ends where there is enough.
-	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), generate_series($4::bigint, $5::bigint) AS region, ` +
+	searchAnySQL = `SELECT DISTINCT hit.idx FROM unnest($2::bytea[], $3::bigint[]) AS wanted (key, hash), unnest($4::bigint[]) AS region, ` +
 		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot >= (region << 40) + wanted.hash AND slot <= (region << 40) + wanted.hash + 65535 ` +
-		`AND log_id = $1 AND key = wanted.key AND idx < $6 ORDER BY slot DESC LIMIT $7) hit ` +
-		`ORDER BY hit.idx DESC LIMIT $7`
+		`AND log_id = $1 AND key = wanted.key AND idx < $5 ORDER BY slot DESC LIMIT $6) hit ` +
+		`ORDER BY hit.idx DESC LIMIT $6`
 	// An entry that has one of the keys is looked up by each of the others.
-	searchAllSQL = `SELECT hit.idx FROM generate_series($4::bigint, $5::bigint) AS region, ` +
-		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot >= (region << 40) + $9::bigint AND slot <= (region << 40) + $9::bigint + 65535 ` +
-		`AND log_id = $1 AND key = $8 AND idx < $6 AND ` + hasAll + ` ORDER BY slot DESC LIMIT $7) hit ORDER BY hit.idx DESC LIMIT $7`
+	searchAllSQL = `SELECT hit.idx FROM unnest($4::bigint[]) AS region, ` +
+		`LATERAL (SELECT idx FROM tlog.tlog_key WHERE slot >= (region << 40) + $8::bigint AND slot <= (region << 40) + $8::bigint + 65535 ` +
+		`AND log_id = $1 AND key = $7 AND idx < $5 AND ` + hasAll + ` ORDER BY slot DESC LIMIT $6) hit ORDER BY hit.idx DESC LIMIT $6`
 	searchTheseSQL = `SELECT tlog_key.idx FROM unnest($4::bigint[]) AS tlog_key (idx) WHERE ` + hasAll + ` ORDER BY tlog_key.idx DESC`
 	hasAll         = `(SELECT count(*) FROM unnest($2::bytea[], $3::bigint[]) AS other (key, hash), ` +
 		`LATERAL (SELECT FROM tlog.tlog_key k WHERE k.slot = (tlog_key.idx >> 16 << 40) + other.hash + (tlog_key.idx & 65535) ` +
@@ -59,7 +60,7 @@ const (
 	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
 	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
 	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
-	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, bits, sha256) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, identities, keys, sha256) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	copyKeysSQL     = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
 	copyAttestSQL   = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
 	// The division fails where no row was moved: COMMIT follows without a look at the result.

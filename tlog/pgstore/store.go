@@ -206,6 +206,10 @@ func (s *Store) Search(ctx context.Context, keys [][]byte, and bool, size int64,
 	if err != nil {
 		return nil, err
 	}
+	if err := s.learn(ctx, r, false); err != nil {
+		return nil, err
+	}
+	r.filters = s.filters.known()
 	return r.search(ctx, keys, and, size, limit)
 }
 
@@ -240,11 +244,22 @@ func (s *Store) Keys(ctx context.Context, from, to int64, each func(tlog.Key) er
 	if err != nil {
 		return err
 	}
-	return fault("read search keys", pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, keysSettingsSQL); err != nil {
+	for ; from < to; from = (from>>regionBits + 1) << regionBits {
+		f, err := s.audited.filter(ctx, r, from>>regionBits)
+		if err != nil {
 			return err
 		}
-		r.q = tx
-		return r.keys(ctx, from, to, each)
-	}))
+		end := min(to, (from>>regionBits+1)<<regionBits)
+		err = pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, keysSettingsSQL); err != nil {
+				return err
+			}
+			r := reader{log: r.log, q: tx}
+			return r.keys(ctx, from, end, f, each)
+		})
+		if err != nil {
+			return fault("read search keys", err)
+		}
+	}
+	return nil
 }
