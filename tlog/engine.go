@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -194,6 +195,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	work := context.WithoutCancel(ctx) // a commit is never abandoned
+	var aside sync.WaitGroup
+	aside.Go(func() { e.prepareStore(ctx) })
+	defer aside.Wait()
 	for {
 		select {
 		case <-ctx.Done():

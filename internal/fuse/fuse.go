@@ -105,6 +105,18 @@ type Filter[P uint8 | uint16] struct {
 // never happens.
 const attempts = 64
 
+// Distinct sorts keys and returns how many different ones there are.
+func Distinct(keys []Key) int {
+	slices.SortFunc(keys, compareKeys)
+	n := 0
+	for i := range keys {
+		if i == 0 || keys[i] != keys[i-1] {
+			n++
+		}
+	}
+	return n
+}
+
 // Make makes the filter of a set of keys. For the same set, in whichever order and with keys however often
 // in it, it is the same. It sorts keys.
 func Make[P uint8 | uint16](keys []Key) (Filter[P], error) {

@@ -3,8 +3,11 @@ package pgstore
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -48,11 +51,11 @@ func searchKey(key []byte) fuse.Key {
 
 // newFilter makes the filter of a region that holds the given identities and keys, whose order it changes.
 func newFilter(identities, keys []fuse.Key) (f filter, err error) {
+	if n := fuse.Distinct(identities); n != regionSize {
+		return f, fmt.Errorf("%w: %d of its %d identities differ", tlog.ErrCorrupt, n, len(identities))
+	}
 	if f.identities, err = fuse.Make[uint16](identities); err != nil {
 		return f, err
-	}
-	if f.identities.Shape != regionShape {
-		return f, fmt.Errorf("%w: of %d identities some are the same", tlog.ErrCorrupt, len(identities))
 	}
 	if len(keys) > maxFilterKeys {
 		return f, nil
@@ -65,27 +68,30 @@ func newFilter(identities, keys []fuse.Key) (f filter, err error) {
 // hasKey tells whether a search key may be in the region.
 func (f filter) hasKey(key fuse.Key) bool { return f.keys == nil || f.keys.Has(key) }
 
-// encode returns a filter as it is stored: of identities, of keys (nil for any), and the SHA-256 of both.
-func (f filter) encode() (identities, keys []byte, sum [32]byte) {
+// encode returns the filter of a region of a log as it is stored: of identities, of keys (nil for any), and
+// the SHA-256.
+func (f filter) encode(log, region int64) (identities, keys []byte, sum [32]byte) {
 	identities = f.identities.Encode()
 	if f.keys != nil {
 		keys = f.keys.Encode()
 	}
-	return identities, keys, filterSum(identities, keys)
+	return identities, keys, filterSum(log, region, identities, keys)
 }
 
-// filterSum is the SHA-256 of a stored filter. Where one part ends is told by the fixed length of the first.
-func filterSum(identities, keys []byte) (sum [32]byte) {
+// filterSum is the SHA-256 of a stored filter and of whose it is. Where one part ends is told by the fixed
+// length of those before it.
+func filterSum(log, region int64, identities, keys []byte) (sum [32]byte) {
 	h := sha256.New()
+	_, _ = h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(log)), uint64(region)))
 	_, _ = h.Write(identities)
 	_, _ = h.Write(keys)
 	return [32]byte(h.Sum(nil))
 }
 
-// decodeFilter reads a stored filter. A bit that is wrong in it would let an entry in twice, or hide one
-// from searches.
-func decodeFilter(identities, keys []byte, sum [32]byte) (f filter, err error) {
-	if filterSum(identities, keys) != sum {
+// decodeFilter reads the stored filter of a region of a log. A bit that is wrong in it, or the filter of
+// another region, would let an entry in twice, or hide one from searches.
+func decodeFilter(log, region int64, identities, keys []byte, sum [32]byte) (f filter, err error) {
+	if filterSum(log, region, identities, keys) != sum {
 		return f, errors.New("it is not what its SHA-256 says")
 	}
 	if f.identities, err = fuse.Decode[uint16](identities); err != nil {
@@ -111,7 +117,9 @@ type filters struct {
 	size   atomic.Int64 // of the log, when it was last seen
 	absent atomic.Int64 // size of the log when one was last found missing by who may not make it
 	list   atomic.Pointer[table]
-	mu     sync.Mutex // held by who adds to list
+
+	mu      sync.Mutex // held by who adds to list
+	damaged []error    // stored filters that are not used
 }
 
 func (f *filters) known() table {
@@ -122,47 +130,59 @@ func (f *filters) known() table {
 }
 
 // learn reads the filters of regions that have been filled since, and makes one that is missing. It
-// holds no lock in the database. r is not of a transaction.
+// holds no lock in the database, and does not wait for who does the same. r is not of a transaction.
 func (s *Store) learn(ctx context.Context, r reader, mayWrite bool) error {
 	f := &s.filters
 	size := f.size.Load()
 	if int64(f.known().n) >= size>>regionBits || !mayWrite && f.absent.Load() == size {
 		return nil
 	}
-	if mayWrite {
-		f.mu.Lock()
-	} else if !f.mu.TryLock() {
-		return nil // one is being made: a reader does not wait for it
+	if !f.mu.TryLock() {
+		return nil
 	}
 	defer f.mu.Unlock()
-	list, err := s.more(ctx, r, f.known(), size>>regionBits, mayWrite)
-	f.list.Store(&list) // with those that were read before a failure
-	if err == nil && int64(list.n) < size>>regionBits {
+	err := s.load(ctx, r, size>>regionBits)
+	if err == nil && int64(f.known().n) < size>>regionBits {
+		if mayWrite {
+			return s.makeNext(ctx, r)
+		}
 		f.absent.Store(size)
 	}
 	return err
 }
 
-// more returns list with the filters of further regions, up to full of them.
-func (s *Store) more(ctx context.Context, r reader, list table, full int64, mayWrite bool) (table, error) {
-	for int64(list.n) < full {
+// load reads stored filters, up to that of the region before full, or to the first that is missing. What is
+// there and is not what it should be is not used: that region is looked into. s.filters.mu is held.
+func (s *Store) load(ctx context.Context, r reader, full int64) error {
+	for list := s.filters.known(); int64(list.n) < full; {
 		next, err := r.filter(ctx, int64(list.n))
-		if errors.Is(err, tlog.ErrNotFound) {
-			break
+		switch {
+		case errors.Is(err, tlog.ErrNotFound):
+			return nil
+		case errors.Is(err, tlog.ErrCorrupt):
+			s.filters.damaged = append(s.filters.damaged, err)
+			list = list.withOpen()
+		case err != nil:
+			return err
+		default:
+			list = list.with(next)
 		}
-		if err != nil {
-			return list, err
-		}
-		list = list.with(next)
+		kept := list
+		s.filters.list.Store(&kept)
 	}
-	if region := int64(list.n); region < full && mayWrite {
-		next, err := s.makeFilter(ctx, r, region)
-		if err != nil {
-			return list, fmt.Errorf("make the filter of region %d of log %s: %w", region, s.name, err)
-		}
-		list = list.with(next)
+	return nil
+}
+
+// makeNext makes the filter of the first region that has none. s.filters.mu is held.
+func (s *Store) makeNext(ctx context.Context, r reader) error {
+	list := s.filters.known()
+	next, err := s.makeFilter(ctx, r, int64(list.n))
+	if err != nil {
+		return fmt.Errorf("make the filter of region %d of log %s: %w", list.n, s.name, err)
 	}
-	return list, nil
+	list = list.with(next)
+	s.filters.list.Store(&list)
+	return nil
 }
 
 // filter reads the filter of a region, or fails with ErrNotFound.
@@ -177,7 +197,7 @@ func (r reader) filter(ctx context.Context, region int64) (filter, error) {
 	if err != nil {
 		return filter{}, err
 	}
-	f, err := decodeFilter(v.identities, v.keys, v.sum)
+	f, err := decodeFilter(r.log, region, v.identities, v.keys, v.sum)
 	if err != nil {
 		return filter{}, fmt.Errorf("%w: tlog_filter of log %d, region %d: %w", tlog.ErrCorrupt, r.log, region, err)
 	}
@@ -191,7 +211,7 @@ func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter,
 	if err != nil {
 		return filter{}, err
 	}
-	keys, err := r.keysOf(ctx, region)
+	keys, err := s.keysOf(ctx, r.log, region)
 	if err != nil {
 		return filter{}, err
 	}
@@ -200,7 +220,7 @@ func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter,
 		return filter{}, err
 	}
 	var b pgx.Batch
-	ids, all, sum := f.encode()
+	ids, all, sum := f.encode(r.log, region)
 	b.Queue(insertFilterSQL, r.log, region, ids, all, sum[:])
 	err = s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error { return tx.Once(ctx, &b) })
 	if errors.Is(err, pg.ErrUnknownOutcome) {
@@ -210,7 +230,8 @@ func (s *Store) makeFilter(ctx context.Context, r reader, region int64) (filter,
 	return f, fault("store it", err)
 }
 
-// filterSteps is in how many statements a region is read: none takes long, whatever the disk.
+// filterSteps is in how many statements the identities of a region are read: none takes long, whatever the
+// disk.
 const filterSteps = 16
 
 // identitiesOf reads the identities of a full region.
@@ -232,26 +253,26 @@ func (r reader) identitiesOf(ctx context.Context, region int64) ([]fuse.Key, err
 	return identities, nil
 }
 
-// keysOf reads the different search keys of a full region, or more than maxFilterKeys of them.
-func (r reader) keysOf(ctx context.Context, region int64) ([]fuse.Key, error) {
-	const step = 1 << slotBits / filterSteps
+// keysOf reads the different search keys of a full region, or more than maxFilterKeys of them, in the
+// order in which they lie in the table.
+func (s *Store) keysOf(ctx context.Context, log, region int64) ([]fuse.Key, error) {
 	seen := make(map[fuse.Key]struct{}, regionSize)
-	for from := region << slotBits; from < (region+1)<<slotBits && len(seen) <= maxFilterKeys; from += step {
-		_, err := collect(ctx, r, func(row pgx.CollectableRow) (none struct{}, err error) {
-			var key []byte
-			if err := row.Scan((*pgtype.DriverBytes)(&key)); err != nil {
-				return none, err
-			}
-			seen[searchKey(key)] = none
-			return none, nil
-		}, keysOfSQL, r.log, from, from+step)
-		if err != nil {
-			return nil, err
+	err := pgx.BeginFunc(ctx, s.db.Read(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, keysSettingsSQL); err != nil {
+			return err
 		}
-	}
-	keys := make([]fuse.Key, 0, len(seen))
-	for k := range seen {
-		keys = append(keys, k)
-	}
-	return keys, nil
+		rows, err := tx.Query(ctx, keysOfSQL, log, region<<slotBits, (region+1)<<slotBits)
+		if err != nil {
+			return err
+		}
+		var key []byte
+		_, err = pgx.ForEachRow(rows, []any{(*pgtype.DriverBytes)(&key)}, func() error {
+			if len(seen) <= maxFilterKeys {
+				seen[searchKey(key)] = struct{}{}
+			}
+			return nil
+		})
+		return err
+	})
+	return slices.Collect(maps.Keys(seen)), fault("read search keys", err)
 }

@@ -3,12 +3,14 @@ package pgstore
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sigbox/sigbox/internal/fuse"
+	"github.com/sigbox/sigbox/tlog"
 )
 
 func numbered(i int) [32]byte { return sha256.Sum256(fmt.Append(nil, i)) }
@@ -74,8 +76,8 @@ func TestFilter(t *testing.T) {
 		identities [][32]byte
 		keys       [][]byte
 	}{{"usual", newTestFilter(t, usual, hashed), usual, keys}, {"odd", odd, oddIdentities, nil}} {
-		ids, all, sum := c.made.encode()
-		read, err := decodeFilter(ids, all, sum)
+		ids, all, sum := c.made.encode(1, 0)
+		read, err := decodeFilter(1, 0, ids, all, sum)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,8 +119,8 @@ func TestManyKeys(t *testing.T) {
 			keys[i] = fuse.Key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}
 		}
 		f := newTestFilter(t, identitiesFrom(0), keys)
-		ids, all, sum := f.encode()
-		f, err := decodeFilter(ids, all, sum)
+		ids, all, sum := f.encode(1, 0)
+		f, err := decodeFilter(1, 0, ids, all, sum)
 		if got := f.keys == nil; err != nil || got != want {
 			t.Errorf("%d keys: any key may be there: %v, want %v (%v)", n, got, want, err)
 		}
@@ -131,7 +133,8 @@ func TestManyKeys(t *testing.T) {
 func TestDecodeFilter(t *testing.T) {
 	_, hashed := searchKeys(1000)
 	f := newTestFilter(t, identitiesFrom(0), hashed)
-	ids, keys, sum := f.encode()
+	ids, keys, sum := f.encode(7, 3)
+	sumOf := func(ids, keys []byte) [32]byte { return filterSum(7, 3, ids, keys) }
 	flip := func(data []byte, at int) []byte {
 		data = slices.Clone(data)
 		data[at] ^= 1
@@ -143,16 +146,19 @@ func TestDecodeFilter(t *testing.T) {
 		want      string
 	}{
 		"nothing wrong":            {ids, keys, sum, ""},
-		"without keys":             {ids, nil, filterSum(ids, nil), ""},
+		"without keys":             {ids, nil, sumOf(ids, nil), ""},
+		"of another region":        {ids, keys, filterSum(7, 4, ids, keys), "SHA-256"},
+		"of another log":           {ids, keys, filterSum(8, 3, ids, keys), "SHA-256"},
+		"empty keys":               {ids, []byte{}, sumOf(ids, nil), "search keys: "},
 		"a flipped bit":            {flip(ids, 150_000), keys, sum, "SHA-256"},
 		"a flipped bit of keys":    {ids, flip(keys, 100), sum, "SHA-256"},
 		"keys that are gone":       {ids, nil, sum, "SHA-256"},
-		"identities cut short":     {ids[:len(ids)-2], keys, filterSum(ids[:len(ids)-2], keys), "identities: "},
-		"keys cut short":           {ids, keys[:len(keys)-1], filterSum(ids, keys[:len(keys)-1]), "search keys: "},
-		"identities in a shape":    {flip(ids, 19), keys, filterSum(flip(ids, 19), keys), "identities: "},
-		"keys where identities be": {keys, ids, filterSum(keys, ids), "identities: "},
+		"identities cut short":     {ids[:len(ids)-2], keys, sumOf(ids[:len(ids)-2], keys), "identities: "},
+		"keys cut short":           {ids, keys[:len(keys)-1], sumOf(ids, keys[:len(keys)-1]), "search keys: "},
+		"identities in a shape":    {flip(ids, 19), keys, sumOf(flip(ids, 19), keys), "identities: "},
+		"keys where identities be": {keys, ids, sumOf(keys, ids), "identities: "},
 	} {
-		_, err := decodeFilter(c.ids, c.keys, c.sum)
+		_, err := decodeFilter(7, 3, c.ids, c.keys, c.sum)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -162,8 +168,14 @@ func TestDecodeFilter(t *testing.T) {
 // TestTwins: a region in which two identities are one is not taken for full.
 func TestTwins(t *testing.T) {
 	identities := identitiesFrom(0)
-	if _, err := newFilter(fuseKeys(identities[:1000]), nil); err == nil {
-		t.Error("a filter is made of a thousand identities")
+	for what, some := range map[string][][32]byte{
+		"a thousand identities": identities[:1000],
+		"one less":              identities[1:],
+		"one of them twice":     append(slices.Clone(identities[1:]), identities[7]),
+	} {
+		if _, err := newFilter(fuseKeys(some), nil); !errors.Is(err, tlog.ErrCorrupt) {
+			t.Errorf("a filter is made of %s (%v)", what, err)
+		}
 	}
 }
 
@@ -212,6 +224,46 @@ func TestTable(t *testing.T) {
 			if got := in(list.first(int64(region))); !slices.Equal(got, upTo) {
 				t.Errorf("the first %d of the filters answer for regions %v, want %v", region, got, upTo)
 			}
+		}
+	}
+}
+
+// TestOpen: a region whose filter is damaged may hold anything, and changes nothing of those beside it.
+func TestOpen(t *testing.T) {
+	_, hashed := searchKeys(10)
+	f := newTestFilter(t, identitiesFrom(0), hashed)
+	list := table{}.withOpen().with(f)
+	for len(list.keys) < groupRegions {
+		list = list.with(f)
+	}
+	list = list.withOpen()
+	for _, c := range []struct {
+		number int
+		list   table
+		want   []int32
+	}{
+		{-5, list, []int32{0, groupRegions}}, {-5, list.first(groupRegions), []int32{0}}, {-5, list.first(0), nil},
+		{5, list.first(3), []int32{0, 1, 2}},
+	} {
+		_, regions := candidates(c.list, [][32]byte{numbered(c.number)})
+		if slices.Sort(regions); !slices.Equal(regions, c.want) {
+			t.Errorf("identity %d may be in %v of %d regions, want %v", c.number, regions, c.list.n, c.want)
+		}
+	}
+	if got := list.keyRegions([][]byte{[]byte("absent, as it happens")}, false, groupRegions); !slices.Equal(got, []int64{groupRegions, 0}) {
+		t.Errorf("an absent search key may be in %v", got)
+	}
+}
+
+// TestAgain: a place of a table that was taken in vain is taken again as if it had not been.
+func TestAgain(t *testing.T) {
+	in := identitiesFrom(1 << 40)
+	list := table{}.with(newTestFilter(t, identitiesFrom(0), nil))
+	list.with(newTestFilter(t, identitiesFrom(1<<30), nil))
+	list = list.with(newTestFilter(t, in, nil))
+	for i := range in {
+		if _, regions := candidates(list, in[i:i+1]); !slices.Contains(regions, 1) {
+			t.Fatalf("identity %d is denied", i)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package pgstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigbox/sigbox/internal/pg"
 	"github.com/sigbox/sigbox/internal/pgtest"
@@ -37,6 +40,7 @@ func TestRegions(t *testing.T) {
 	t.Run("damaged", func(t *testing.T) { testDamagedRegions(t, server, database, cfg) })
 	t.Run("first bad row", func(t *testing.T) { testFirstBadRow(t, server, database, cfg) })
 	t.Run("duplicates", func(t *testing.T) { testDuplicatesOfAllRegions(t, server, database, cfg) })
+	t.Run("prepare", func(t *testing.T) { testPrepare(t, server, database, cfg) })
 	t.Run("searches", func(t *testing.T) { testSearchesOfAllRegions(t, server, database) })
 	t.Run("an earlier build's", func(t *testing.T) { testEarlierFilters(t, server, database, cfg) })
 }
@@ -113,11 +117,11 @@ func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cf
 		append, fsck string
 	}{
 		"a filter with a flipped bit": {"UPDATE tlog.tlog_filter SET identities = set_bit(identities, 400000, 1 - get_bit(identities, 400000)) WHERE region = 1",
-			"tlog_filter of log", "tlog_filter of log"},
+			"", "tlog_filter of log"},
 		"a filter of keys with a flipped bit": {"UPDATE tlog.tlog_filter SET keys = set_bit(keys, 200, 1 - get_bit(keys, 200)) WHERE region = 1",
-			"tlog_filter of log", "tlog_filter of log"},
+			"", "tlog_filter of log"},
 		"the filter of another region": {"UPDATE tlog.tlog_filter f SET identities = o.identities, keys = o.keys, sha256 = o.sha256 FROM tlog.tlog_filter o WHERE f.region = 1 AND o.region = 0",
-			"", fmt.Sprintf("leaf %d is not found by its identity", region)},
+			"", "tlog_filter of log"},
 		"an entry in two regions": {"UPDATE tlog.tlog_leaf SET identity = (SELECT identity FROM tlog.tlog_leaf WHERE idx = 3) WHERE idx = 131075",
 			"", "leaf 131075 is not found by its identity"},
 		"a region with a hole": {"DELETE FROM tlog.tlog_filter WHERE region = 1; DELETE FROM tlog.tlog_leaf WHERE idx = 70000",
@@ -142,7 +146,85 @@ func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cf
 			case c.append == "" && err != nil, c.append != "" && (!errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.append)):
 				t.Errorf("append: %v", err)
 			}
+			if strings.Contains(c.sql, "tlog_filter SET") || strings.Contains(c.sql, "tlog_filter f SET") {
+				testWithoutFilter(t, server, copied, cfg, store)
+			}
 		})
+	}
+}
+
+// testWithoutFilter: where the filter of region 1 is damaged, nothing gets in twice, nothing is hidden, and
+// the log says what is wrong.
+func testWithoutFilter(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config, known *pgstore.Store) {
+	if n := pgstore.Filters(known); n != 2 {
+		t.Errorf("%d filters are known", n)
+	}
+	for _, i := range []int{region, region + 77, 2*region - 41} {
+		found, err := known.Search(t.Context(), [][]byte{[]byte("e")}, false, int64(i)+1, 1)
+		if err != nil || len(found) != 1 || found[0] != int64(i) {
+			t.Errorf("a search for entry %d finds %v, %v", i, found, err)
+		}
+	}
+	var said bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	store := openStore(t, openDB(t, server.URL(database)), "test")
+	if _, err := store.Head(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Prepare(t.Context(), cfg.Logger); err != nil || !strings.Contains(said.String(), "filter is damaged") || !strings.Contains(said.String(), "region 1") {
+		t.Errorf("prepare: %v; it says: %s", err, &said)
+	}
+	log := logtest.Open(t, store, cfg)
+	for _, i := range []int{region, region + 77, 2*region - 41} {
+		if r, err := log.Append(t.Context(), logtest.Numbered(i)); err != nil || !r.Duplicate || r.Leaf.Index != int64(i) {
+			t.Errorf("entry %d again: duplicate %v at %d, %v", i, r.Duplicate, r.Leaf.Index, err)
+		}
+	}
+}
+
+// testPrepare: a log without filters, also one that is frozen, gets them while it runs, and says so.
+func testPrepare(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
+	for _, frozen := range []bool{false, true} {
+		copied := backup(t, server, database)
+		admin := server.Connect(t, copied)
+		exec(t, admin, "SET session_replication_role = replica")
+		exec(t, admin, "DELETE FROM tlog.tlog_filter")
+		if frozen {
+			exec(t, admin, "UPDATE tlog.tlog SET state = 'frozen'")
+		}
+		var said bytes.Buffer
+		cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		store := openStore(t, openDB(t, server.URL(copied)), "test")
+		log, err := tlog.Open(t.Context(), store, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := logtest.Start(t, log)
+		for range 600 {
+			if pgstore.Filters(store) == 2 {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := pgstore.Filters(store); n != 2 || !strings.Contains(said.String(), "filters=2") {
+			t.Errorf("frozen %v: %d filters are known; it says: %s", frozen, n, &said)
+		}
+		var n int
+		if err := admin.QueryRow(t.Context(), "SELECT count(*) FROM tlog.tlog_filter").Scan(&n); err != nil || n != 2 {
+			t.Errorf("frozen %v: %d filters are stored, %v", frozen, n, err)
+		}
+		// What is there is said by nobody.
+		said.Reset()
+		again := openStore(t, openDB(t, server.URL(copied)), "test")
+		if _, err := again.Head(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Prepare(t.Context(), cfg.Logger); err != nil || pgstore.Filters(again) != 2 || said.Len() > 0 {
+			t.Errorf("frozen %v: a second process knows %d filters, %v, and says: %s", frozen, pgstore.Filters(again), err, &said)
+		}
 	}
 }
 
@@ -156,7 +238,7 @@ func testFirstBadRow(t *testing.T, server *pgtest.Server, database string, cfg t
 		"a missing search key, then an entry twice":                {twice + "DELETE FROM tlog.tlog_key WHERE idx = 70002", "a search key of leaf 70002 is missing"},
 		"a missing search key, then a bad leaf of the next region": {"DELETE FROM tlog.tlog_key WHERE idx = 65000; UPDATE tlog.tlog_leaf SET data = '' WHERE idx = 65900", "a search key of leaf 65000 is missing"},
 		"a search key twice, then one that is missing":             {"INSERT INTO tlog.tlog_key SELECT * FROM tlog.tlog_key WHERE idx = 70001; DELETE FROM tlog.tlog_key WHERE idx = 70002", "leaf 70001 is found under a search key that it does not have, or twice"},
-		"a filter that denies all keys":                            {"UPDATE tlog.tlog_filter SET keys = decode(repeat('00', 24), 'hex'), sha256 = sha256(identities || decode(repeat('00', 24), 'hex')) WHERE region = 1", "is denied by the filter of region 1"},
+		"a filter that denies all keys":                            {"UPDATE tlog.tlog_filter SET keys = decode(repeat('00', 24), 'hex'), sha256 = sha256(int8send(log_id) || int8send(region) || identities || decode(repeat('00', 24), 'hex')) WHERE region = 1", "is denied by the filter of region 1"},
 		"the search key of another entry":                          {"DELETE FROM tlog.tlog_filter; UPDATE tlog.tlog_key SET key = 'f', slot = (1::bigint << 40) + (('x' || left(encode(sha256('f'), 'hex'), 6))::bit(24)::bigint << 16) + (idx & 65535) WHERE idx = 70002", "a search key of leaf 70002 is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,8 +333,8 @@ func testEarlierFilters(t *testing.T, server *pgtest.Server, database string, cf
 			t.Errorf("entry %d again: %v at %d, %v", i, r.Duplicate, r.Leaf.Index, err)
 		}
 	}
-	if n := pgstore.Filters(store); n != 2 {
-		t.Errorf("%d filters are known", n)
+	if n, err := pgstore.Learn(t.Context(), store); err != nil || n != 2 {
+		t.Errorf("%d filters are known, %v", n, err)
 	}
 	if _, err := tlog.Fsck(t.Context(), store, tlog.Audit{Verifier: cfg.Signer.Verifier()}); err != nil {
 		t.Error(err)

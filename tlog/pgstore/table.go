@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox/internal/fuse"
@@ -28,6 +29,7 @@ type table struct {
 	n      int
 	groups []*offheap.Block[uint64] // of identities; see at
 	odd    []oddSeed                // regions whose identities do not have the first seed, in their order
+	open   []int                    // regions whose filters are damaged, in their order: they may hold anything
 	keys   []keyFilter              // by region
 }
 
@@ -51,13 +53,13 @@ func at(region int, place uint32) (word int, shift int) {
 // with returns a table with one filter more. It shares memory with t, whose own part is not touched;
 // one caller at a time may extend what comes from the same table.
 func (t table) with(f filter) table {
-	if t.n%groupRegions == 0 {
-		t.groups = append(t.groups[:len(t.groups):len(t.groups)], offheap.New[uint64](regionShape.Len()*placeWords))
-	}
+	t = t.withPlace()
 	last := t.groups[t.n/groupRegions]
 	for place, p := range f.identities.Prints {
 		word, shift := at(t.n, uint32(place))
-		atomic.OrUint64(&last.Items[word], uint64(p)<<shift) // others look at the prints beside it
+		// Others look at the prints beside it. What is there is of nobody who still counts.
+		atomic.AndUint64(&last.Items[word], ^(uint64(1<<printBits-1) << shift))
+		atomic.OrUint64(&last.Items[word], uint64(p)<<shift)
 	}
 	if f.identities.Seed != (fuse.Seed{}) {
 		t.odd = append(t.odd[:len(t.odd):len(t.odd)], oddSeed{t.n, f.identities.Seed})
@@ -69,6 +71,23 @@ func (t table) with(f filter) table {
 		k.filter.keys = &fuse.Filter[uint8]{Seed: f.keys.Seed, Shape: f.keys.Shape, Prints: k.prints.Items}
 	}
 	t.keys = append(t.keys[:t.n:t.n], k)
+	t.n++
+	return t
+}
+
+// withPlace returns a table that has room for the prints of one filter more.
+func (t table) withPlace() table {
+	if t.n%groupRegions == 0 {
+		t.groups = append(t.groups[:len(t.groups):len(t.groups)], offheap.New[uint64](regionShape.Len()*placeWords))
+	}
+	return t
+}
+
+// withOpen returns a table with one region more that may hold anything. Otherwise it is as with.
+func (t table) withOpen() table {
+	t = t.withPlace()
+	t.open = append(t.open[:len(t.open):len(t.open)], t.n)
+	t.keys = append(t.keys[:t.n:t.n], keyFilter{})
 	t.n++
 	return t
 }
@@ -95,7 +114,7 @@ func (t table) each(identity *[32]byte, hit func(region int)) {
 			}
 			for lane := range wordPrints {
 				region := g*groupRegions + i*wordPrints + lane
-				if uint16(differ>>(lane*printBits)) == 0 && region < t.n && !t.isOdd(region) {
+				if uint16(differ>>(lane*printBits)) == 0 && region < t.n && !t.isOdd(region) && !slices.Contains(t.open, region) {
 					hit(region)
 				}
 			}
@@ -104,6 +123,11 @@ func (t table) each(identity *[32]byte, hit func(region int)) {
 	for _, o := range t.odd {
 		if o.region < t.n && t.has(o, key) {
 			hit(o.region)
+		}
+	}
+	for _, region := range t.open {
+		if region < t.n {
+			hit(region)
 		}
 	}
 	runtime.KeepAlive(t.groups)
