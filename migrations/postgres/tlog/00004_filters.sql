@@ -12,7 +12,7 @@ CREATE TABLE tlog.tlog_filter (
     region     integer NOT NULL CHECK (region >= 0),
     identities bytea   NOT NULL CHECK (octet_length(identities) = 155672),
     keys       bytea,
-    sha256     bytea   NOT NULL CHECK (octet_length(sha256) = 32), -- of both, one after the other
+    sha256     bytea   NOT NULL CHECK (octet_length(sha256) = 32), -- of log, region (8 bytes each) and both, one after the other
     PRIMARY KEY (log_id, region)
 );
 ALTER TABLE tlog.tlog_filter ALTER COLUMN identities SET STORAGE EXTERNAL, ALTER COLUMN keys SET STORAGE EXTERNAL;
