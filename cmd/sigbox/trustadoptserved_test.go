@@ -23,7 +23,7 @@ func TestTrustAdoptServed(t *testing.T) {
 	if out := s.ok("", "tuf", "status"); strings.Count(out, "adopted, until") != 4 || strings.Count(out, "in use") != 5 {
 		t.Errorf("status: %s", out)
 	}
-	if out := s.ok("", "trust", "list", "--config", "sigbox.yaml"); strings.Count(out, "adopted, verifies only") != 3 || strings.Count(out, "adopted, signs elsewhere") != 1 {
-		t.Errorf("trust list: %s", out)
+	if out := s.ok("", "trust", "keys", "--config", "sigbox.yaml"); strings.Count(out, "adopted, verifies only") != 3 || strings.Count(out, "adopted, signs elsewhere") != 1 {
+		t.Errorf("trust keys: %s", out)
 	}
 }
