@@ -73,7 +73,7 @@ func TestRotatePeople(t *testing.T) {
 	s.publish("first.json")
 	s.join("dave", "erin")
 	for _, component := range []string{"tuf-root", "tuf-targets"} {
-		role, request := strings.TrimPrefix(component, "tuf-"), component+"-2-root.json"
+		role := strings.TrimPrefix(component, "tuf-")
 		resume := []string{"rotate", component, "--resume", "--yes", "--config", "sigbox.yaml"}
 		undo := []string{"rotate", component, "--undo", "--config", "sigbox.yaml"}
 		if out := s.ok("", "rotate", component, "--dry-run", "--config", "sigbox.yaml"); strings.Count(out, "to do: ") != 3 {
@@ -83,7 +83,7 @@ func TestRotatePeople(t *testing.T) {
 		s.refused("name all keys", "", resume...)
 		s.refused("threshold", "", append(resume, append(s.newKeys("alice"), "--threshold", "2")...)...)
 		s.ok("", undo...) // number 2 is gone; numbers do not come back
-		request = component + "-3-root.json"
+		request := component + "-3-root.json"
 		keys := s.newKeys("bob", "dave", "erin")
 		s.killed(1, append([]string{component, "--yes"}, keys...)...)
 		s.killed(1, append([]string{component, "--resume", "--yes"}, keys...)...)
