@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/freeport"
 )
 
 // TestMain lets the test binary be sigbox itself, so that what is tested is the whole program,
@@ -136,12 +137,11 @@ func (r *instanceRun) stop(t *testing.T, sig os.Signal) int {
 // freeAddr returns a loopback address that was free a moment ago.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func newData(t *testing.T) string { return filepath.Join(t.TempDir(), "data") }

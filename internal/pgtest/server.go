@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/freeport"
 )
 
 // Server is a PostgreSQL server with a data directory of its own. It accepts every connection of
@@ -90,7 +92,7 @@ func keptServer(dir string, extra ...string) (s *Server, err error) {
 	if s.uid, err = owner(s.dir); err != nil {
 		return nil, err
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = freeport.Port(); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +136,7 @@ func newDirectory() (s *Server, err error) {
 		return nil, err
 	}
 	if s.uid, err = owner(s.dir); err == nil {
-		s.port, err = freePort()
+		s.port, err = freeport.Port()
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
@@ -342,15 +344,6 @@ func owner(dir string) (*syscall.Credential, error) {
 		return nil, err
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
 }
 
 // pid returns the process id of the running postmaster.

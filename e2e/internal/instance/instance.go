@@ -3,11 +3,10 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"sync"
+
+	"github.com/sigbox/sigbox/internal/freeport"
 )
 
 // Options say how an instance runs.
@@ -61,30 +60,13 @@ func (i *Instance) Binary() string { return i.opts.Binary }
 // Data is the data directory.
 func (i *Instance) Data() string { return i.opts.Data }
 
-// FreePort returns a port of 127.0.0.1 on which nobody listens, never the same one twice. It is
-// below the range from which the kernel takes ports of outgoing connections, so that it stays
-// free while an instance restarts.
+// FreePort is freeport.Port, and has the port among those of Ports.
 func FreePort() (int, error) {
-	const low, high = 20000, 32000
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = map[int]bool{}
+	port, err := freeport.Port()
+	if err == nil {
+		Own(port)
 	}
-	for range 1000 {
-		port := low + rand.IntN(high-low)
-		if ports.given[port] {
-			continue
-		}
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		_ = ln.Close()
-		ports.given[port] = true
-		return port, nil
-	}
-	return 0, errors.New("no free port")
+	return port, err
 }
 
 // FreeAddr returns 127.0.0.1 with a port of FreePort.
@@ -93,7 +75,7 @@ func FreeAddr() (string, error) {
 	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
-// Own adds a port of loopback that a client of the harness listens on by itself.
+// Own adds a port of loopback that is of the harness, such as one that a client listens on by itself.
 func Own(port int) {
 	ports.Lock()
 	defer ports.Unlock()

@@ -1,0 +1,2 @@
+// Package freeport finds ports of loopback for servers that tests start, and start again.
+package freeport
