@@ -235,10 +235,24 @@ func checkTLog(c *Config, p *problems, where func(string) position) {
 		}
 		unique(origins, l.Origin, originKey, "the origin")
 	}
+	checkNextCTs(t, p, where)
 	for i, sh := range t.NextShards() {
 		key := fmt.Sprintf("tlog.rekor_v2.shards[%d]", i)
 		unique(names, string(sh.Name), key+".name", "the name")
 		unique(origins, string(sh.Host), key+".host", "the host")
+	}
+}
+
+// checkNextCTs wants names that are no paths of others.
+func checkNextCTs(t *TLog, p *problems, where func(string) position) {
+	if t.CT == nil || t.CT.Name == "" {
+		return
+	}
+	for i, n := range t.CT.Next {
+		key := fmt.Sprintf("tlog.ct.next[%d].name", i)
+		if n.Name != "" && !strings.HasPrefix(string(n.Name), string(t.CT.Name)+"-") {
+			p.add(where(key), key, "%q does not begin with %q: the log is served below its name, so that it has to be that of the first one and something behind it, such as %s-2", n.Name, t.CT.Name+"-", t.CT.Name)
+		}
 	}
 }
 
@@ -303,8 +317,9 @@ type LogSpec struct {
 	Host    Host
 	TreeID  int64 // of a Rekor v1 shard
 	Key     KeyFile
-	Roots   File // of a CT log
-	Active  bool // takes entries: not a shard before the last
+	Roots   File   // of a CT log
+	Path    string // below tlog.public_url, of a CT log that came after another one
+	Active  bool   // takes entries: not a shard before the last
 }
 
 // Logs lists the logs: the shards of Rekor v1 in their order, Rekor v2, CT. The forms of the origins
@@ -331,6 +346,14 @@ func (t *TLog) Logs() (list []LogSpec) {
 			l.Origin = string(v.Host) + "/ct"
 		}
 		list = append(list, l)
+		for i, n := range v.Next {
+			next := l
+			next.Section, next.Name, next.Key, next.Path, next.Origin = fmt.Sprintf("tlog.ct.next[%d]", i), n.Name, n.Key, "/"+string(n.Name), ""
+			if v.Host != "" && n.Name != "" {
+				next.Origin = string(v.Host) + next.Path
+			}
+			list = append(list, next)
+		}
 	}
 	return list
 }

@@ -82,13 +82,25 @@ func checkCTClient(c *Config, p *problems, where func(string) position) {
 	if ct != nil && ct.Addresses != nil && c.CA.Peers == nil && !p.about("ca.peers") {
 		p.add(where("ca.ct.address"), "ca.ct.address", "needs ca.peers, the certificate that the log knows the authority by")
 	}
-	if here := c.LocalCT(); here != nil && ct != nil && here.Name != "" && ct.Log != here.Name {
+	here := c.LocalCT()
+	if here == nil || ct == nil || here.Name == "" {
+		return
+	}
+	if _, is := c.TLog.CTNamed(ct.Log); !is {
 		key := "ca.ct.log"
 		if where(key) == (position{}) {
 			key = "ca.ct"
 		}
-		p.add(where(key), key, "names the log %q, and tlog.ct.name is %q", ct.Log, here.Name)
+		p.add(where(key), key, "names the log %q, and tlog.ct.name is %q%s", ct.Log, here.Name, namesOf(here.Next))
 	}
+}
+
+// namesOf adds the names of the CT logs that came later to that of the first one.
+func namesOf(next []NextCT) (text string) {
+	for _, n := range next {
+		text += fmt.Sprintf(", and there is %q", n.Name)
+	}
+	return text
 }
 
 // LocalCT returns the CT log of this file, nil for none.

@@ -28,7 +28,7 @@ type CTClient struct {
 	// must be in the certificate that is shown there. All addresses that a name resolves to are used
 	// in turn, and one that is dead is left out. It is not used where the log is in the same process.
 	Addresses PeerAddresses `yaml:"address"`
-	// The name of the log, as in tlog.ct.name.
+	// The name of the log, as in tlog.ct.name or tlog.ct.next.
 	Log Name `yaml:"log" default:"ct"`
 	// PEM file with the public key of the log, as clients have it in their trust root. No certificate
 	// is issued on a promise that it does not verify.

@@ -72,6 +72,11 @@ func v2Shards(list string) mistake {
 	return change("key: v2.pem}", "key: v2.pem, shards: ["+list+"]}")
 }
 
+// nextCTs is a list of CT logs that came after the first one.
+func nextCTs(list string) mistake {
+	return change("roots: roots.pem}", "roots: roots.pem, next: ["+list+"]}")
+}
+
 func quotas(section string) mistake { return change("  poll: 200ms", "  quotas: "+section) }
 
 // then makes another change before this one, which is the one that is shown.
@@ -200,6 +205,10 @@ var mistakes = []struct {
 		v2Shards("{name: next, host: log2.example.com}, {name: next, host: log3.example.com}"), v2Shards("{name: next, host: log2.example.com}, {name: third, host: log2.example.com}"),
 		v2Shards("{name: next, host: old.example.com}, {name: rekor-v1, host: old.example.com}").then("rekor_v2: {", "rekor_v2: {host: old.example.com, "),
 	}},
+	{"CT logs that came after another one", []mistake{
+		nextCTs("{name: later, key: ct2.pem}"), nextCTs("{name: ct-2, key: ct2.pem}, {name: ct-2, key: ct3.pem}"), nextCTs("{name: ct-2, key: ct2.pem, roots: roots.pem}"),
+		nextCTs("{name: ct-2, key: ct2.pem}").then("issuers: issuers.yaml,", "issuers: issuers.yaml, ct: {log: ct-3, key: ct3.pub},"),
+	}},
 	{"the instance", []mistake{
 		change("instance: 00112233445566778899aabbccddeeff\n", ""), value("instance", "00112233445566778899AABBCCDDEEFF"), value("instance", "prod"),
 		value("instance", "00112233-4455-6677-8899-aabbccddeeff"), value("instance", "\"\""), value("instance", "00112233445566778899aabbccddeef"),
@@ -324,6 +333,7 @@ func TestBase(t *testing.T) {
 		writing("{certificates: true, keys: [release.pub, old.asc]}").apply(), writing("{issuers: [\"https://gitlab.example.com\", \"http://sso:8080/realms/x\"]}").apply(),
 		v2Shards("{name: next, host: log2.example.com}, {name: third, host: \"2001:db8::1\"}").apply(),
 		quotas("{address: 600/1m, identity: 1/1s, issuer: 9999999/24h}").apply(),
+		nextCTs("{name: ct-2, key: ct2.pem}, {name: ct-3, key: ct3.pem}").then("issuers: issuers.yaml,", "issuers: issuers.yaml, ct: {log: ct-2, key: ct2.pub},").apply(),
 		authority("validity: 24h, fetch: {proxy: \"http://proxy.example.com:3128\", direct: [gitlab.example.com], certificates: roots.pem, private: [10.0.0.0/8]}").apply(),
 		named(`[{name: github}, {name: gitlab-self-managed, url: "https://gitlab.example.com", certificates: root.pem}]`).apply(),
 	} {
@@ -349,7 +359,7 @@ func TestEveryKeyRefuses(t *testing.T) {
 				t.Errorf("%s: %q is taken", k.Path, wrong)
 				continue
 			}
-			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.NewReplacer("shards.", "shards[0].", "issuer_keys.", "issuer_keys[0].", "presets.", "presets[0].").Replace(k.Path)) + `[:.[]`)
+			line := regexp.MustCompile(`(?m)^sigbox\.yaml:[0-9]+:[0-9]+: ` + regexp.QuoteMeta(strings.NewReplacer("shards.", "shards[0].", "issuer_keys.", "issuer_keys[0].", "presets.", "presets[0].", "ct.next.", "ct.next[0].").Replace(k.Path)) + `[:.[]`)
 			if !line.MatchString(err.Error()) {
 				t.Errorf("%s: %q: no line is about it:\n%v", k.Path, wrong, err)
 			}
@@ -393,7 +403,7 @@ func nested(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := parts[len(parts)-1] + ": " + value
 	for i := len(parts) - 2; i >= 0; i-- {
-		if parts[i] == "shards" || parts[i] == "issuer_keys" || parts[i] == "presets" {
+		if parts[i] == "shards" || parts[i] == "issuer_keys" || parts[i] == "presets" || parts[i] == "next" {
 			text = "- " + text
 		}
 		text = parts[i] + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")

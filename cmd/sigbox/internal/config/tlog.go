@@ -128,6 +128,29 @@ type CT struct {
 	// one of the roots are taken, all others refused. When the log is created these certificates are
 	// its first entries.
 	Roots File `yaml:"roots" required:"true"`
+	// The CT logs that came after this one, in their order, with the same host and roots. All of them are
+	// served; ca.ct.log says which one certificates go into. "sigbox rotate ct" makes them.
+	Next []NextCT `yaml:"next"`
+}
+
+// NextCT is a certificate transparency log that came after another one, with a key and an address of its own.
+type NextCT struct {
+	// The name of the log in the database, in metrics and in "sigbox log": that of the first one and
+	// something behind it, such as ct-2. It is served at /NAME/ct/v1, and "HOST/NAME" is the origin of its
+	// checkpoints.
+	Name Name `yaml:"name" required:"true"`
+	// PEM file with the log's key: ECDSA P-256, PKCS #8, of no other role and no other log.
+	Key KeyFile `yaml:"key" required:"true"`
+}
+
+// CTNamed returns what the configuration says of the CT log of a name; false where there is no such log.
+func (t *TLog) CTNamed(name Name) (LogSpec, bool) {
+	for _, l := range t.Logs() {
+		if l.Face == FaceCT && l.Name == name {
+			return l, true
+		}
+	}
+	return LogSpec{}, false
 }
 
 // Limits are bounds for each log, in each process.

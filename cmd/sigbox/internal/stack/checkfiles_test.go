@@ -168,8 +168,9 @@ func TestCheckFiles(t *testing.T) {
 	intermediate += "-----END CERTIFICATE-----\n"
 	for _, tc := range []struct {
 		name       string
-		old, new   string // in the configuration
-		file, text string // what is written to a file, "-" to remove it
+		old, new   string   // in the configuration
+		also       []string // pairs of old and new beside it
+		file, text string   // what is written to a file, "-" to remove it
 		mode       os.FileMode
 		key, want  string
 	}{
@@ -219,6 +220,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "authorities that are none", old: "authorities: peers.pem", new: "authorities: peer-ca.crt", key: "ca.peers.authorities", want: "is not an authority"},
 		{name: "a peer's key that others can read", file: "peer-tuf.key", text: read("peer-tuf.key"), mode: 0o644, key: "tuf.peers.key", want: "chmod 600"},
 		{name: "the key of another log", old: "key: ct.pub", new: "key: other.pub", key: "ca.ct.key", want: "tlog.ct.key is another one"},
+		{name: "one key for two CT logs", old: "roots: roots.pem}", new: "roots: roots.pem, next: [{name: ct-2, key: \"${credential:ct}\"}]}", key: "tlog.ct.next[0].key", want: "is the key of tlog.ct.key too"},
+		{name: "the key of a CT log for the next one", old: "roots: roots.pem}", new: "roots: roots.pem, next: [{name: ct-2, key: spare.pem}]}", also: []string{"key: ct.pub", "log: ct-2, key: ct.pub"}, key: "ca.ct.key", want: "tlog.ct.next[0].key is another one"},
 		{name: "the private key of the log", old: "key: ct.pub", new: "key: v1.pem", key: "ca.ct.key", want: "must not leave its owner"},
 		{name: "no directory of statements", old: "statements]", new: "nowhere]", key: "tuf.sources[1]", want: "write HOST:PORT"},
 		{name: "writers who are not there", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [nobody.pub]}, ", key: "tlog.rekor_v2.writers.keys[0]", want: "no such file"},
@@ -248,7 +251,7 @@ func TestCheckFiles(t *testing.T) {
 			}
 			text := checkedConfig
 			if tc.old != "" {
-				text = strings.Replace(text, tc.old, tc.new, 1)
+				text = strings.NewReplacer(tc.also...).Replace(strings.Replace(text, tc.old, tc.new, 1))
 			}
 			cfg, err := config.Parse(filepath.Join(dir, "sigbox.yaml"), []byte(text))
 			if err != nil {

@@ -134,17 +134,17 @@ func (c *fileCheck) ctKey(ct *config.CTClient) {
 		c.add("ca.ct.key", err)
 		return
 	}
-	here := c.cfg.LocalCT()
-	if here == nil {
+	if c.cfg.LocalCT() == nil {
 		c.own("ca.ct.key", "tlog."+config.FaceCT, pub)
 		return
 	}
+	here, _ := c.cfg.TLog.CTNamed(ct.Log) // config.Load has looked whether it is there
 	path, err := here.Key.Path()
-	if err != nil || slices.ContainsFunc(c.problems, func(p config.Problem) bool { return p.Key == "tlog.ct.key" }) {
+	if err != nil || slices.ContainsFunc(c.problems, func(p config.Problem) bool { return p.Key == here.Section+".key" }) {
 		return // said already
 	}
 	if k, err := keys.Load(path); err == nil && !keys.Equal(pub, k.Public()) {
-		c.add("ca.ct.key", fmt.Errorf("%s is not the key of the log: tlog.ct.key is another one", ct.Key))
+		c.add("ca.ct.key", fmt.Errorf("%s is not the key of the log: %s.key is another one", ct.Key, here.Section))
 	}
 }
 

@@ -70,8 +70,8 @@ func instanceServed(info instance.Info, m *material) (list []ServedLog, err erro
 // instanceCT is a CT log that came after the first one, with a key, an origin and an address of its own.
 func instanceCT(info instance.Info, k ctKey) (l ServedLog, err error) {
 	origin := info.Host + "/" + k.name()
-	l = ServedLog{Signer: k.key, Path: k.path()}
-	l.LogSpec = config.LogSpec{Name: config.Name(k.name()), Face: config.FaceCT, Origin: origin, Host: config.Host(info.Host), Active: true}
+	l = ServedLog{Signer: k.key}
+	l.LogSpec = config.LogSpec{Name: config.Name(k.name()), Face: config.FaceCT, Origin: origin, Host: config.Host(info.Host), Path: k.path(), Active: true}
 	l.Config = tlog.Config{Name: k.name(), Face: config.FaceCT, LeafInput: certificate.LeafInput, Poll: instancePoll}
 	l.Config.Signer, err = checkpoint.NewSigner(origin, origin, k.key)
 	return l, err

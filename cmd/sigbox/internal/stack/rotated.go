@@ -54,25 +54,25 @@ func (s *Stack) addCT(k ctKey, roots []*x509.Certificate) error {
 		return fmt.Errorf("log %s: %w", k.name(), err)
 	}
 	s.cts[k.n] = face
-	if k.n == 1 {
-		return registerCT(s.mux, face, s.opts.Log)
-	}
-	own := http.NewServeMux()
-	if err := registerCT(own, face, s.opts.Log); err != nil {
-		return err
-	}
-	s.mux.Handle(k.path()+"/", http.StripPrefix(k.path(), own))
-	return nil
+	return registerCT(s.mux, k.path(), face, s.opts.Log)
 }
 
-// registerCT adds the API of a CT log, and beside it the same tree as tiles.
-func registerCT(mux *http.ServeMux, face *ctlog.Server, log *slog.Logger) error {
-	face.Register(mux)
-	t, err := tiles.New(face.Tree(), "/ct", log)
-	if err == nil {
-		t.Register(mux)
+// registerCT adds the API of a CT log below a path, and beside it the same tree as tiles.
+func registerCT(mux *http.ServeMux, path string, face *ctlog.Server, log *slog.Logger) error {
+	own := mux
+	if path != "" {
+		own = http.NewServeMux()
 	}
-	return err
+	face.Register(own)
+	t, err := tiles.New(face.Tree(), "/ct", log)
+	if err != nil {
+		return err
+	}
+	t.Register(own)
+	if path != "" {
+		mux.Handle(path+"/", http.StripPrefix(path, own))
+	}
+	return nil
 }
 
 // ctNamed is the face of a CT log, nil of another log.

@@ -36,7 +36,6 @@ type ServedLog struct {
 	Created time.Time
 	// Displaced says that another shard goes on for this one at the same host, now or soon.
 	Displaced bool
-	Path      string                // below the base URL; of a CT log that came after another one
 	Chains    [][]*x509.Certificate // of a CT log: the authorities it is for, each with its root last
 }
 

@@ -44,12 +44,11 @@ type Server struct {
 	closers    []func() error
 
 	stores  *LogStores
-	logs    group            // the sequencers
-	shards  *shards          // nil without logs
-	service *logrpc.Server   // nil without logs
-	ct      *ctlog.Server    // nil: not in this process
-	ctKey   crypto.PublicKey // of ct
-	idp     *devidp.Server   // nil: not in this process
+	logs    group                   // the sequencers
+	shards  *shards                 // nil without logs
+	service *logrpc.Server          // nil without logs
+	cts     map[config.Name]localCT // those in this process
+	idp     *devidp.Server          // nil: not in this process
 
 	expiry   *watchedExpiry
 	health   health
@@ -63,6 +62,12 @@ type door struct {
 	mux      *http.ServeMux
 	grpc     *grpc.Server
 	ln       net.Listener
+}
+
+// localCT is a CT log that is in this process.
+type localCT struct {
+	*ctlog.Server
+	key crypto.PublicKey
 }
 
 // endpoint is a line of the page at / and of what is said at start.
@@ -88,7 +93,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	}
 	s := &Server{
 		cfg: cfg, clock: o.Clock, log: o.Log, registry: newRegistry(),
-		live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
+		cts: map[config.Name]localCT{}, live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
 	}
 	s.metrics, s.expiry = httpx.NewMetrics(s.registry), newExpiry(s)
 	defer func() {

@@ -121,10 +121,15 @@ func (s *Server) addTSA(ctx context.Context, d *door, c *config.TSA, records *ca
 // verified with.
 func (s *Server) openCT(ctx context.Context) (*watchedCT, crypto.PublicKey, error) {
 	c := s.cfg.CA.CT
-	if s.ct != nil {
-		watched := watchCT(s.ct, s.clock, s.registry)
+	if here := s.cfg.LocalCT(); here != nil {
+		name := here.Name
+		if c != nil {
+			name = c.Log
+		}
+		local := s.cts[name] // check has looked whether it is there
+		watched := watchCT(local.Server, s.clock, s.registry)
 		if c == nil {
-			return watched, s.ctKey, nil
+			return watched, local.key, nil
 		}
 		key, err := keys.LoadPublic(string(c.Key)) // CheckFiles has compared them
 		return watched, key, err

@@ -69,7 +69,7 @@ func (s *Server) addLogs(ctx context.Context) (err error) {
 			return fmt.Errorf("log %s: %w", l.Name, err)
 		}
 		if ct != nil {
-			s.ct, s.ctKey = ct, l.Signer.Public()
+			s.cts[l.Name] = localCT{ct, l.Signer.Public()}
 		}
 		log := rpcLog(l.Config, opened[i], ct, kindsV1(s.listedKinds()))
 		log.Writers = s.live.gates.of(l.Face)
@@ -198,10 +198,10 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		if err != nil {
 			return nil, err
 		}
-		if err := registerCT(d.mux, ct, s.log); err != nil {
+		if err := registerCT(d.mux, l.Path, ct, s.log); err != nil {
 			return nil, err
 		}
-		d.services = append(d.services, endpoint{"CT log", url + "/ct/v1/get-sth"})
+		d.services = append(d.services, endpoint{"CT log", url + l.Path + "/ct/v1/get-sth"})
 	}
 	return ct, nil
 }
