@@ -53,8 +53,8 @@ the next one signs, it drops that.
 For an instance of "sigbox up" (--data), which runs meanwhile or not, one command does
 all of it; a running one takes each step over by itself.
 
-For "sigbox serve" (--config), on the machine with the keys of ca and tuf, it goes
-as far as it can: it makes keys, hands out the request for a certificate and those
+For "sigbox serve" (--config), on the machine with the keys of ca and tuf (ct: of tlog
+and tuf), it goes as far as it can: it makes keys, hands out the request for a certificate and those
 for the holders of offline keys, says what to change in the configuration, and stops
 with exit code 3. --resume looks whether that was done. Of tuf-root and tuf-targets there,
 name all who are to sign by --key. See docs/rotation.md.`,
@@ -125,9 +125,6 @@ func (f *keyRotateFlags) rotateRekor(cmd *cobra.Command, component string) error
 
 // rotateServed rotates a key of a configuration file, and stops where others have something to do.
 func (f *keyRotateFlags) rotateServed(cmd *cobra.Command, component string) (err error) {
-	if steps := stepByStep[component]; steps != "" {
-		return fmt.Errorf("%s of sigbox serve is rotated step by step: %s. See docs/rotation.md, \"With sigbox serve\"", component, steps)
-	}
 	if !cmd.Flags().Changed("soak") {
 		f.soak = clientsLearn
 	}
@@ -160,11 +157,6 @@ func (f *keyRotateFlags) rotateServed(cmd *cobra.Command, component string) (err
 		return waits
 	}
 	return err
-}
-
-// stepByStep are components whose rotation needs more of a configuration.
-var stepByStep = map[string]string{
-	"ct": "a second log in another process, which ca.ct names after its key is published",
 }
 
 // rotateKey rotates a key of an instance of up.

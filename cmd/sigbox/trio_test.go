@@ -235,11 +235,17 @@ func (s *trio) publish(t *testing.T, file string) {
 // client asks the CA for certificates, and checks them as clients do.
 func (s *trio) client(t *testing.T, n int) *bench.Fulcio {
 	t.Helper()
+	return s.clientOf(t, n, "ct.pub")
+}
+
+// clientOf is client, for certificates that are in the CT log with a key.
+func (s *trio) clientOf(t *testing.T, n int, ctKey string) *bench.Fulcio {
+	t.Helper()
 	token, err := devidp.FetchToken(t.Context(), "http://"+s.at["issuer"], map[string]any{"email": "dev@example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &bench.Fulcio{Token: token, ChainFile: filepath.Join(s.dir, "chain.pem"), CTKeyFile: filepath.Join(s.dir, "ct.pub")}
+	f := &bench.Fulcio{Token: token, ChainFile: filepath.Join(s.dir, "chain.pem"), CTKeyFile: filepath.Join(s.dir, ctKey)}
 	if err := f.Prepare(t.Context(), http.DefaultClient, "http://"+s.at["ca"], uint64(time.Now().UnixNano()), n); err != nil {
 		t.Fatal(err)
 	}

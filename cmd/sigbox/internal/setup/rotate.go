@@ -44,6 +44,7 @@ type Rotation struct {
 	tufRole   string
 	answer    string  // a chain that a PKI has signed; "" for none yet
 	people    *people // that hold the keys; nil where this machine does
+	ct        *ctLogs // nil where it is no CT log
 	clock     clock.Clock
 	lock      *os.File
 }
@@ -73,6 +74,8 @@ func OpenRotation(o RotationOptions) (*Rotation, error) {
 		r.key, r.keyName, r.tufRole = c.TUF.Timestamp, "tuf.timestamp_key", tuf.Timestamp
 	case o.Component == "tuf-snapshot" && c.TUF != nil:
 		r.key, r.keyName, r.tufRole = c.TUF.Snapshot, "tuf.snapshot_key", tuf.Snapshot
+	case o.Component == "ct" && c.TLog != nil && c.TLog.CT != nil:
+		r.key, r.keyName, r.ct = c.TLog.CT.Key, "tlog.ct.key", &ctLogs{r}
 	case (o.Component == "tuf-root" || o.Component == "tuf-targets") && c.TUF != nil:
 		r.tufRole = strings.TrimPrefix(o.Component, "tuf-")
 		r.people = &people{r, o.Keys, o.Threshold}
@@ -100,15 +103,23 @@ func (r *Rotation) kind() string {
 	return r.component
 }
 
+// journal is beside the configuration.
+func (r *Rotation) journal() rotation.File {
+	return rotation.File{Path: filepath.Join(filepath.Dir(r.cfg.File()), "rotations.json")}
+}
+
 // Machine is the state machine of the rotation, without what the caller sets: Say, Soak and Until.
 func (r *Rotation) Machine() (*rotation.Machine, error) {
 	m := &rotation.Machine{
-		File: rotation.File{Path: filepath.Join(filepath.Dir(r.cfg.File()), "rotations.json")}, Kind: r.kind(), Clock: r.clock, Grace: rotateGrace,
+		File: r.journal(), Kind: r.kind(), Clock: r.clock, Grace: rotateGrace,
 		Work: rotation.Work{Make: r.make, Drop: r.drop, Publish: r.publish, Switch: r.change, Retire: r.retire},
 	}
 	if r.people != nil {
 		m.Work = r.people.work()
 		return m, nil
+	}
+	if r.ct != nil {
+		m.Work = r.ct.work()
 	}
 	if r.tufRole != "" {
 		m.Work.Publish, m.Work.Retire, m.Work.Switch = nil, nil, r.changeTUF
@@ -131,6 +142,9 @@ func (r *Rotation) State(m *rotation.Machine) (rotation.Kind, error) {
 	used, err := r.path(k.InUse)
 	if err != nil || k.Rotation != nil {
 		return k, err
+	}
+	if r.ct != nil {
+		return k, r.ct.named(k.InUse)
 	}
 	if have, err := r.key.Path(); err != nil || have != used {
 		return k, errors.Join(err, fmt.Errorf("%s is %s, and by %s it would be %s: name the key file so, or do the steps of docs/rotation.md, \"With sigbox serve\", one by one", r.keyName, have, m.File.Path, used))
