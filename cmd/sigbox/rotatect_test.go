@@ -4,7 +4,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -66,13 +68,23 @@ func (s *ctSite) rotate(code int, want string, args ...string) {
 	}
 }
 
-// killed runs sigbox rotate ct, which dies, as by kill -9, after it has written down and said a step.
+// killed runs sigbox rotate ct, which dies, as by kill -9, after it has done a step and before it has written it down, and
+// again after it has written it down and said it.
 func (s *ctSite) killed(want string, args ...string) {
 	s.t.Helper()
-	cmd := sigbox(s.t, append([]string{"rotate", "ct", "--config", s.file}, args...)...)
-	cmd.Env = append(cmd.Env, "SIGBOX_TEST_DIE_AT=1")
-	if stdout, stderr, code := finish(s.t, cmd); code != -1 || !strings.Contains(stdout, want) {
-		s.t.Fatalf("rotate ct %v: %d, want it killed after %q\n%s%s", args, code, want, stdout, stderr)
+	journal := filepath.Join(s.dir, "rotations.json")
+	before, err := os.ReadFile(journal)
+	for range 2 {
+		if err == nil {
+			write(s.t, journal, string(before))
+		} else if err := os.Remove(journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Fatal(err)
+		}
+		cmd := sigbox(s.t, append([]string{"rotate", "ct", "--config", s.file}, args...)...)
+		cmd.Env = append(cmd.Env, "SIGBOX_TEST_DIE_AT=1")
+		if stdout, stderr, code := finish(s.t, cmd); code != -1 || !strings.Contains(stdout, want) {
+			s.t.Fatalf("rotate ct %v: %d, want it killed after %q\n%s%s", args, code, want, stdout, stderr)
+		}
 	}
 }
 
