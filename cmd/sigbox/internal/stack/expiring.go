@@ -3,8 +3,6 @@ package stack
 import (
 	"crypto/x509"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +12,6 @@ import (
 	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
-
-// mends are the steps that prevent what ends, for one configuration file. A step that begins with
-// "sigbox" is a command that there is; what no command does is said in words.
-type mends struct{ file string }
 
 // roleItems are the roles of a published set. life is what they are signed for, and renew the steps for
 // one that somebody has to sign.
@@ -42,53 +36,6 @@ func roleItems(p *tuf.Published, life tuf.Lifetimes, mend func(role string) []st
 
 func versionOf(v tuf.Versions, role string) int64 {
 	return map[string]int64{tuf.Root: v.Root, tuf.Targets: v.Targets, tuf.Snapshot: v.Snapshot, tuf.Timestamp: v.Timestamp}[role]
-}
-
-// role is how a role of the repository of a configuration is renewed.
-func (m mends) role(role string) []string {
-	switch role {
-	case tuf.Root, tuf.Targets:
-		out := role + ".json"
-		return append([]string{fmt.Sprintf("sigbox tuf request --renew-%s --out %s --config %s", role, out, m.file)}, m.ceremony(out)...)
-	}
-	return []string{
-		"sigbox serve --config " + m.file,
-		"which renews it while it runs: where it does run, its log lines say why it cannot",
-	}
-}
-
-// ceremony is what follows a request.
-func (m mends) ceremony(out string) []string {
-	return []string{
-		fmt.Sprintf("sigbox tuf sign %s --key KEY    (each signer, until enough have signed)", out),
-		fmt.Sprintf("sigbox tuf publish %s --config %s", out, m.file),
-	}
-}
-
-// authority is how the chain of the CA ("ca") or of the TSA ("tsa") is replaced. The old chain stays
-// for what was signed with it.
-func (m mends) authority(purpose string, chain []*x509.Certificate) []string {
-	section := map[string]string{"ca": "ca", "tsa": "ca.tsa"}[purpose]
-	organization := ""
-	if o := chain[0].Subject.Organization; len(o) > 0 {
-		organization = o[0]
-	}
-	steps := []string{
-		"sigbox ca key --out NEW.key",
-		fmt.Sprintf("sigbox ca csr --key NEW.key --for %s --organization %s --out %s.csr", purpose, shellQuote(organization), purpose),
-		fmt.Sprintf("sigbox ca sign-csr %s.csr --root ROOT --out %s-chain.pem    (where the root is kept; or your own PKI)", purpose, purpose),
-		fmt.Sprintf("copy %s to NEXT.yaml beside it, with NEW.key as %s.key and a file that is not there yet as %s.chain", m.file, section, section),
-		fmt.Sprintf("sigbox ca install-chain %s-chain.pem --config NEXT.yaml", purpose),
-		"sigbox ca statements --config NEXT.yaml --out STATEMENTS",
-		fmt.Sprintf("sigbox tuf request --statements STATEMENTS --out %s.json --config %s", purpose, m.file),
-	}
-	steps = append(steps, m.ceremony(purpose+".json")...)
-	return append(steps, fmt.Sprintf("after a day, when clients have refreshed, move NEXT.yaml to %s and start serve again", m.file))
-}
-
-// root is how the root above an authority is replaced: with a chain under another one.
-func (m mends) root(purpose string, chain []*x509.Certificate) []string {
-	return append([]string{`sigbox ca root --out ROOT --organization NAME    (offline; or a new root of your own PKI)`}, m.authority(purpose, chain)...)
 }
 
 // chainItems are the certificates of an authority, of which the first one issues.
@@ -141,40 +88,11 @@ func (m mends) peerItems(service string, id *identity) []expiry.Item {
 	return items
 }
 
-// peers is how a certificate that services show each other is renewed, and how its authority is replaced.
-func (m mends) peers(p identityPaths) (renew, replace []string) {
-	const live = "it is taken over without a restart"
-	dir := initDir(m.file)
-	if dir == "" {
-		return []string{fmt.Sprintf("replace %s with a new certificate for its key, of one of the authorities in %s: %s", p.certificate, p.authorities, live)},
-			[]string{fmt.Sprintf("add a new authority to %s at every service, then replace the certificates, then remove the old one: each is taken over without a restart", p.authorities)}
-	}
-	remove := "rm " + shellQuote(filepath.Join(dir, "peers", "ca.key")) + " " + shellQuote(filepath.Join(dir, "public", "peers.pem"))
-	for _, service := range []string{"ca", "tlog", "tuf"} {
-		remove += " " + shellQuote(filepath.Join(dir, service, "peer.crt"))
-	}
-	again := " && sigbox init --dir " + shellQuote(dir)
-	return []string{"rm " + shellQuote(string(p.certificate)) + again, live},
-		[]string{remove + again, "bring public/peers.pem, and its own peer.crt, to where each service runs: " + live}
-}
-
-// initDir is the directory of an instance that sigbox init made, by its configuration file; "" where
-// that is not such a one, or not on this machine.
-func initDir(file string) string {
-	dir := filepath.Dir(file)
-	for _, name := range []string{"init.json", filepath.Join("peers", "ca.key")} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return ""
-		}
-	}
-	return dir
-}
-
 // recordItems are what the record of trust material says: the newest chain of each authority, and keys
 // that are retired although a service still signs with them. inUse are the ids of such keys, as far as
 // they are known here.
 func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (items []expiry.Item) {
-	newest := map[statement.Role]record.Key{}
+	newest, followed := map[statement.Role]record.Key{}, followed(rec, inUse)
 	for _, k := range rec.Keys {
 		if k.End.IsZero() && k.Chain != nil && !k.Start.Before(newest[k.Role].Start) {
 			newest[k.Role] = k
@@ -182,7 +100,7 @@ func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (
 		if k.Adopted {
 			continue
 		}
-		if id := k.ID(); !k.End.IsZero() && (k.End.After(now) || slices.Contains(inUse, id)) {
+		if id := k.ID(); !k.End.IsZero() && (k.End.After(now) && !followed[k.Role] || slices.Contains(inUse, id)) {
 			items = append(items, expiry.Item{
 				What: string(k.Role) + " key", Detail: fmt.Sprintf("%x", id[:8]), At: k.End.UTC(),
 				Breaks: "what it signs after that is trusted by nobody; what it signed before is",
@@ -193,10 +111,21 @@ func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (
 	for _, role := range []statement.Role{statement.CA, statement.TSA} {
 		if k, ok := newest[role]; ok {
 			purpose := strings.ToLower(string(role))
-			items = append(items, chainItems(purpose, k.Chain, m.authority(purpose, k.Chain), m.root(purpose, k.Chain))...)
+			items = append(items, m.chainItems(purpose, k.Chain)...)
 		}
 	}
 	return append(items, adoptedItems(rec, now)...)
+}
+
+// followed are the authorities that sign here with a key that has no end: an older one may end.
+func followed(rec record.Record, inUse [][32]byte) map[statement.Role]bool {
+	list := map[statement.Role]bool{}
+	for _, k := range rec.Keys {
+		if !k.Role.Log() && k.End.IsZero() && slices.Contains(inUse, k.ID()) {
+			list[k.Role] = true
+		}
+	}
+	return list
 }
 
 // adoptedItems are the keys of other instances that are still to sign there.
@@ -211,18 +140,4 @@ func adoptedItems(rec record.Record, now time.Time) (items []expiry.Item) {
 		}
 	}
 	return items
-}
-
-// successor is what follows a key that was retired.
-func (m mends) successor(role statement.Role) []string {
-	if !role.Log() {
-		return []string{fmt.Sprintf("let the service sign with the key that follows it (%s names it), before then", m.file)}
-	}
-	steps := []string{
-		fmt.Sprintf("name the log that follows it in %s, with a key, a name and an origin of its own", m.file),
-		"sigbox log create NAME --config " + m.file,
-		"start serve again: it says what the new key is",
-		fmt.Sprintf("sigbox tuf request --out log.json --config %s", m.file),
-	}
-	return append(steps, m.ceremony("log.json")...)
 }

@@ -190,10 +190,10 @@ func (a *aging) newTLS() {
 }
 
 func (a *aging) items(context.Context) ([]expiry.Item, error) {
-	m := mends{"sigbox.yaml"}
-	items := append(roleItems(a.repo.Published(), tuf.Production(), m.role), tlsItems(a.identity.chain(), tlsMend(""))...)
+	m := mends{file: "sigbox.yaml", ca: true, tlog: true, tuf: true, rotates: map[string]bool{"ca": true, "tsa": true}}
+	items := append(roleItems(a.repo.Published(), tuf.Production(), m.roles(a.repo.Published(), a.clock.Now())), tlsItems(a.identity.chain(), tlsMend(""))...)
 	for purpose, chain := range a.chains {
-		items = append(items, chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain))...)
+		items = append(items, m.chainItems(purpose, chain)...)
 	}
 	return items, nil
 }
@@ -206,10 +206,11 @@ func (a *aging) mend(i expiry.Item) {
 		says string
 		does func()
 	}{
+		{"sigbox tuf request --renew-root --renew-targets ", func() { a.renew(tuf.Root); a.renew(tuf.Targets) }},
 		{"sigbox tuf request --renew-root ", func() { a.renew(tuf.Root) }},
 		{"sigbox tuf request --renew-targets ", func() { a.renew(tuf.Targets) }},
-		{"sigbox ca csr --key NEW.key --for ca ", func() { a.sign("ca") }},
-		{"sigbox ca csr --key NEW.key --for tsa ", func() { a.sign("tsa") }},
+		{"sigbox rotate ca-intermediate --yes ", func() { a.sign("ca") }},
+		{"sigbox rotate tsa --yes ", func() { a.sign("tsa") }},
 		{"taken over without a restart", a.newTLS},
 		{"sigbox serve ", func() {
 			a.frozen = false
@@ -418,7 +419,7 @@ func TestRetiredKeyInUse(t *testing.T) {
 		{"retired, and nothing signs with it", retire(now.Add(-time.Minute)), nil, false},
 		{"retired, and signs", retire(now.Add(-time.Minute)), [][32]byte{key.ID()}, true},
 	} {
-		items := mends{"sigbox.yaml"}.recordItems(tc.rec, tc.inUse, now)
+		items := mends{file: "sigbox.yaml"}.recordItems(tc.rec, tc.inUse, now)
 		got := slices.ContainsFunc(items, func(i expiry.Item) bool { return i.What == "rekor-v2 key" })
 		if got != tc.want {
 			t.Errorf("%s: an item = %v", tc.name, got)

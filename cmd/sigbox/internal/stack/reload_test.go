@@ -26,7 +26,7 @@ func TestMendsAfterReload(t *testing.T) {
 		if err := id.load(config.File(filepath.Join(dir, name+".crt")), config.KeyFile(filepath.Join(dir, name+".key")), config.File(filepath.Join(dir, name+".pem"))); err != nil {
 			t.Fatal(err)
 		}
-		for _, i := range append(id.tlsItems(), mends{filepath.Join(dir, "sigbox.yaml")}.peerItems("ca", id)...) {
+		for _, i := range append(id.tlsItems(), mends{file: filepath.Join(dir, "sigbox.yaml")}.peerItems("ca", id)...) {
 			want := name + ".crt"
 			if i.What == "ca peers authority" {
 				want = name + ".pem"

@@ -15,7 +15,7 @@ func newExpiry(s *Server) *watchedExpiry {
 	return &watchedExpiry{clock: s.clock, log: s.log, file: s.cfg.File()}
 }
 
-func (s *Server) mends() mends { return mends{s.cfg.File()} }
+func (s *Server) mends() mends { return mendsOf(s.cfg) }
 
 // addExpiry shows what was contributed. It comes after the services.
 func (s *Server) addExpiry(ctx context.Context) {
@@ -51,21 +51,40 @@ func (s *Server) addPeerExpiry(service string, id *identity) {
 
 // addChainExpiry contributes the chain of an authority ("ca" or "tsa").
 func (s *Server) addChainExpiry(purpose string, chain []*x509.Certificate) {
-	m := s.mends()
-	s.expiry.fixed(chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain)))
+	s.expiry.fixed(s.mends().chainItems(purpose, chain))
 }
 
 // addRepositoryExpiry contributes what the repository publishes.
 func (s *Server) addRepositoryExpiry(t *TUFRepo) {
-	var inUse [][32]byte
-	for _, service := range s.statements.services() {
-		for _, raw := range s.statements.of(service) {
-			if said, err := statement.Open(raw); err == nil { // our own
-				inUse = append(inUse, said.KeyID())
+	s.expiry.add(func(ctx context.Context) ([]expiry.Item, error) {
+		return s.mends().repositoryItems(ctx, t, s.signing(ctx))
+	})
+}
+
+// signing are the ids of the keys that services of this process sign with: of logs only those that take entries.
+func (s *Server) signing(ctx context.Context) (ids [][32]byte) {
+	idle := map[[32]byte]bool{}
+	if s.shards != nil {
+		ends := map[string]bool{}
+		for _, l := range s.health.allLogs() {
+			ends[l.name] = frozen(ctx, l.engine) != ""
+		}
+		for _, l := range s.shards.all() {
+			id := statement.Statement{Role: logRoles[l.Face], Key: l.Signer.Public()}.KeyID()
+			is := ends[string(l.Name)] || l.Face == config.FaceRekorV1 && l.Created.IsZero() && !l.Active
+			if was, known := idle[id]; !known || was { // shards may share a key
+				idle[id] = is
 			}
 		}
 	}
-	s.expiry.add(func(ctx context.Context) ([]expiry.Item, error) { return s.mends().repositoryItems(ctx, t, inUse) })
+	for _, service := range s.statements.services() {
+		for _, raw := range s.statements.of(service) {
+			if said, err := statement.Open(raw); err == nil && !idle[said.KeyID()] { // our own
+				ids = append(ids, said.KeyID())
+			}
+		}
+	}
+	return ids
 }
 
 // chain is the certificate and what is sent with it.
@@ -84,8 +103,9 @@ func (i *identity) chain() []*x509.Certificate {
 // files say, and where there is a repository what it says. What could be read is returned with the
 // error for what could not.
 func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Item, error) {
-	m := mends{cfg.File()}
+	m := mendsOf(cfg)
 	var items []expiry.Item
+	var inUse [][32]byte // authorities: which log takes entries is in a database
 	var errs []error
 	if cfg.TLS != nil {
 		id := &identity{}
@@ -113,13 +133,14 @@ func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Ite
 		for purpose, file := range files {
 			chain, err := readChain(string(file))
 			if err == nil {
-				items = append(items, chainItems(purpose, chain, m.authority(purpose, chain), m.root(purpose, chain))...)
+				items = append(items, m.chainItems(purpose, chain)...)
+				inUse = append(inUse, statement.Statement{Chain: chain}.KeyID())
 			}
 			errs = append(errs, err)
 		}
 	}
 	if t != nil {
-		list, err := m.repositoryItems(ctx, t, nil)
+		list, err := m.repositoryItems(ctx, t, inUse)
 		items, errs = append(items, list...), append(errs, err)
 	}
 	return expiry.Order(items), errors.Join(errs...)

@@ -162,7 +162,7 @@ func (m mends) repositoryItems(ctx context.Context, t *TUFRepo, inUse [][32]byte
 	if p == nil {
 		return nil, nil
 	}
-	items := append(roleItems(p, tuf.Production(), m.role), foreignItems(p, m.foreign)...)
+	items := append(roleItems(p, tuf.Production(), m.roles(p, t.clock.Now())), foreignItems(p, m.foreign)...)
 	_, rec, err := t.Current(ctx)
 	if err != nil {
 		return items, err
