@@ -18,15 +18,15 @@ import (
 
 // lived is an instance that serves, made some time ago by a clock of ours.
 type lived struct {
-	t                       *testing.T
-	binary, clock           string // the program, and the file of its clock
-	dir, file, work, offset string
-	address, inside         string
-	flags                   []string // of init, beside those of every instance
-	database                string
-	serve                   *instanceRun
-	meanwhile               func() // what others do before the steps; nil for nothing
-	root                    string // of authorities, which answers requests
+	t               *testing.T
+	binary, clock   string // the program, and the file of its clock
+	dir, file, work string
+	address, inside string
+	flags           []string // of init, beside those of every instance
+	database        string
+	serve           *instanceRun
+	meanwhile       func() // what others do before the steps; nil for nothing
+	root            string // of authorities, which answers requests
 }
 
 func newLived(t *testing.T, binary string, age time.Duration) *lived {
@@ -106,6 +106,12 @@ func (l *lived) expiry() string {
 		l.t.Fatal(stderr)
 	}
 	return stdout
+}
+
+// ends are all of them, in order.
+func (l *lived) ends() string {
+	l.t.Helper()
+	return strings.Join(regexp.MustCompile(`(?m)^\S+ \S+Z  `).FindAllString(l.expiry(), -1), "\n")
 }
 
 func endOf(t *testing.T, line string) time.Time {
@@ -192,7 +198,11 @@ func (l *lived) step(step string) {
 	l.t.Helper()
 	switch {
 	case strings.HasPrefix(step, "sigbox serve "):
+		before := l.ends()
 		l.start()
+		for deadline := time.Now().Add(30 * time.Second); l.ends() == before && time.Now().Before(deadline); { // it renews when it is up
+			time.Sleep(100 * time.Millisecond)
+		}
 	case strings.HasPrefix(step, "sigbox tuf sign "):
 		l.sign(strings.Fields(step)[3])
 	case strings.HasPrefix(step, "before then, name "):
