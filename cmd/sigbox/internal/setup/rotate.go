@@ -208,11 +208,7 @@ func (r *Rotation) make(_ context.Context, t rotation.Rotation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // else a step that was killed has made it
-		if err := stack.MakeKey(path); err != nil {
-			return err
-		}
-	} else if err != nil {
+	if err := stack.MakeKey(path); err != nil {
 		return err
 	}
 	if r.tufRole != "" {

@@ -102,11 +102,7 @@ func (c *ctLogs) make(ctx context.Context, t rotation.Rotation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // else a step that was killed has made it
-		if err := stack.MakeKey(path); err != nil {
-			return err
-		}
-	} else if err != nil {
+	if err := stack.MakeKey(path); err != nil {
 		return err
 	}
 	key, err := keys.Load(path)

@@ -204,6 +204,9 @@ func (m mends) successor(role statement.Role) []string {
 		return []string{"sigbox rotate rekor-v2 --resume --yes --config " + file + where}
 	}
 	if role == statement.CT {
+		if m.tlog && m.tuf && m.rotating("ct") {
+			return m.rotate("ct")
+		}
 		file, _ := m.at("ca")
 		return []string{fmt.Sprintf("before then, name in %s, as ca.ct, the log that follows it, and start serve again", file)}
 	}

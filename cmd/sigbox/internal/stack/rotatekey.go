@@ -24,10 +24,8 @@ func (l *Logs) nextKey(r *Rotation) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := MakeKey(path); err != nil {
-			return nil, fmt.Errorf("the key of the new shard is to be in %s: %w", path, err)
-		}
+	if err := MakeKey(path); err != nil {
+		return nil, fmt.Errorf("the key of the new shard is to be in %s: %w", path, err)
 	}
 	r.Key = path
 	return keys.Load(path)
@@ -66,8 +64,12 @@ func (l *Logs) freeKeyPath(after ServedLog, name string) (string, error) {
 	return path, nil
 }
 
-// MakeKey makes a key file, whole or not at all. After a crash it is still there.
+// MakeKey makes a key file, whole or not at all, unless it is there, as after a step that was killed. After a
+// crash it is still there.
 func MakeKey(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	key, err := keys.NewECDSA()
 	if err != nil {
 		return err

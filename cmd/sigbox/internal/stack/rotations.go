@@ -158,12 +158,9 @@ func (r *Rotations) taken(ctx context.Context) error {
 	}
 }
 
-// makeKey makes the key of a role; one that is there stays, since a step that was killed has made it.
+// makeKey makes the key of a role, unless it is there.
 func (r *Rotations) makeKey(role string, n int) error {
 	path := numberedKey(r.dir, role, n)
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	if err := instance.MakeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
