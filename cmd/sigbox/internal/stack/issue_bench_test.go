@@ -1,19 +1,14 @@
 package stack
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,40 +40,7 @@ func benchmarkIssue(b *testing.B, clients int) {
 	}
 	origin, stop := serve(b, path, dsn)
 	defer stop()
-	bodies := signingRequests(b, origin, b.N)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
-	defer client.CloseIdleConnections()
-	waits := make([]time.Duration, b.N)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	start := time.Now()
-	for range clients {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
-				begin := time.Now()
-				res, err := client.Post(origin+"/api/v2/signingCert", "application/json", bytes.NewReader(bodies[i]))
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				text, err := io.ReadAll(res.Body)
-				if err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
-					b.Errorf("%s %v: %s", res.Status, err, text)
-					return
-				}
-				waits[i] = time.Since(begin)
-			}
-		})
-	}
-	wg.Wait()
-	elapsed := time.Since(start)
-	b.StopTimer()
-	slices.Sort(waits)
-	b.ReportMetric(float64(b.N)/elapsed.Seconds(), "certificates/s")
-	for _, p := range []int{50, 99} {
-		b.ReportMetric(float64(waits[(b.N-1)*p/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", p))
-	}
+	load(b, clients, origin+"/api/v2/signingCert", signingRequests(b, origin, b.N), http.StatusOK)
 }
 
 // signingRequests makes bodies of requests, each for a key of its own.
