@@ -102,7 +102,11 @@ func caTemplate(c clock.Clock, pub crypto.PublicKey, subject pkix.Name, years in
 	if err != nil {
 		return nil, err
 	}
-	id, err := subjectKeyID(pub)
+	spki, err := keys.SPKI(pub)
+	if err != nil {
+		return nil, err
+	}
+	id, err := subjectKeyID(spki)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (a *Authority) prepare(id profile.Identity, key Key) (draft, error) {
 	if t.spki, err = keys.SPKI(key.pub); err != nil {
 		return draft{}, err
 	}
-	skid, err := subjectKeyID(key.pub)
+	skid, err := subjectKeyID(t.spki)
 	if err != nil {
 		return draft{}, err
 	}
@@ -156,17 +156,18 @@ type precertificate struct {
 }
 
 func (a *Authority) precertify(in intent) (precertificate, error) {
-	cert, err := a.sign(in.tbs)
+	der, err := a.sign(in.tbs)
 	if err != nil {
 		return precertificate{}, fmt.Errorf("sign precertificate: %w", err)
 	}
-	return precertificate{intent: in, der: cert.Raw}, nil
+	return precertificate{intent: in, der: der}, nil
 }
 
 // promised is a precertificate that the log has promised to hold, which has been verified.
 type promised struct {
 	precertificate
-	sct []byte
+	parts tbsParts // of its TBSCertificate
+	sct   []byte
 }
 
 func (a *Authority) log(ctx context.Context, pre precertificate) (promised, error) {
@@ -192,7 +193,7 @@ func (a *Authority) log(ctx context.Context, pre precertificate) (promised, erro
 	if err := a.promises.verify(sct, logged, a.chain[0].RawSubjectPublicKeyInfo, t.notBefore, t.notAfter); err != nil {
 		return promised{}, fmt.Errorf("%w: %w", ErrTransparency, err)
 	}
-	return promised{precertificate: pre, sct: sct}, nil
+	return promised{precertificate: pre, parts: parts, sct: sct}, nil
 }
 
 // certificate is a final certificate that corresponds to its precertificate and is not on record.
@@ -214,11 +215,7 @@ func (a *Authority) certify(p promised) (certificate, error) {
 	if err != nil {
 		return certificate{}, fmt.Errorf("encode SCT list: %w", err)
 	}
-	parts, err := splitTBS(p.tbs)
-	if err != nil {
-		return certificate{}, err
-	}
-	tbs, err := parts.join(last)
+	tbs, err := p.parts.join(last)
 	if err != nil {
 		return certificate{}, err
 	}
@@ -228,34 +225,30 @@ func (a *Authority) certify(p promised) (certificate, error) {
 	if err := a.lintTBS(tbs, oidSCTList); err != nil {
 		return certificate{}, err
 	}
-	cert, err := a.sign(tbs)
+	der, err := a.sign(tbs)
 	if err != nil {
 		return certificate{}, fmt.Errorf("sign certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return certificate{}, fmt.Errorf("what was signed does not parse: %w", err)
 	}
 	return certificate{promised: p, cert: cert}, nil
 }
 
-// sign is the one place where the key signs. What comes back has been parsed and verified: a
-// faulty signer is found here.
-func (a *Authority) sign(tbs []byte) (*x509.Certificate, error) {
+// sign is the one place where the key signs. It returns the certificate, whose signature has been
+// verified: a faulty signer is found here.
+func (a *Authority) sign(tbs []byte) ([]byte, error) {
 	h := a.alg.hash.New()
 	h.Write(tbs)
 	sig, err := a.key.Sign(rand.Reader, h.Sum(nil), crypto.SignerOpts(a.alg.hash))
 	if err != nil {
 		return nil, err
 	}
-	der, err := assemble(tbs, a.alg, sig)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("what was signed does not parse: %w", err)
-	}
-	if err := cert.CheckSignatureFrom(a.chain[0]); err != nil {
+	if err := a.chain[0].CheckSignature(a.alg.x509, tbs, sig); err != nil {
 		return nil, fmt.Errorf("the signature just made does not verify: %w", err)
 	}
-	return cert, nil
+	return assemble(tbs, a.alg, sig)
 }
 
 // record settles an issuance, and only then lets the certificate go.

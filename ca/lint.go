@@ -26,7 +26,7 @@ func lint(der []byte, last asn1.ObjectIdentifier, issuer *x509.Certificate, alg 
 	if err != nil {
 		return fmt.Errorf("does not parse: %w: %w", err, ErrProfile)
 	}
-	skid, err := subjectKeyID(c.PublicKey)
+	skid, err := subjectKeyID(c.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrProfile)
 	}

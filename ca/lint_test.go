@@ -115,7 +115,7 @@ func templateFor(t *testing.T, h *Hierarchy, pub any, now time.Time) template {
 	if err != nil {
 		t.Fatal(err)
 	}
-	skid, err := subjectKeyID(pub)
+	skid, err := subjectKeyID(spki)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,6 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
-
-	"github.com/sigbox/sigbox/keys"
 )
 
 var (
@@ -50,20 +48,17 @@ func newSerial() (*big.Int, error) {
 	}
 }
 
-// subjectKeyID is SHA-1 of the subjectPublicKey bits (RFC 5280 4.2.1.2, method 1).
-func subjectKeyID(pub crypto.PublicKey) ([]byte, error) {
-	der, err := keys.SPKI(pub)
-	if err != nil {
-		return nil, err
+// subjectKeyID is SHA-1 of the subjectPublicKey bits (RFC 5280 4.2.1.2, method 1):
+//
+//	SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }
+func subjectKeyID(spki []byte) ([]byte, error) {
+	var info cryptobyte.String
+	var key asn1.BitString
+	in := cryptobyte.String(spki)
+	if !in.ReadASN1(&info, casn1.SEQUENCE) || !info.SkipASN1(casn1.SEQUENCE) || !info.ReadASN1BitString(&key) {
+		return nil, errors.New("decode public key: not a SubjectPublicKeyInfo")
 	}
-	var info struct {
-		Algorithm asn1.RawValue
-		Key       asn1.BitString
-	}
-	if _, err := asn1.Unmarshal(der, &info); err != nil {
-		return nil, fmt.Errorf("decode public key: %w", err)
-	}
-	id := sha1.Sum(info.Key.Bytes)
+	id := sha1.Sum(key.Bytes)
 	return id[:], nil
 }
 

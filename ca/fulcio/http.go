@@ -64,7 +64,14 @@ func (s *Server) signV2(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeProto(w, signingCertificate(chain))
+	var a answerV2
+	a.Embedded.Chain.Certificates = pems(chain)
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	httpx.Write(w, http.StatusOK, "application/json", body)
+	return nil
 }
 
 // signV1 answers 201 with the chain as PEM; older clients compare the status.

@@ -54,6 +54,16 @@ func (b *requestV2) request() (request, error) {
 	return req, err
 }
 
+// answerV2 is SigningCertificate in JSON, as writeProto writes what signingCertificate returns: protobuf's
+// encoder takes as long over it as one of the signatures does.
+type answerV2 struct {
+	Embedded struct {
+		Chain struct {
+			Certificates []string `json:"certificates"`
+		} `json:"chain"`
+	} `json:"signedCertificateEmbeddedSct"`
+}
+
 // requestV1 is the request of older clients, which send every field, null where it has no value.
 type requestV1 struct {
 	Key struct {

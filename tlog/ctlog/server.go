@@ -1,6 +1,7 @@
 package ctlog
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -77,9 +78,10 @@ func (s *Server) Accept(certs []*x509.Certificate) error {
 
 // AddPreChain logs a precertificate, chain its DER certificates from the leaf up, and returns the
 // TLS encoding of its SignedCertificateTimestamp. It is the in-process way into the log and
-// checks what add-pre-chain checks. The error of a frozen log wraps [ca.ErrLogEnded].
+// checks what add-pre-chain checks. The caller verifies the promise before anybody else sees it. The
+// error of a frozen log wraps [ca.ErrLogEnded].
 func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
-	sct, err := s.add(ctx, chain, true)
+	sct, err := s.add(ctx, chain, true, s.signer.signUnchecked)
 	if errors.Is(err, tlog.ErrFrozen) {
 		err = fmt.Errorf("%w: %w", ca.ErrLogEnded, err)
 	}
@@ -89,8 +91,8 @@ func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error
 	return encodeSCT(sct)
 }
 
-// add checks a chain, appends its leaf and signs the promise over what the log then holds.
-func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.SignedCertificateTimestamp, error) {
+// add checks a chain, appends its leaf and has the promise signed over what the log then holds.
+func (s *Server) add(ctx context.Context, raw [][]byte, precert bool, sign func([]byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
 	e, err := s.parse(raw, precert)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
@@ -99,29 +101,29 @@ func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.Signed
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, fmt.Errorf("append to the log: %w", err)
 	}
-	return s.promise(e, receipt)
+	return s.promise(e, receipt, sign)
 }
 
 // Promise returns the TLS encoding of the SCT for an entry that [Server.Parse] returned and that was
-// appended since.
+// appended since. The caller, or whom it is sent to, verifies it before anybody else sees it.
 func (s *Server) Promise(e tlog.Entry, r tlog.Receipt) ([]byte, error) {
 	own, ok := e.(*certificate.Entry)
 	if !ok {
 		return nil, fmt.Errorf("SCT for a %T: want an entry that Parse has made", e)
 	}
-	sct, err := s.promise(own, r)
+	sct, err := s.promise(own, r, s.signer.signUnchecked)
 	if err != nil {
 		return nil, err
 	}
 	return encodeSCT(sct)
 }
 
-func (s *Server) promise(e *certificate.Entry, r tlog.Receipt) (ct.SignedCertificateTimestamp, error) {
-	entry, err := s.logged(e, r)
+func (s *Server) promise(e *certificate.Entry, r tlog.Receipt, sign func([]byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
+	leaf, err := s.logged(e, r)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}
-	return s.signer.sct(entry)
+	return s.signer.sct(leaf, r.Leaf.TimeMS, sign)
 }
 
 // Parse checks a chain of DER certificates as add-chain does, or as add-pre-chain if precert, and
@@ -151,29 +153,21 @@ func (s *Server) parse(raw [][]byte, precert bool) (e *certificate.Entry, err er
 	return e, nil
 }
 
-// logged returns the entry as the log holds it, once it is sure that the log holds this very
+// logged returns the MerkleTreeLeaf of an entry, once it is sure that the log holds this very
 // certificate under the head that the receipt carries.
-func (s *Server) logged(e *certificate.Entry, r tlog.Receipt) (*ct.TimestampedEntry, error) {
+func (s *Server) logged(e *certificate.Entry, r tlog.Receipt) ([]byte, error) {
 	leaf, _, err := certificate.Parse(r.Leaf.Data)
 	if err != nil {
 		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
 	}
-	want, err := e.MerkleLeaf(r.Leaf.TimeMS)
-	if err != nil {
-		return nil, fmt.Errorf("encode entry: %w", err)
-	}
-	if string(leaf) != string(want) {
+	if !bytes.Equal(leaf, e.MerkleLeaf(r.Leaf.TimeMS)) {
 		return nil, fmt.Errorf("logged entry %d is not the one submitted: %w", r.Leaf.Index, tlog.ErrCorrupt)
 	}
 	h := rfc6962.DefaultHasher
 	if err := proof.VerifyInclusion(h, uint64(r.Leaf.Index), uint64(r.Checkpoint.Size), h.HashLeaf(leaf), r.Proof, r.Checkpoint.Root[:]); err != nil {
 		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
 	}
-	entry, err := certificate.ParseLeaf(leaf)
-	if err != nil {
-		return nil, fmt.Errorf("logged entry %d: %w: %w", r.Leaf.Index, tlog.ErrCorrupt, err)
-	}
-	return entry, nil
+	return leaf, nil
 }
 
 // treeHead returns the signed head of the log, signed once per head.

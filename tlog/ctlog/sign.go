@@ -10,6 +10,7 @@ import (
 
 	ct "github.com/google/certificate-transparency-go"
 	"github.com/google/certificate-transparency-go/tls"
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // signer makes the two signatures of RFC 6962: over promises and over tree heads.
@@ -19,20 +20,15 @@ type signer struct {
 	id  [32]byte // SHA-256 of the public key (RFC 6962 3.2)
 }
 
-// sct signs the promise for an entry that is in the log (RFC 6962 3.2).
-func (s signer) sct(e *ct.TimestampedEntry) (ct.SignedCertificateTimestamp, error) {
-	input, err := tls.Marshal(ct.CertificateTimestamp{
-		SCTVersion: ct.V1, SignatureType: ct.CertificateTimestampSignatureType,
-		Timestamp: e.Timestamp, EntryType: e.EntryType, X509Entry: e.X509Entry, PrecertEntry: e.PrecertEntry,
-	})
-	if err != nil {
-		return ct.SignedCertificateTimestamp{}, fmt.Errorf("encode what an SCT signs: %w", err)
-	}
-	sig, err := s.sign(input)
+// sct signs the promise for an entry that is in the log, by sign. leaf is its MerkleTreeLeaf, timeMS the time
+// in it. What an SCT signs (RFC 6962 3.2) are the same bytes (3.4): both begin with version 0 and type 0, and
+// go on with the time, the entry's type, the entry and the extensions.
+func (s signer) sct(leaf []byte, timeMS int64, sign func(input []byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
+	sig, err := sign(leaf)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, fmt.Errorf("sign SCT: %w", err)
 	}
-	return ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: s.id}, Timestamp: e.Timestamp, Signature: sig}, nil
+	return ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: s.id}, Timestamp: uint64(timeMS), Signature: sig}, nil
 }
 
 // treeHead signs a tree head (RFC 6962 3.5).
@@ -51,6 +47,15 @@ func (s signer) treeHead(size, timeMS uint64, root [32]byte) (ct.SignedTreeHead,
 // sign signs, and verifies before anybody sees the signature: one made by faulty hardware can
 // give the key away.
 func (s signer) sign(input []byte) (ct.DigitallySigned, error) {
+	signed, err := s.signUnchecked(input)
+	if digest := sha256.Sum256(input); err == nil && !ecdsa.VerifyASN1(s.pub, digest[:], signed.Signature) {
+		return ct.DigitallySigned{}, errors.New("the signature just made does not verify")
+	}
+	return signed, err
+}
+
+// signUnchecked signs for one who verifies the signature before anybody else sees it.
+func (s signer) signUnchecked(input []byte) (ct.DigitallySigned, error) {
 	digest := sha256.Sum256(input)
 	random := rand.Reader
 	if _, ok := s.key.(*ecdsa.PrivateKey); ok {
@@ -60,19 +65,34 @@ func (s signer) sign(input []byte) (ct.DigitallySigned, error) {
 	if err != nil {
 		return ct.DigitallySigned{}, err
 	}
-	if !ecdsa.VerifyASN1(s.pub, digest[:], sig) {
-		return ct.DigitallySigned{}, errors.New("the signature just made does not verify")
-	}
 	return ct.DigitallySigned{
 		Algorithm: tls.SignatureAndHashAlgorithm{Hash: tls.SHA256, Signature: tls.ECDSA},
 		Signature: sig,
 	}, nil
 }
 
+// encodeSCT encodes a SignedCertificateTimestamp (RFC 6962 3.2):
+//
+//	struct {
+//	    Version sct_version;                0
+//	    opaque key_id[32];
+//	    uint64 timestamp;
+//	    opaque extensions<0..2^16-1>;
+//	    HashAlgorithm, SignatureAlgorithm;  a byte each (RFC 5246 7.4.1.4.1)
+//	    opaque signature<0..2^16-1>;
+//	} SignedCertificateTimestamp;
 func encodeSCT(sct ct.SignedCertificateTimestamp) ([]byte, error) {
-	b, err := tls.Marshal(sct)
+	var b cryptobyte.Builder
+	b.AddUint8(uint8(sct.SCTVersion))
+	b.AddBytes(sct.LogID.KeyID[:])
+	b.AddUint64(sct.Timestamp)
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(sct.Extensions) })
+	b.AddUint8(uint8(sct.Signature.Algorithm.Hash))
+	b.AddUint8(uint8(sct.Signature.Algorithm.Signature))
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(sct.Signature.Signature) })
+	out, err := b.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("encode SCT: %w", err)
 	}
-	return b, nil
+	return out, nil
 }

@@ -1,14 +1,17 @@
 package certificate
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	ct "github.com/google/certificate-transparency-go"
 	"github.com/google/certificate-transparency-go/tls"
 	"github.com/transparency-dev/merkle/rfc6962"
+	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/sigbox/sigbox/tlog"
 )
@@ -18,8 +21,8 @@ var ErrNotPrecert = errors.New("certificate: not a precertificate")
 
 // Entry is one certificate or precertificate with its chain. It is for one goroutine at a time.
 type Entry struct {
-	content  ct.TimestampedEntry // all but the timestamp
-	extra    []byte              // extra_data of RFC 6962 4.6
+	leaf     []byte // the MerkleTreeLeaf at time 0
+	extra    []byte // extra_data of RFC 6962 4.6
 	identity [32]byte
 	key      []byte // leaf hash of the last Encode
 }
@@ -28,11 +31,9 @@ var _ tlog.Entry = (*Entry)(nil)
 
 // NewX509 returns the entry of a certificate, issuers its chain from its issuer to the root.
 func NewX509(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, error) {
-	extra, err := tls.Marshal(ct.CertificateChain{Entries: ders(issuers)})
-	if err != nil {
-		return nil, fmt.Errorf("encode certificate chain: %w", err)
-	}
-	return newEntry(ct.TimestampedEntry{EntryType: ct.X509LogEntryType, X509Entry: &ct.ASN1Cert{Data: cert.Raw}}, extra)
+	return newEntry(ct.X509LogEntryType,
+		func(signed *cryptobyte.Builder) { addOpaque24(signed, cert.Raw) },
+		func(extra *cryptobyte.Builder) { addChain(extra, issuers) })
 }
 
 // NewPrecert returns the entry of a precertificate, issuers its chain from its issuer, of which
@@ -45,82 +46,104 @@ func NewPrecert(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, er
 	if err != nil {
 		return nil, err
 	}
-	extra, err := tls.Marshal(ct.PrecertChainEntry{PreCertificate: ct.ASN1Cert{Data: cert.Raw}, CertificateChain: ders(issuers)})
-	if err != nil {
-		return nil, fmt.Errorf("encode precertificate chain: %w", err)
-	}
-	return newEntry(ct.TimestampedEntry{EntryType: ct.PrecertLogEntryType, PrecertEntry: &ct.PreCert{
-		IssuerKeyHash:  sha256.Sum256(issuers[0].RawSubjectPublicKeyInfo),
-		TBSCertificate: tbs,
-	}}, extra)
+	key := sha256.Sum256(issuers[0].RawSubjectPublicKeyInfo)
+	return newEntry(ct.PrecertLogEntryType,
+		func(signed *cryptobyte.Builder) { signed.AddBytes(key[:]); addOpaque24(signed, tbs) },
+		func(extra *cryptobyte.Builder) { addOpaque24(extra, cert.Raw); addChain(extra, issuers) })
 }
 
-func newEntry(content ct.TimestampedEntry, extra []byte) (*Entry, error) {
-	e := &Entry{content: content, extra: extra}
-	leaf, err := e.MerkleLeaf(0) // a full and unambiguous encoding of the type and what is promised
-	if err != nil {
-		return nil, err
+// newEntry encodes the MerkleTreeLeaf (RFC 6962 3.4), all but the time, and what goes with it:
+//
+//	struct {
+//	    Version version;                    0
+//	    MerkleLeafType leaf_type;           0
+//	    uint64 timestamp;
+//	    LogEntryType entry_type;            uint16
+//	    signed_entry;                       opaque ASN.1Cert<1..2^24-1>, after 32 bytes of issuer_key_hash in a PreCert
+//	    CtExtensions extensions;            opaque<0..2^16-1>, empty
+//	} MerkleTreeLeaf;
+func newEntry(kind ct.LogEntryType, addSigned, addExtra func(*cryptobyte.Builder)) (*Entry, error) {
+	var leaf, extra cryptobyte.Builder
+	leaf.AddUint16(0)
+	leaf.AddUint64(0)
+	leaf.AddUint16(uint16(kind))
+	addSigned(&leaf)
+	leaf.AddUint16(0)
+	addExtra(&extra)
+	e := &Entry{}
+	var err error
+	if e.leaf, err = leaf.Bytes(); err != nil {
+		return nil, fmt.Errorf("encode MerkleTreeLeaf: %w", err)
 	}
-	e.identity = sha256.Sum256(leaf)
+	if e.extra, err = extra.Bytes(); err != nil {
+		return nil, fmt.Errorf("encode certificate chain: %w", err)
+	}
+	e.identity = sha256.Sum256(e.leaf) // a full and unambiguous encoding of the type and what is promised
 	return e, nil
 }
 
-func ders(certs []*x509.Certificate) []ct.ASN1Cert {
-	out := make([]ct.ASN1Cert, len(certs))
-	for i, c := range certs {
-		out[i] = ct.ASN1Cert{Data: c.Raw}
-	}
-	return out
+// addOpaque24 adds bytes after their number, as opaque<0..2^24-1> is encoded (RFC 5246 4.3).
+func addOpaque24(b *cryptobyte.Builder, bytes []byte) {
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(bytes) })
+}
+
+// addChain adds ASN.1Cert certificate_chain<0..2^24-1> (RFC 6962 3.1).
+func addChain(b *cryptobyte.Builder, certs []*x509.Certificate) {
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
+		for _, c := range certs {
+			addOpaque24(b, c.Raw)
+		}
+	})
 }
 
 // Identity is SHA-256 of the entry's type and its certificate, or its issuer key hash and TBS.
 func (e *Entry) Identity() [32]byte { return e.identity }
 
-// Encode returns the MerkleTreeLeaf and what Parse takes apart again.
+// Encode returns the MerkleTreeLeaf and what Parse takes apart again, of which it is a part.
 func (e *Entry) Encode(_, timeMS int64) (leaf, stored []byte, err error) {
-	if leaf, err = e.MerkleLeaf(timeMS); err != nil {
-		return nil, nil, err
+	if len(e.leaf) > maxOpaque24 || len(e.extra) > maxOpaque24 {
+		return nil, nil, fmt.Errorf("encode stored entry: %d and %d bytes: %w", len(e.leaf), len(e.extra), tlog.ErrTooLarge)
 	}
+	stored = make([]byte, 0, 6+len(e.leaf)+len(e.extra))
+	stored = appendUint24(stored, len(e.leaf))
+	stored = append(stored, e.leaf...)
+	leaf = stored[3:len(stored):len(stored)]
+	binary.BigEndian.PutUint64(leaf[timeAt:], uint64(timeMS))
+	stored = appendUint24(stored, len(e.extra))
+	stored = append(stored, e.extra...)
 	e.key = rfc6962.DefaultHasher.HashLeaf(leaf)
-	stored, err = tls.Marshal(storedEntry{LeafInput: leaf, ExtraData: e.extra})
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode stored entry: %w", err)
-	}
 	return leaf, stored, nil
 }
 
+const (
+	timeAt      = 2 // where a MerkleTreeLeaf has its time
+	maxOpaque24 = 1<<24 - 1
+)
+
+func appendUint24(b []byte, n int) []byte { return append(b, byte(n>>16), byte(n>>8), byte(n)) }
+
 // MerkleLeaf returns the MerkleTreeLeaf of the entry at a time in Unix milliseconds.
-func (e *Entry) MerkleLeaf(timeMS int64) ([]byte, error) {
-	content := e.content
-	content.Timestamp = uint64(timeMS)
-	leaf, err := tls.Marshal(ct.MerkleTreeLeaf{Version: ct.V1, LeafType: ct.TimestampedEntryLeafType, TimestampedEntry: &content})
-	if err != nil {
-		return nil, fmt.Errorf("encode MerkleTreeLeaf: %w", err)
-	}
-	return leaf, nil
+func (e *Entry) MerkleLeaf(timeMS int64) []byte {
+	leaf := bytes.Clone(e.leaf)
+	binary.BigEndian.PutUint64(leaf[timeAt:], uint64(timeMS))
+	return leaf
 }
 
 // Keys returns the leaf hash of the last Encode.
 func (e *Entry) Keys() [][]byte { return [][]byte{e.key} }
 
-// storedEntry is what the log keeps of an entry: the two fields of a get-entries answer.
-type storedEntry struct {
-	LeafInput []byte `tls:"minlen:1,maxlen:16777215"`
-	ExtraData []byte `tls:"minlen:0,maxlen:16777215"`
-}
-
 // Parse takes the stored bytes of an entry apart: leaf_input, the MerkleTreeLeaf, and extra_data
-// (RFC 6962 4.6).
+// (RFC 6962 4.6), the two fields of a get-entries answer, each after its length in 3 bytes.
 func Parse(stored []byte) (leafInput, extraData []byte, err error) {
-	var s storedEntry
-	rest, err := tls.Unmarshal(stored, &s)
-	if err != nil {
-		return nil, nil, fmt.Errorf("decode stored entry: %w", err)
+	var leaf, extra cryptobyte.String
+	in := cryptobyte.String(stored)
+	if !in.ReadUint24LengthPrefixed(&leaf) || len(leaf) == 0 || !in.ReadUint24LengthPrefixed(&extra) {
+		return nil, nil, fmt.Errorf("decode stored entry: its %d bytes end before it does, or it has no leaf", len(stored))
 	}
-	if len(rest) != 0 {
-		return nil, nil, fmt.Errorf("decode stored entry: %d bytes too many", len(rest))
+	if len(in) != 0 {
+		return nil, nil, fmt.Errorf("decode stored entry: %d bytes too many", len(in))
 	}
-	return s.LeafInput, s.ExtraData, nil
+	return leaf, extra, nil
 }
 
 // LeafInput is the first half of Parse, for tlog.Config.
