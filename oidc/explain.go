@@ -49,7 +49,7 @@ func (e *Explanation) Failed() (names []string) {
 // what it returns holds the token or its signature.
 func (v *Verifier) Explain(ctx context.Context, raw string) *Explanation {
 	e := &Explanation{}
-	alg, claims, err := dissect(raw)
+	alg, _, claims, err := dissect(raw)
 	if !e.note("form", "three parts, each canonical; header and payload are unambiguous", err) {
 		return e
 	}

@@ -1,9 +1,9 @@
 package oidc
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -61,7 +61,7 @@ func NewVerifier(cfg *Config, opts Options) *Verifier {
 // Verify checks a raw token (compact JWS, without "Bearer"). The error is always a *TokenError; it
 // is an ErrUnavailable too where the issuer's keys could not be fetched.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
-	alg, claims, err := dissect(raw)
+	alg, payload, claims, err := dissect(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -91,32 +91,22 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 		}
 		return nil, &TokenError{ReasonSignature, err}
 	}
-	return finish(idToken, issuer)
+	if !bytes.Equal(seen.payload, payload) { // of one token: the claims that were read are those that were signed
+		return nil, Refuse(ReasonMalformed, "the payload that was verified is not the one that was read")
+	}
+	return &Token{Issuer: issuer, IssuerURL: idToken.Issuer, Subject: idToken.Subject, Claims: claims}, nil
 }
 
-// witness keeps a key set's error, which go-oidc flattens to text.
+// witness keeps what a key set has verified, and its error, which go-oidc flattens to text.
 type witness struct {
 	KeySet
-	err error
+	payload []byte
+	err     error
 }
 
 func (w *witness) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	payload, err := w.KeySet.VerifySignature(ctx, raw)
-	w.err = err
-	return payload, err
-}
-
-// finish decodes the claims again, from the bytes that were verified.
-func finish(idToken *gooidc.IDToken, issuer *Issuer) (*Token, error) {
-	var payload json.RawMessage
-	if err := idToken.Claims(&payload); err != nil {
-		return nil, Refuse(ReasonMalformed, "read verified claims: %w", err)
-	}
-	claims, err := decodeObject(payload)
-	if err != nil {
-		return nil, Refuse(ReasonMalformed, "verified payload: %w", err)
-	}
-	return &Token{Issuer: issuer, IssuerURL: idToken.Issuer, Subject: idToken.Subject, Claims: claims}, nil
+	w.payload, w.err = w.KeySet.VerifySignature(ctx, raw)
+	return w.payload, w.err
 }
 
 func (v *Verifier) keys(ctx context.Context, issuer *Issuer, url string) (KeySet, []string, error) {
@@ -132,36 +122,36 @@ func (v *Verifier) keys(ctx context.Context, issuer *Issuer, url string) (KeySet
 
 // dissect takes a token apart without trusting it: size, three parts of plain base64url, a header
 // that asks for nothing special, a payload that is one unambiguous object.
-func dissect(raw string) (alg string, claims map[string]any, err error) {
+func dissect(raw string) (alg string, payload []byte, claims map[string]any, err error) {
 	if raw == "" || len(raw) > MaxTokenBytes {
-		return "", nil, Refuse(ReasonSize, "token has %d bytes: want 1 to %d", len(raw), MaxTokenBytes)
+		return "", nil, nil, Refuse(ReasonSize, "token has %d bytes: want 1 to %d", len(raw), MaxTokenBytes)
 	}
 	if n := strings.Count(raw, "."); n != 2 {
-		return "", nil, Refuse(ReasonMalformed, "token has %d parts: want 3", n+1)
+		return "", nil, nil, Refuse(ReasonMalformed, "token has %d parts: want 3", n+1)
 	}
 	parts := strings.Split(raw, ".")
 	var decoded [3][]byte
 	for i, p := range parts {
 		// Strict, and by hand: Go's decoder skips line breaks.
 		if strings.ContainsAny(p, "\r\n") {
-			return "", nil, Refuse(ReasonMalformed, "part %d of the token holds a line break", i+1)
+			return "", nil, nil, Refuse(ReasonMalformed, "part %d of the token holds a line break", i+1)
 		}
 		decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(p)
 		if err != nil {
-			return "", nil, Refuse(ReasonMalformed, "part %d of the token is not canonical base64url", i+1)
+			return "", nil, nil, Refuse(ReasonMalformed, "part %d of the token is not canonical base64url", i+1)
 		}
 	}
 	if alg, err = checkHeader(decoded[0]); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if len(decoded[2]) == 0 {
-		return "", nil, Refuse(ReasonMalformed, "token has no signature")
+		return "", nil, nil, Refuse(ReasonMalformed, "token has no signature")
 	}
 	claims, err = decodeObject(decoded[1])
 	if err != nil {
-		return "", nil, Refuse(ReasonMalformed, "payload: %w", err)
+		return "", nil, nil, Refuse(ReasonMalformed, "payload: %w", err)
 	}
-	return alg, claims, nil
+	return alg, decoded[1], claims, nil
 }
 
 // checkHeader returns the algorithm. Headers that point at keys (jku, jwk, x5u, x5c) are ignored.
