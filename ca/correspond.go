@@ -139,7 +139,7 @@ func readExtension(der []byte) (oid asn1.ObjectIdentifier, critical bool, err er
 // join is splitTBS backwards, with last in the place of the last extension; with last nil the
 // last extension is left out.
 func (p tbsParts) join(last []byte) ([]byte, error) {
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, commonSize))
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		for _, f := range p.fields {
 			b.AddBytes(f)

@@ -100,6 +100,9 @@ func algorithmOf(pub crypto.PublicKey) (algorithm, error) {
 	return a, nil
 }
 
+// commonSize is what most certificates stay under: room for one, made before it is encoded.
+const commonSize = 1 << 10
+
 // template is everything that a certificate says, apart from its last extension.
 type template struct {
 	serial     *big.Int
@@ -112,7 +115,7 @@ type template struct {
 
 // encode returns the TBSCertificate (RFC 5280 4.1) with last as its last extension.
 func (t template) encode(alg algorithm, last pkix.Extension) ([]byte, error) {
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, commonSize))
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(casn1.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) { b.AddASN1Int64(2) }) // v3
 		b.AddASN1BigInt(t.serial)
@@ -191,7 +194,7 @@ func leafExtensions(subjectID, authorityID []byte, san pkix.Extension, identity 
 
 // assemble wraps a TBSCertificate and a signature over it into a Certificate.
 func assemble(tbs []byte, alg algorithm, sig []byte) ([]byte, error) {
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+len(alg.id)+len(sig)+16))
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(tbs)
 		b.AddBytes(alg.id)

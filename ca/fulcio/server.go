@@ -169,7 +169,10 @@ func (s *Server) fail(ctx context.Context, reason error) *failure {
 func pems(chain []*x509.Certificate) []string {
 	out := make([]string, len(chain))
 	for i, c := range chain {
-		out[i] = strings.TrimSuffix(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), "\n")
+		var b strings.Builder
+		b.Grow(len(c.Raw)*3/2 + 64)
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // has no headers, which alone can be wrong
+		out[i] = strings.TrimSuffix(b.String(), "\n")
 	}
 	return out
 }

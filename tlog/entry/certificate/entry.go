@@ -31,7 +31,7 @@ var _ tlog.Entry = (*Entry)(nil)
 
 // NewX509 returns the entry of a certificate, issuers its chain from its issuer to the root.
 func NewX509(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, error) {
-	return newEntry(ct.X509LogEntryType,
+	return newEntry(ct.X509LogEntryType, len(cert.Raw), sizeOf(issuers),
 		func(signed *cryptobyte.Builder) { addOpaque24(signed, cert.Raw) },
 		func(extra *cryptobyte.Builder) { addChain(extra, issuers) })
 }
@@ -47,7 +47,7 @@ func NewPrecert(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, er
 		return nil, err
 	}
 	key := sha256.Sum256(issuers[0].RawSubjectPublicKeyInfo)
-	return newEntry(ct.PrecertLogEntryType,
+	return newEntry(ct.PrecertLogEntryType, len(key)+len(tbs), len(cert.Raw)+sizeOf(issuers),
 		func(signed *cryptobyte.Builder) { signed.AddBytes(key[:]); addOpaque24(signed, tbs) },
 		func(extra *cryptobyte.Builder) { addOpaque24(extra, cert.Raw); addChain(extra, issuers) })
 }
@@ -62,24 +62,34 @@ func NewPrecert(cert *x509.Certificate, issuers []*x509.Certificate) (*Entry, er
 //	    signed_entry;                       opaque ASN.1Cert<1..2^24-1>, after 32 bytes of issuer_key_hash in a PreCert
 //	    CtExtensions extensions;            opaque<0..2^16-1>, empty
 //	} MerkleTreeLeaf;
-func newEntry(kind ct.LogEntryType, addSigned, addExtra func(*cryptobyte.Builder)) (*Entry, error) {
-	var leaf, extra cryptobyte.Builder
+//
+// Both parts are encoded into memory of about their sizes, signed and extra bytes.
+func newEntry(kind ct.LogEntryType, signed, extra int, addSigned, addExtra func(*cryptobyte.Builder)) (*Entry, error) {
+	leaf, chain := cryptobyte.NewBuilder(make([]byte, 0, signed+32)), cryptobyte.NewBuilder(make([]byte, 0, extra+16))
 	leaf.AddUint16(0)
 	leaf.AddUint64(0)
 	leaf.AddUint16(uint16(kind))
-	addSigned(&leaf)
+	addSigned(leaf)
 	leaf.AddUint16(0)
-	addExtra(&extra)
+	addExtra(chain)
 	e := &Entry{}
 	var err error
 	if e.leaf, err = leaf.Bytes(); err != nil {
 		return nil, fmt.Errorf("encode MerkleTreeLeaf: %w", err)
 	}
-	if e.extra, err = extra.Bytes(); err != nil {
+	if e.extra, err = chain.Bytes(); err != nil {
 		return nil, fmt.Errorf("encode certificate chain: %w", err)
 	}
 	e.identity = sha256.Sum256(e.leaf) // a full and unambiguous encoding of the type and what is promised
 	return e, nil
+}
+
+// sizeOf is how many bytes addChain adds.
+func sizeOf(certs []*x509.Certificate) (n int) {
+	for _, c := range certs {
+		n += 3 + len(c.Raw)
+	}
+	return n + 3
 }
 
 // addOpaque24 adds bytes after their number, as opaque<0..2^24-1> is encoded (RFC 5246 4.3).

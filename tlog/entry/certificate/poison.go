@@ -36,7 +36,7 @@ func WithoutPoison(tbs []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)))
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(head)
 		b.AddASN1(casn1.Tag(3).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
@@ -52,7 +52,7 @@ func WithoutPoison(tbs []byte) ([]byte, error) {
 
 // beforeExtensions reads the elements of a TBSCertificate up to its extensions, as they are.
 func beforeExtensions(body *cryptobyte.String) ([]byte, error) {
-	var head []byte
+	head := make([]byte, 0, len(*body))
 	for !body.Empty() && !body.PeekASN1Tag(casn1.Tag(3).ContextSpecific().Constructed()) {
 		var element cryptobyte.String
 		var tag casn1.Tag
@@ -68,7 +68,7 @@ func beforeExtensions(body *cryptobyte.String) ([]byte, error) {
 //
 //	Extension ::= SEQUENCE { extnID OBJECT IDENTIFIER, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }
 func dropPoison(list cryptobyte.String) ([]byte, error) {
-	var kept []byte
+	kept := make([]byte, 0, len(list))
 	found := 0
 	for !list.Empty() {
 		var element, ext, value cryptobyte.String
