@@ -17,7 +17,8 @@ import (
 	"github.com/sigbox/sigbox/keys"
 )
 
-// SCTSource logs precertificates in a certificate transparency log. *ctlog.Server is one.
+// SCTSource logs precertificates in a certificate transparency log. *ctlog.Server is one. The authority has
+// verified the signature of each precertificate, and verifies each promise before it uses it.
 type SCTSource interface {
 	// AddPreChain takes the DER chain of a precertificate, leaf first, root last, and returns the
 	// TLS encoding of its SignedCertificateTimestamp (RFC 6962 3.2). Its error wraps ErrLogEnded

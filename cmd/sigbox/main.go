@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ import (
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
@@ -30,6 +34,11 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// garbage is how much of it may lie in memory, in percent of what is in use, before it is collected, where
+// GOGC does not say. A server has little in use and makes 150 kB of garbage for each certificate: with Go's 100
+// collecting takes a tenth of its time (docs/design/0004).
+const garbage = 200
 
 // exitWaiting is the exit code of an init that waits for the holders of offline keys.
 const exitWaiting = 3

@@ -58,8 +58,8 @@ func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error
 // verify checks a submitted chain and returns it parsed, with its root appended where the
 // submitter left it out. Every certificate must be the issuer of the one before it, so there is
 // one path to check and no search. Its errors are refusals.
-func (r *roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certificate, error) {
-	chain, err := r.path(raw)
+func (r *roots) verify(raw [][]byte, precert bool, now time.Time, c caller) ([]*x509.Certificate, error) {
+	chain, err := r.path(raw, c)
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +72,16 @@ func (r *roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certi
 	return chain, checkLeaf(chain[0], now)
 }
 
-// path parses a chain and verifies every signature in it.
-func (r *roots) path(raw [][]byte) ([]*x509.Certificate, error) {
+// path parses a chain and verifies every signature in it, but for the leaf's below known issuers if the
+// caller has.
+func (r *roots) path(raw [][]byte, c caller) ([]*x509.Certificate, error) {
 	if len(raw) > 1 {
 		if known := r.last.Load(); known != nil && slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
 			leaf, err := parseChain(raw[:1])
 			if err != nil {
 				return nil, err
 			}
-			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0)
+			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0, c)
 		}
 	}
 	chain, err := parseChain(raw)
@@ -92,7 +93,7 @@ func (r *roots) path(raw [][]byte) ([]*x509.Certificate, error) {
 	}
 	// From the top: a key that no accepted root vouches for is never used to verify anything.
 	for i := len(chain) - 2; i >= 0; i-- {
-		if err := issued(chain[i+1], chain[i], i); err != nil {
+		if err := issued(chain[i+1], chain[i], i, strict); err != nil {
 			return nil, err
 		}
 	}
@@ -153,11 +154,11 @@ func (r *roots) complete(chain []*x509.Certificate) ([]*x509.Certificate, error)
 }
 
 // issued says whether parent issued child, the certificate at place i of the chain.
-func issued(parent, child *x509.Certificate, i int) error {
+func issued(parent, child *x509.Certificate, i int, c caller) error {
 	if bytes.Equal(parent.Raw, child.Raw) {
 		return refusef("chain holds a certificate twice")
 	}
-	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || child.CheckSignatureFrom(parent) != nil {
+	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || (c == strict && child.CheckSignatureFrom(parent) != nil) {
 		return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", i+1, i)
 	}
 	return nil

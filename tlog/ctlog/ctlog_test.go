@@ -317,3 +317,38 @@ func TestNewRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestVouched: an authority in the same process gets the promise that others get. Below issuers that the log
+// knows it leaves the signature of the precertificate to the authority, and nothing else.
+func TestVouched(t *testing.T) {
+	s := newStack(t)
+	way := s.server.Vouched()
+	pre := s.leaf(t, with(poison))
+	want, err := s.server.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := way.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate)); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%x, %v; want the promise of the first submission", got, err)
+	}
+	broken := bytes.Clone(s.leaf(t, with(poison)).Raw)
+	broken[len(broken)-1] ^= 1
+	foreign := newStack(t)
+	for _, tc := range []struct {
+		name  string
+		chain [][]byte
+		taken bool
+	}{
+		{"a signature that the authority verifies", [][]byte{broken, s.ca.Intermediate.Raw}, true},
+		{"the same below issuers that are new", [][]byte{broken, s.ca.Intermediate.Raw, s.ca.Root.Raw}, false},
+		{"no poison", ders(s.leaf(t), s.ca.Intermediate), false},
+		{"another authority", ders(foreign.leaf(t, with(poison)), foreign.ca.Intermediate), false},
+	} {
+		if sct, err := way.AddPreChain(t.Context(), tc.chain); (err == nil) != tc.taken || (sct != nil) != tc.taken {
+			t.Errorf("%s: %v, want taken = %t", tc.name, err, tc.taken)
+		}
+		if _, err := way.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate)); err != nil { // the last known issuers again
+			t.Fatal(err)
+		}
+	}
+}

@@ -20,8 +20,8 @@ const maxBody = 512 << 10
 
 // Register adds the routes of RFC 6962 section 4 to mux.
 func (s *Server) Register(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+ct.AddChainPath, s.answer(s.addChain))
-	mux.HandleFunc("POST "+ct.AddPreChainPath, s.answer(s.addPreChain))
+	mux.HandleFunc("POST "+ct.AddChainPath, s.answer(s.postChain))
+	mux.HandleFunc("POST "+ct.AddPreChainPath, s.answer(s.postPreChain))
 	mux.HandleFunc("GET "+ct.GetSTHPath, s.answer(s.getSTH))
 	mux.HandleFunc("GET "+ct.GetSTHConsistencyPath, s.answer(s.getSTHConsistency))
 	mux.HandleFunc("GET "+ct.GetProofByHashPath, s.answer(s.getProofByHash))
@@ -87,11 +87,11 @@ func codeOf(err error, status int) string {
 	return httpx.CodeOf(status)
 }
 
-func (s *Server) addChain(w http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) postChain(w http.ResponseWriter, r *http.Request) (any, error) {
 	return s.submit(w, r, false)
 }
 
-func (s *Server) addPreChain(w http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) postPreChain(w http.ResponseWriter, r *http.Request) (any, error) {
 	return s.submit(w, r, true)
 }
 
@@ -100,7 +100,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, precert bool) (a
 	if err != nil {
 		return nil, err
 	}
-	sct, err := s.add(r.Context(), chain, precert, s.signer.sign)
+	sct, err := s.add(r.Context(), chain, precert, strict)
 	if err != nil {
 		return nil, err
 	}

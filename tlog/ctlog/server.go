@@ -78,10 +78,32 @@ func (s *Server) Accept(certs []*x509.Certificate) error {
 
 // AddPreChain logs a precertificate, chain its DER certificates from the leaf up, and returns the
 // TLS encoding of its SignedCertificateTimestamp. It is the in-process way into the log and
-// checks what add-pre-chain checks. The caller verifies the promise before anybody else sees it. The
-// error of a frozen log wraps [ca.ErrLogEnded].
+// checks what add-pre-chain checks. The error of a frozen log wraps [ca.ErrLogEnded].
 func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
-	sct, err := s.add(ctx, chain, true, s.signer.signUnchecked)
+	return s.addPreChain(ctx, chain, strict)
+}
+
+// Vouched returns the way into the log for an authority in the same process, which verifies two signatures
+// itself: that of a precertificate, before it submits it, and that of the promise, before anybody else sees
+// it. The log does not verify them a second time; everything else it checks.
+func (s *Server) Vouched() ca.SCTSource { return vouched{s} }
+
+type vouched struct{ s *Server }
+
+func (v vouched) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
+	return v.s.addPreChain(ctx, chain, trusting)
+}
+
+// caller says what the log verifies for whom.
+type caller bool
+
+const (
+	strict   caller = false
+	trusting caller = true
+)
+
+func (s *Server) addPreChain(ctx context.Context, chain [][]byte, c caller) ([]byte, error) {
+	sct, err := s.add(ctx, chain, true, c)
 	if errors.Is(err, tlog.ErrFrozen) {
 		err = fmt.Errorf("%w: %w", ca.ErrLogEnded, err)
 	}
@@ -92,8 +114,8 @@ func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error
 }
 
 // add checks a chain, appends its leaf and has the promise signed over what the log then holds.
-func (s *Server) add(ctx context.Context, raw [][]byte, precert bool, sign func([]byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
-	e, err := s.parse(raw, precert)
+func (s *Server) add(ctx context.Context, raw [][]byte, precert bool, c caller) (ct.SignedCertificateTimestamp, error) {
+	e, err := s.parse(raw, precert, c)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}
@@ -101,35 +123,38 @@ func (s *Server) add(ctx context.Context, raw [][]byte, precert bool, sign func(
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, fmt.Errorf("append to the log: %w", err)
 	}
-	return s.promise(e, receipt, sign)
+	return s.promise(e, receipt, c)
 }
 
 // Promise returns the TLS encoding of the SCT for an entry that [Server.Parse] returned and that was
-// appended since. The caller, or whom it is sent to, verifies it before anybody else sees it.
+// appended since.
 func (s *Server) Promise(e tlog.Entry, r tlog.Receipt) ([]byte, error) {
 	own, ok := e.(*certificate.Entry)
 	if !ok {
 		return nil, fmt.Errorf("SCT for a %T: want an entry that Parse has made", e)
 	}
-	sct, err := s.promise(own, r, s.signer.signUnchecked)
+	sct, err := s.promise(own, r, strict)
 	if err != nil {
 		return nil, err
 	}
 	return encodeSCT(sct)
 }
 
-func (s *Server) promise(e *certificate.Entry, r tlog.Receipt, sign func([]byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
+func (s *Server) promise(e *certificate.Entry, r tlog.Receipt, c caller) (ct.SignedCertificateTimestamp, error) {
 	leaf, err := s.logged(e, r)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}
-	return s.signer.sct(leaf, r.Leaf.TimeMS, sign)
+	if c == trusting {
+		return s.signer.sct(leaf, r.Leaf.TimeMS, s.signer.signUnchecked)
+	}
+	return s.signer.sct(leaf, r.Leaf.TimeMS, s.signer.sign)
 }
 
 // Parse checks a chain of DER certificates as add-chain does, or as add-pre-chain if precert, and
 // returns the entry of its leaf. Errors are fit for the client.
 func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
-	e, err := s.parse(chain, precert)
+	e, err := s.parse(chain, precert, strict)
 	if err != nil {
 		return nil, err // not e: a nil *Entry is not a nil tlog.Entry
 	}
@@ -137,8 +162,8 @@ func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
 }
 
 // parse checks a chain and returns the entry of its leaf. Errors are refusals.
-func (s *Server) parse(raw [][]byte, precert bool) (e *certificate.Entry, err error) {
-	chain, err := s.roots.Load().verify(raw, precert, s.clock.Now())
+func (s *Server) parse(raw [][]byte, precert bool, c caller) (e *certificate.Entry, err error) {
+	chain, err := s.roots.Load().verify(raw, precert, s.clock.Now(), c)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (i *issuing) Chain() []*x509.Certificate { return i.now.Load().Chain() }
 func (s *Stack) newCA(m *material) (*ca.Authority, error) {
 	log := m.ctOfUse()
 	return ca.New(ca.Config{
-		Key: m.caOfUse.key, Chain: m.caOfUse.chain, SCTs: s.cts[log.n], SCTKey: log.key.Public(),
+		Key: m.caOfUse.key, Chain: m.caOfUse.chain, SCTs: s.cts[log.n].Vouched(), SCTKey: log.key.Public(),
 		Records: casqlstore.NewSQLite(s.db.file), Clock: s.opts.Clock, Logger: s.opts.Log,
 	})
 }

@@ -127,7 +127,7 @@ func (s *Server) openCT(ctx context.Context) (*watchedCT, crypto.PublicKey, erro
 			name = c.Log
 		}
 		local := s.cts[name] // check has looked whether it is there
-		watched := watchCT(local.Server, s.clock, s.registry)
+		watched := watchCT(local.Vouched(), s.clock, s.registry)
 		if c == nil {
 			return watched, local.key, nil
 		}
