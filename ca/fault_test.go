@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -113,6 +115,12 @@ func TestTransparencyFaults(t *testing.T) {
 		}},
 		{"version 2", func(_ *testing.T, s *stack) ca.SCTSource {
 			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.SCTVersion = 1 })
+		}},
+		{"another hash's name", func(_ *testing.T, s *stack) ca.SCTSource { // which no signature covers
+			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.Signature.Algorithm.Hash = tls.SHA512 })
+		}},
+		{"another algorithm's name", func(_ *testing.T, s *stack) ca.SCTSource { // which no signature covers
+			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.Signature.Algorithm.Signature = tls.RSA })
 		}},
 		{"another log's name", func(_ *testing.T, s *stack) ca.SCTSource { // which no signature covers
 			return altered(s, func(c *ct.SignedCertificateTimestamp) { c.LogID.KeyID[0] ^= 1 })
@@ -381,6 +389,7 @@ func TestNewRefuses(t *testing.T) {
 			c.Chain, c.Key = []*x509.Certificate{c.Chain[1], c.Chain[0]}, s.hierarchy.RootKey
 		}},
 		{"no log key", "key of the CT log", func(c *ca.Config) { c.SCTKey = nil }},
+		{"log key on another curve", "want ECDSA P-256", func(c *ca.Config) { c.SCTKey = p384(t) }},
 		{"log key of the root", "every role needs a key of its own", func(c *ca.Config) { c.SCTKey = s.hierarchy.RootKey.Public() }},
 		{"validity of two days", "want a minute to a day", func(c *ca.Config) { c.Validity = 48 * time.Hour }},
 	} {
@@ -393,4 +402,13 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := ca.New(good); err != nil {
 		t.Error(err)
 	}
+}
+
+func p384(t *testing.T) crypto.PublicKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.Public()
 }

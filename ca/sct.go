@@ -3,15 +3,16 @@ package ca
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
-	ct "github.com/google/certificate-transparency-go"
-	"github.com/google/certificate-transparency-go/tls"
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/sigbox/sigbox/keys"
@@ -32,50 +33,109 @@ const maxSCTSkew = time.Minute
 
 // promises verifies what the log answers, as clients will.
 type promises struct {
-	verifier *ct.SignatureVerifier
-	logID    [32]byte
+	key   *ecdsa.PublicKey
+	logID [32]byte
 }
 
 func newPromises(key crypto.PublicKey) (promises, error) {
-	v, err := ct.NewSignatureVerifier(key)
+	pub, ok := key.(*ecdsa.PublicKey)
+	if !ok || pub.Curve != elliptic.P256() {
+		return promises{}, errors.New("ca: key of the CT log: want ECDSA P-256, the one kind that every client verifies")
+	}
+	id, err := keys.ID(pub)
 	if err != nil {
 		return promises{}, fmt.Errorf("ca: key of the CT log: %w", err)
 	}
-	id, err := keys.ID(key)
-	if err != nil {
-		return promises{}, fmt.Errorf("ca: key of the CT log: %w", err)
+	return promises{key: pub, logID: id}, nil
+}
+
+// promise is a SignedCertificateTimestamp (RFC 6962 3.2), version 1, signed by ECDSA over SHA-256:
+//
+//	struct {
+//	    Version sct_version;                0
+//	    opaque key_id[32];
+//	    uint64 timestamp;                   Unix milliseconds
+//	    opaque extensions<0..2^16-1>;
+//	    HashAlgorithm hash;                 4, SHA-256 (RFC 5246 7.4.1.4.1)
+//	    SignatureAlgorithm algorithm;       3, ECDSA
+//	    opaque signature<0..2^16-1>;
+//	}
+type promise struct {
+	logID      [32]byte
+	timestamp  uint64
+	extensions cryptobyte.String
+	signature  cryptobyte.String
+}
+
+func parsePromise(sct []byte) (p promise, err error) {
+	var version, hash, algorithm uint8
+	in := cryptobyte.String(sct)
+	if !in.ReadUint8(&version) || !in.CopyBytes(p.logID[:]) || !in.ReadUint64(&p.timestamp) ||
+		!in.ReadUint16LengthPrefixed(&p.extensions) || !in.ReadUint8(&hash) || !in.ReadUint8(&algorithm) ||
+		!in.ReadUint16LengthPrefixed(&p.signature) {
+		return p, errors.New("decode SCT: it is cut off")
 	}
-	return promises{verifier: v, logID: id}, nil
+	switch {
+	case len(in) != 0:
+		return p, fmt.Errorf("%d bytes after the SCT", len(in))
+	case version != 0:
+		return p, fmt.Errorf("SCT of version %d, want 0, which is RFC 6962's first", version)
+	case hash != 4 || algorithm != 3:
+		return p, fmt.Errorf("SCT signed by algorithms %d and %d, want SHA-256 (4) and ECDSA (3)", hash, algorithm)
+	}
+	return p, nil
 }
 
 // verify says whether sct is the log's promise for exactly this TBSCertificate (without poison and
 // SCT list) under this issuer.
 func (p promises) verify(sct, tbs, issuerSPKI []byte, notBefore, notAfter time.Time) error {
-	var s ct.SignedCertificateTimestamp
-	rest, err := tls.Unmarshal(sct, &s)
+	s, err := parsePromise(sct)
 	if err != nil {
-		return fmt.Errorf("decode SCT: %w", err)
+		return err
 	}
-	at := ct.TimestampToTime(s.Timestamp)
+	at := time.UnixMilli(int64(min(s.timestamp, math.MaxInt64)))
 	switch {
-	case len(rest) != 0:
-		return fmt.Errorf("%d bytes after the SCT", len(rest))
-	case s.LogID.KeyID != p.logID:
+	case s.logID != p.logID:
 		return errors.New("SCT of another log")
-	case len(s.Extensions) != 0:
+	case len(s.extensions) != 0:
 		return errors.New("SCT with extensions, which some clients refuse")
 	case at.Before(notBefore.Add(-maxSCTSkew)) || at.After(notAfter):
 		return fmt.Errorf("SCT dated %s for a certificate of %s: one of the clocks is wrong", at.UTC().Format(time.RFC3339), notBefore.Format(time.RFC3339))
 	}
-	// The verifier knows version 1 only.
-	entry := ct.LogEntry{Leaf: ct.MerkleTreeLeaf{TimestampedEntry: &ct.TimestampedEntry{
-		EntryType:    ct.PrecertLogEntryType,
-		PrecertEntry: &ct.PreCert{IssuerKeyHash: sha256.Sum256(issuerSPKI), TBSCertificate: tbs},
-	}}}
-	if err := p.verifier.VerifySCTSignature(s, entry); err != nil {
-		return fmt.Errorf("SCT: %w", err)
+	signed, err := signedBySCT(s.timestamp, tbs, issuerSPKI)
+	if err != nil {
+		return err
+	}
+	if digest := sha256.Sum256(signed); !ecdsa.VerifyASN1(p.key, digest[:], s.signature) {
+		return errors.New("SCT: the signature does not verify")
 	}
 	return nil
+}
+
+// signedBySCT is what the log signs for a precertificate (RFC 6962 3.2):
+//
+//	digitally-signed struct {
+//	    Version sct_version;                0
+//	    SignatureType signature_type;       0, certificate_timestamp
+//	    uint64 timestamp;
+//	    LogEntryType entry_type;            uint16: 1, precert_entry
+//	    PreCert signed_entry;               opaque issuer_key_hash[32], opaque TBSCertificate<1..2^24-1>
+//	    CtExtensions extensions;            opaque<0..2^16-1>, empty
+//	}
+func signedBySCT(timestamp uint64, tbs, issuerSPKI []byte) ([]byte, error) {
+	key := sha256.Sum256(issuerSPKI)
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+len(key)+24))
+	b.AddUint16(0)
+	b.AddUint64(timestamp)
+	b.AddUint16(1)
+	b.AddBytes(key[:])
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(tbs) })
+	b.AddUint16(0)
+	out, err := b.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("encode what an SCT signs: %w", err)
+	}
+	return out, nil
 }
 
 // sctList is the extension that carries one SCT (RFC 6962 3.3):
