@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ func Handler(next *http.ServeMux, log *slog.Logger, m *Metrics) http.Handler {
 func Logged(next *http.ServeMux, log *slog.Logger, m *Metrics, how *Requests) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		// In turns: a connection whose client answers at once would be served again and again while requests
+		// that were there before wait, for as long as Go lets a goroutine run.
+		runtime.Gosched()
 		id := NewRequestID(r.Header.Values("X-Request-Id"))
 		stamp(w.Header(), id)
 		r = r.WithContext(WithRequestID(r.Context(), id))
