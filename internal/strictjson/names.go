@@ -6,11 +6,16 @@ import (
 	"unicode/utf8"
 )
 
+// few is how many names an object has at most that are compared one by one.
+const few = 16
+
 // names are those so far of the objects that are open. Those of one object differ in more than letter case.
 type names struct {
-	open []string
-	from int             // where those of the innermost object begin
-	many map[string]bool // all of the innermost object, folded, where they are not few
+	first [few]string     // of those that are open; as many as most values have, so that they need no memory of their own
+	more  []string        // that came after them
+	n     int             // how many are open
+	from  int             // where those of the innermost object begin
+	many  map[string]bool // all of the innermost object, folded, where they are not few
 }
 
 // around is what names were about before an object.
@@ -22,35 +27,43 @@ type around struct {
 // enter begins an object.
 func (n *names) enter() around {
 	a := around{n.from, n.many}
-	n.from, n.many = len(n.open), nil
+	n.from, n.many = n.n, nil
 	return a
 }
 
 // leave ends the object that enter began.
 func (n *names) leave(a around) {
-	clear(n.open[n.from:])
-	n.open = n.open[:n.from]
+	if n.n > few {
+		n.more = n.more[:max(n.from-few, 0)]
+	}
+	n.n = n.from
 	n.from, n.many = a.from, a.many
+}
+
+// at returns the name at a place.
+func (n *names) at(i int) string {
+	if i < few {
+		return n.first[i]
+	}
+	return n.more[i-few]
 }
 
 // add returns an error where the name is there already, and where there are too many.
 func (n *names) add(name string) error {
-	const few = 16 // as objects have; comparing them needs no memory
-	here := n.open[n.from:]
 	switch {
-	case len(n.open) == maxValues:
+	case n.n == maxValues:
 		return ErrMany
-	case len(here) < few:
-		for _, have := range here {
-			if sameName(have, name) {
+	case n.n-n.from < few:
+		for i := n.from; i < n.n; i++ {
+			if sameName(n.at(i), name) {
 				return ErrDuplicate
 			}
 		}
 	default:
 		if n.many == nil {
 			n.many = make(map[string]bool, 2*few)
-			for _, have := range here {
-				n.many[strings.Map(fold, have)] = true
+			for i := n.from; i < n.n; i++ {
+				n.many[strings.Map(fold, n.at(i))] = true
 			}
 		}
 		folded := strings.Map(fold, name)
@@ -59,10 +72,12 @@ func (n *names) add(name string) error {
 		}
 		n.many[folded] = true
 	}
-	if n.open == nil {
-		n.open = make([]string, 0, few)
+	if n.n < few {
+		n.first[n.n] = name
+	} else {
+		n.more = append(n.more, name)
 	}
-	n.open = append(n.open, name)
+	n.n++
 	return nil
 }
 

@@ -42,12 +42,21 @@ func Take(data []byte) (any, error) { return (&reader{data: data, own: true}).wh
 // are in use.
 func ParseLoose(data []byte) (any, error) { return ParseSome(data, nil) }
 
-// Pick names members to read: a nil Pick takes all of a value.
-type Pick map[string]Pick
+// Pick lists members to read: a nil Pick takes all of a value, an empty one all members of an object.
+type Pick []Want
 
-// Some is an object of which a [Pick] names members: those that are there, in their order. Few as they are, they need
+// Want is a member to read, with the Pick of its value.
+type Want struct {
+	Name string
+	Pick Pick
+}
+
+// Some is an object of which a [Pick] lists members: those that are there, in their order. Few as they are, they need
 // a third of the memory of a map.
-type Some []struct {
+type Some []Named
+
+// Named is a member of an object.
+type Named struct {
 	Name  string
 	Value any
 }
@@ -62,7 +71,7 @@ func (s Some) Member(name string) any {
 	return nil
 }
 
-// ParseSome is [ParseLoose] that makes nothing of members of objects which pick does not name; they are checked all
+// ParseSome is [ParseLoose] that makes nothing of members of objects which pick does not list; they are checked all
 // the same, and may have any number of values. An object that has a Pick which is not nil is a [Some].
 func ParseSome(data []byte, pick Pick) (any, error) {
 	return (&reader{data: data, loose: true, pick: pick}).whole()
@@ -109,16 +118,14 @@ func (r *reader) member(name string, depth int) (v any, keep bool, err error) {
 	return v, keep, err
 }
 
+// of returns the Pick of a member, and whether it is wanted.
 func (p Pick) of(name string) (Pick, bool) {
-	if inner, ok := p[name]; ok {
-		return inner, true
-	}
-	for have, inner := range p {
-		if sameName(have, name) {
-			return inner, true
+	for i := range p {
+		if sameName(p[i].Name, name) {
+			return p[i].Pick, true
 		}
 	}
-	return nil, false
+	return nil, len(p) == 0
 }
 
 func (r *reader) whole() (any, error) {
@@ -233,7 +240,7 @@ func (r *reader) object(depth int) (any, error) {
 	switch {
 	case r.check:
 	case r.pick != nil:
-		some = make(Some, 0, len(r.pick))
+		some = make(Some, 0, max(len(r.pick), 1))
 	default:
 		members = map[string]any{}
 	}
@@ -255,10 +262,7 @@ func (r *reader) object(depth int) (any, error) {
 		switch {
 		case !keep:
 		case some != nil:
-			some = append(some, struct {
-				Name  string
-				Value any
-			}{name, v})
+			some = append(some, Named{name, v})
 		default:
 			members[name] = v
 		}
@@ -320,16 +324,29 @@ func (r *reader) text(want bool) (string, error) {
 	return Text(r.data[from:at:at]), nil
 }
 
+const ones, tops = 0x0101010101010101, 0x8080808080808080
+
+// specials has the top bit of each byte of w that is a quote, a backslash or a control character; above the first of
+// them it may be wrong.
+func specials(w uint64) uint64 {
+	quote, slash := w^ones*'"', w^ones*'\\'
+	// The top bit of a byte that is zero, or less than 0x20.
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops
+}
+
 // special returns where the first byte of data from i is that does not stand for itself in a string, or ends it:
 // a quote, a backslash or a control character; len(data) where there is none.
 func special(data []byte, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(data); i += 8 {
-		w := binary.LittleEndian.Uint64(data[i:])
-		quote, slash := w^ones*'"', w^ones*'\\'
-		// The top bit of a byte that is zero, or less than 0x20; above the first of them it may be wrong.
-		if found := ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops; found != 0 {
+		if found := specials(binary.LittleEndian.Uint64(data[i:])); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
+		}
+		for ; i+40 <= len(data); i += 32 { // long strings, as base64 is
+			w := data[i+8 : i+40]
+			if specials(binary.LittleEndian.Uint64(w))|specials(binary.LittleEndian.Uint64(w[8:]))|
+				specials(binary.LittleEndian.Uint64(w[16:]))|specials(binary.LittleEndian.Uint64(w[24:])) != 0 {
+				break
+			}
 		}
 	}
 	for ; i < len(data); i++ {
@@ -343,31 +360,28 @@ func special(data []byte, i int) int {
 // escaped reads a string that begins at from and whose first escape is at at. What it stands for is never longer, so
 // that it fits into its place.
 func (r *reader) escaped(from, at int, want bool) (string, error) {
-	end := r.end(at)
-	if end < 0 {
-		return "", ErrSyntax
-	}
 	var b []byte // what stands before r.at
 	switch {
 	case !want:
 	case r.own:
-		b = r.data[from:at:end]
+		b = r.data[from:at]
 	default:
-		b = append(make([]byte, 0, end-from), r.data[from:at]...)
+		b = append(make([]byte, 0, r.end(at)-from), r.data[from:at]...)
 	}
 	for r.at = at; ; {
-		if r.data[r.at] == '"' {
+		switch r.next() {
+		case '"':
 			r.at++
 			return Text(b), nil
+		case '\\':
+		default: // a control character, or the end
+			return "", ErrSyntax
 		}
 		c, err := r.escape()
 		if err != nil {
 			return "", err
 		}
 		next := special(r.data, r.at)
-		if r.data[next] < 0x20 {
-			return "", ErrSyntax
-		}
 		if want {
 			b = append(utf8.AppendRune(b, c), r.data[r.at:next]...)
 		}
@@ -375,27 +389,25 @@ func (r *reader) escaped(from, at int, want bool) (string, error) {
 	}
 }
 
-// end returns where the quote is that ends the string around i, -1 where there is none.
+// end returns where the quote is that ends the string around i, or the end of data where there is none.
 func (r *reader) end(i int) int {
-	for i < len(r.data) {
-		switch r.data[i] {
-		case '"':
-			return i
-		case '\\':
+	for i < len(r.data) && r.data[i] != '"' {
+		if r.data[i] == '\\' {
 			i++
 		}
 		i = special(r.data, i+1)
 	}
-	return -1
+	return min(i, len(r.data))
 }
 
 // short are the escapes of one letter.
 var short = map[byte]rune{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// escape reads the escape at hand, behind which a quote is still to come.
+// escape reads the escape at hand.
 func (r *reader) escape() (rune, error) {
-	c := r.data[r.at+1]
-	r.at += 2
+	r.at++
+	c := r.next() // 0 at the end, which is none
+	r.at++
 	if c == '"' { // by far the most frequent
 		return '"', nil
 	}

@@ -77,7 +77,7 @@ func TestMember(t *testing.T) {
 
 func TestParseSome(t *testing.T) {
 	const in = `{"Subject":[{"a":1}],"predicate":{"x":{"materials":2},"materials":[3,{"y":null}],"z":"\n"},"more":{"subject":4}}`
-	v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil, "predicate": {"materials": nil}})
+	v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{{Name: "subject"}, {Name: "predicate", Pick: strictjson.Pick{{Name: "materials"}}}})
 	got, jsonErr := json.Marshal(v)
 	if want := `[{"Name":"Subject","Value":[{"a":1}]},{"Name":"predicate","Value":[{"Name":"materials","Value":[3,{"y":null}]}]}]`; string(got) != want || errors.Join(err, jsonErr) != nil {
 		t.Errorf("%s, %v, want %s", got, err, want)
@@ -87,11 +87,15 @@ func TestParseSome(t *testing.T) {
 			t.Errorf("member %q: %s, want %s", name, got, want)
 		}
 	}
+	all, err := strictjson.ParseSome([]byte(`{"a":"b","c":{"d":1},"e":null}`), strictjson.Pick{})
+	if want := (strictjson.Some{{"a", "b"}, {"c", map[string]any{"d": json.Number("1")}}, {"e", nil}}); err != nil || !reflect.DeepEqual(all, want) {
+		t.Errorf("all members: %v, %v, want %v", all, err, want)
+	}
 	for in, want := range map[string]error{
 		`{"more":{"a":1,"A":2}}`: strictjson.ErrDuplicate, `{"more":[1,]}`: strictjson.ErrSyntax, `{"more":"\x"}`: strictjson.ErrSyntax, `{"more":1} x`: strictjson.ErrTrailing,
 		`{"more":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`: strictjson.ErrDeep, `{"subject":1,"more":1,"SUBJECT":2}`: strictjson.ErrDuplicate,
 	} {
-		if v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{"subject": nil}); !errors.Is(err, want) {
+		if v, err := strictjson.ParseSome([]byte(in), strictjson.Pick{{Name: "subject"}}); !errors.Is(err, want) {
 			t.Errorf("%.40s: %v, %v, want %v", in, v, err, want)
 		}
 	}
@@ -120,11 +124,15 @@ func TestMany(t *testing.T) {
 		"17 names, the first again":    {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"0":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
 		"17 names, one in two cases":   {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"spec":1,"\u017fPEC":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
 		"17 names, K and the kelvin":   {`{"more":` + strings.TrimSuffix(named(17), "}") + `,"K":1,"\u212a":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"the 17th open name again":     {`{"0":{` + strings.TrimPrefix(strings.TrimSuffix(named(15), "}"), "{") + `,"more":{"x":1,"y":2},"X":1,"x":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"an inner 17th name outside":   {`{"0":{` + strings.TrimPrefix(strings.TrimSuffix(named(15), "}"), "{") + `,"more":{"x":1,"y":2},"x":1,"y":1}}`, nil, nil},
+		"the 16th open name again":     {`{"0":{` + strings.TrimPrefix(strings.TrimSuffix(named(14), "}"), "{") + `,"x":{"y":{"z":1}},"X":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
+		"behind an inner 18th name":    {strings.TrimSuffix(named(14), "}") + `,"more":{"a":1,"b":{"p":1,"q":1},"X":1,"x":1}}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
 		"a name of the object around":  {`{"more":{"more":1,"x":{"more":1}},"x":{}}`, nil, nil},
 		"a name after an inner object": {`{"x":1,"more":{"y":1},"X":1}`, strictjson.ErrDuplicate, strictjson.ErrDuplicate},
 	} {
 		_, err := strictjson.Parse([]byte(tc.in))
-		_, some := strictjson.ParseSome([]byte(tc.in), strictjson.Pick{"subject": nil})
+		_, some := strictjson.ParseSome([]byte(tc.in), strictjson.Pick{{Name: "subject"}})
 		if checked := strictjson.Check([]byte(tc.in)); !errors.Is(err, tc.want) || !errors.Is(checked, tc.want) || !errors.Is(some, tc.some) {
 			t.Errorf("%s: parsed with %v, checked with %v, in part with %v; want %v and %v", name, err, checked, some, tc.want, tc.some)
 		}
@@ -149,6 +157,16 @@ func TestTake(t *testing.T) {
 	}
 	if v, err := strictjson.ParseLoose(data); err != nil || string(data) != in || !reflect.DeepEqual(v, want) {
 		t.Errorf("ParseLoose has changed what it read, or %v is not %v: %v", v, want, err)
+	}
+}
+
+// TestPlaces: what ends a string, or stands for something else in it, is found at every place of a long one.
+func TestPlaces(t *testing.T) {
+	for n := range 100 {
+		before := strings.Repeat("a", n)
+		for _, in := range []string{`"` + before + `"`, `"` + before + `\n\"` + before + `"`, `"` + before + "\x1f" + before + `"`, `["` + before + `","\t` + before + `é"]`, `"` + before} {
+			same(t, []byte(in))
+		}
 	}
 }
 

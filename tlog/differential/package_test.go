@@ -56,7 +56,7 @@ func theirs(proposed []byte) (m made, err error) {
 }
 
 func ours(proposed []byte) (m made, err error) {
-	e, err := rekorv1.Parse(kinds(), proposed)
+	e, err := rekorv1.Parse(kinds(), bytes.Clone(proposed))
 	if err != nil {
 		return m, err
 	}

@@ -200,10 +200,15 @@ func (k *Key) Fingerprint() string {
 }
 
 // HexSum returns the SHA-256 of b in hexadecimal.
-func HexSum(b []byte) string {
-	var text [2 * sha256.Size]byte
+func HexSum(b []byte) string { return SumKey(b)[len(sha256Key):] }
+
+const sha256Key = "sha256:"
+
+// SumKey returns "sha256:" and the SHA-256 of b in hexadecimal, which is how search keys name a digest.
+func SumKey(b []byte) string {
+	var text [len(sha256Key) + 2*sha256.Size]byte
 	sum := sha256.Sum256(b)
-	hex.Encode(text[:], sum[:])
+	hex.Encode(text[copy(text[:], sha256Key):], sum[:])
 	return string(text[:])
 }
 

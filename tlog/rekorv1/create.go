@@ -74,13 +74,14 @@ func (s *Server) readProposed(w http.ResponseWriter, r *http.Request) (entry.Pro
 	return parse(s.kinds, body, room)
 }
 
-// Parse reads a proposed entry as POST /api/v1/log/entries does, and verifies the signatures in it.
+// Parse reads a proposed entry as POST /api/v1/log/entries does, and verifies the signatures in it. It takes body over:
+// the caller neither reads it afterwards nor writes to it, until it has no more use for the entry.
 // Errors are fit for the client; those of an entry, and not of its JSON, wrap [entry.ErrInvalid].
 func Parse(kinds entry.Kinds, body []byte) (tlog.Entry, error) {
 	if err := notEmpty(body, "proposedEntry"); err != nil {
 		return nil, err
 	}
-	e, err := parse(kinds, bytes.Clone(body), nil)
+	e, err := parse(kinds, body, nil)
 	if err != nil {
 		return nil, err // not e: a nil Proposed is not a nil tlog.Entry
 	}

@@ -83,25 +83,25 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := canonical{envelope: entry.HexSum(strictjson.Bytes(text)), payload: entry.HexSum(env.Body())}
+	c := canonical{envelope: entry.SumKey(strictjson.Bytes(text)), payload: entry.SumKey(env.Body())}
 	c.signatures = matched
 	c.sort()
 	e := &Entry{signed: make([]*entry.Key, len(c.signatures))}
 	for i, s := range c.signatures {
 		e.signed[i] = s.key
 	}
-	e.Base, e.told = entry.NewToldBase(c.body(), c.keys(), digests)
+	e.Base, e.told = entry.NewToldBase(c.body(), c.keys(len(digests)), digests)
 	return e, nil
 }
 
-// keys are the search keys but for the digests of the statement, in upstream's order.
-func (c *canonical) keys() []string {
-	keys := make([]string, 0, 2*len(c.signatures)+4)
+// keys are the search keys but for the digests of the statement, in upstream's order, with room for more.
+func (c *canonical) keys(more int) []string {
+	keys := make([]string, 0, 2*len(c.signatures)+2+more)
 	for _, s := range c.signatures {
-		keys = append(keys, "sha256:"+s.key.Fingerprint())
+		keys = append(keys, entry.SumKey(s.key.PEM()))
 		keys = append(keys, s.key.Subjects()...)
 	}
-	return append(keys, "sha256:"+c.payload, "sha256:"+c.envelope)
+	return append(keys, c.payload, c.envelope)
 }
 
 // Keys returns the search keys of an entry from its stored form, as Parse has them, without verifying
@@ -127,7 +127,7 @@ func Keys(stored []byte) ([][]byte, error) {
 	if err := json.Unmarshal(spec, &b); err != nil {
 		return nil, entry.Invalid("not a canonical dsse body", err)
 	}
-	c := canonical{envelope: b.EnvelopeHash.Value, payload: b.PayloadHash.Value}
+	c := canonical{envelope: sha256Key + b.EnvelopeHash.Value, payload: sha256Key + b.PayloadHash.Value}
 	for _, s := range b.Signatures {
 		key, err := entry.ReadKey(s.Verifier)
 		if err != nil {
@@ -138,7 +138,7 @@ func Keys(stored []byte) ([][]byte, error) {
 	if !bytes.Equal(c.body(), body) {
 		return nil, entry.Invalidf("not a canonical dsse body")
 	}
-	return entry.SearchKeys(append(c.keys(), digests...)), nil
+	return entry.SearchKeys(append(c.keys(len(digests)), digests...)), nil
 }
 
 func decodeVerifiers(v any) ([][]byte, error) {
@@ -149,7 +149,7 @@ func decodeVerifiers(v any) ([][]byte, error) {
 	if len(list) > envelope.MaxSignatures {
 		return nil, entry.Invalidf("proposedContent.verifiers has more than %d items", envelope.MaxSignatures)
 	}
-	var out [][]byte
+	out := make([][]byte, 0, len(list))
 	for _, item := range list {
 		s, ok := item.(string)
 		if !ok || s == "" {
@@ -167,8 +167,10 @@ func decodeVerifiers(v any) ([][]byte, error) {
 // canonical is what the body holds.
 type canonical struct {
 	signatures        []signature
-	envelope, payload string // hex SHA-256
+	envelope, payload string // "sha256:" and the hex
 }
+
+const sha256Key = "sha256:"
 
 type signature struct {
 	text     string     // base64, as in the envelope
@@ -188,9 +190,9 @@ func (c *canonical) body() []byte {
 		size += 32 + len(s.text) + base64.StdEncoding.EncodedLen(len(s.verifier))
 	}
 	b := append(make([]byte, 0, size), beforeSpec+`{"envelopeHash":{"algorithm":"sha256","value":`...)
-	b = entry.AppendString(b, c.envelope)
+	b = entry.AppendString(b, c.envelope[len(sha256Key):])
 	b = append(b, `},"payloadHash":{"algorithm":"sha256","value":`...)
-	b = entry.AppendString(b, c.payload)
+	b = entry.AppendString(b, c.payload[len(sha256Key):])
 	b = append(b, `},"signatures":[`...)
 	for i, s := range c.signatures {
 		if i > 0 {
@@ -247,7 +249,7 @@ func hashValue(o map[string]any, field string) (string, error) {
 	if !ok || entry.Text(o, "algorithm") != "sha256" {
 		return "", entry.Invalidf("%s should have the algorithm sha256 and a value", field)
 	}
-	return value, nil
+	return sha256Key + value, nil
 }
 
 // match finds the key of every signature. Each key, in order, is the key of the first signature

@@ -37,7 +37,9 @@ type Envelope struct {
 }
 
 // members are those of an envelope that count.
-var members = strictjson.Pick{"payloadType": nil, "payload": nil, "signatures": {"keyid": nil, "sig": nil}}
+var members = strictjson.Pick{
+	{Name: "payloadType"}, {Name: "payload"}, {Name: "signatures", Pick: strictjson.Pick{{Name: "keyid"}, {Name: "sig"}}},
+}
 
 // Parse reads the JSON of an envelope and opens it, as encoding/json reads it into an Envelope, of which text is a
 // part. field names it in errors.
@@ -60,6 +62,7 @@ func Parse(text, field string) (*Envelope, error) {
 	}
 	list, isList := o.Member("signatures").([]any)
 	ok = ok && (isList || o.Member("signatures") == nil)
+	e.Signatures = make([]Signature, 0, min(len(list), MaxSignatures+1))
 	for _, item := range list {
 		var s Signature
 		o, isObject := object(item)
@@ -96,6 +99,7 @@ func (e *Envelope) Open() error {
 	if !e.decode() {
 		return entry.Invalidf("payload of the DSSE envelope is not base64")
 	}
+	e.raw = make([][]byte, 0, len(e.Signatures))
 	for _, s := range e.Signatures {
 		raw, ok := appendBase64(make([]byte, 0, base64.StdEncoding.DecodedLen(len(s.Sig))), s.Sig)
 		if !ok {

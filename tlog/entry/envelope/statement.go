@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/sigbox/sigbox/internal/strictjson"
 	"github.com/sigbox/sigbox/tlog/entry"
@@ -37,27 +38,25 @@ func Unmarshal(statement []byte, v any) (ok bool, err error) {
 	return err == nil, nil
 }
 
-// AppendDigests appends "algorithm:hex" of the digests of one thing, ordered by algorithm. Digests are strings, or null.
-func AppendDigests[V any](dst []string, digests map[string]V) []string {
+// AppendDigests appends "algorithm:hex" of the digests of one thing, ordered by algorithm.
+func AppendDigests(dst []string, digests map[string]string) []string {
 	if len(digests) == 1 { // as nearly all have
 		for alg, digest := range digests {
-			dst = append(dst, named(alg, digest))
+			dst = append(dst, alg+":"+digest)
 		}
 		return dst
 	}
 	for _, alg := range slices.Sorted(maps.Keys(digests)) {
-		dst = append(dst, named(alg, digests[alg]))
+		dst = append(dst, alg+":"+digests[alg])
 	}
 	return dst
 }
 
-func named(alg string, digest any) string {
-	text, _ := digest.(string)
-	return alg + ":" + text
-}
-
 // subjectMembers are those of a statement that are asked for.
-var subjectMembers = strictjson.Pick{"subject": {"digest": nil}, "predicate": {"materials": nil}}
+var subjectMembers = strictjson.Pick{
+	{Name: "subject", Pick: strictjson.Pick{{Name: "digest", Pick: strictjson.Pick{}}}},
+	{Name: "predicate", Pick: strictjson.Pick{{Name: "materials"}}},
+}
 
 // subjects returns the digests of a statement's subjects as encoding/json reads them, and whether there may be
 // materials too; nothing of what is no statement. All but odd statements are read in one pass, in which
@@ -72,14 +71,16 @@ func subjects(statement []byte) (digests []string, more bool, err error) {
 	ok = ok && (isList || o.Member("subject") == nil)
 	for _, item := range list {
 		subject, isObject := object(item)
-		value := subject.Member("digest")
-		digest, isToo := value.(map[string]any)
-		ok = ok && isObject && (isToo || value == nil)
-		for _, v := range digest {
-			_, isText := v.(string)
-			ok = ok && (isText || v == nil)
+		digest, isToo := object(subject.Member("digest"))
+		if ok = ok && isObject && isToo; !ok {
+			break
 		}
-		digests = AppendDigests(digests, digest)
+		slices.SortFunc(digest, byName)
+		for _, d := range digest {
+			text, isText := d.Value.(string)
+			ok = ok && (isText || d.Value == nil)
+			digests = append(digests, d.Name+":"+text)
+		}
 	}
 	if !ok {
 		return nil, false, nil
@@ -87,6 +88,8 @@ func subjects(statement []byte) (digests []string, more bool, err error) {
 	predicate, _ := o.Member("predicate").(strictjson.Some)
 	return digests, predicate.Member("materials") != nil, nil
 }
+
+func byName(a, b strictjson.Named) int { return strings.Compare(a.Name, b.Name) }
 
 // oddSubjects reads what two readers may read in two ways, or what is no JSON, as encoding/json does.
 func oddSubjects(statement []byte) (digests []string, more bool, err error) {

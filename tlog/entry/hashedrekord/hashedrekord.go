@@ -110,7 +110,9 @@ func (f *fields) digest() (crypto.Hash, []byte, error) {
 
 // keys are the search keys, in upstream's order.
 func (f *fields) keys(key *entry.Key) []string {
-	return append(append([]string{key.Fingerprint()}, key.Subjects()...), f.algorithm+":"+f.value)
+	subjects := key.Subjects()
+	keys := append(make([]string, 0, len(subjects)+2), key.Fingerprint())
+	return append(append(keys, subjects...), f.algorithm+":"+f.value)
 }
 
 // The canonical form, around algorithm, value, signature and key, of which none holds a quote.
