@@ -173,7 +173,7 @@ func TestAccepted(t *testing.T) {
 		"subject digest of wrong type":    p.one(inToto, []byte(`{"subject":[{"digest":{"sha256":"aa"}},{"digest":{"sha256":7}}]}`), a),
 		"subject digest is no object":     p.one(inToto, []byte(`{"subject":[{"digest":{"sha256":"aa"}},{"digest":"bb"}]}`), a),
 		"a subject is no object":          p.one(inToto, []byte(`{"subject":[{"digest":{"sha256":"aa"}},"bb"]}`), a),
-		"subjects are no list":            p.one(inToto, []byte(`{"subject":{"digest":{"sha256":"aa"}}}`), a),
+		"subjects are no list":            p.one(inToto, []byte(`{"subject":{"digest":{"sha256":"aa"}}`+materials+`}`), a),
 		"subject null, digest null":       p.one(inToto, []byte(`{"subject":[null,{"digest":null},{"digest":{"sha1":null}}]}`), a),
 		"subject digest odd and empty":    p.one(inToto, []byte(`{"subject":[{"digest":{"sha256":"abc","":""}},{"digest":{}}]}`), a),
 		"subject digest too long":         p.one(inToto, []byte(`{"subject":[{"digest":{"sha256":"`+strings.Repeat("a", 600)+`"}}]}`), a),
