@@ -20,6 +20,7 @@ import (
 	_ "github.com/sigstore/rekor/pkg/types/intoto/v0.0.2"
 
 	"github.com/sigbox/sigbox/tlog/differential"
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 )
 
@@ -50,6 +51,9 @@ func theirs(proposed []byte) (m made, err error) {
 	keys, err := impl.IndexKeys()
 	for _, k := range keys {
 		m.keys = append(m.keys, strings.ToLower(k)) // as its index does
+	}
+	if kind := pe.Kind(); kind == "dsse" || kind == "intoto" { // ours are found by the key too
+		m.keys = append(m.keys, entrytest.Fingerprints(impl.Verifiers())...)
 	}
 	m.keys = once(m.keys)
 	return m, err

@@ -53,6 +53,8 @@ func v1Protocol() []Difference {
 		{`(by index|key|proof)/.*twice.*`, map[string]string{
 			"status": `422`, "code": `601|605`, "message": `"\w+ in query must be given once"`, "body": none,
 		}, "a parameter in the query given twice", 4},
+		{`search/key x509 of hashedrekord-rsa2048`, map[string]string{"body": `\["\{\{id:broken/hash value in capitals\}\}","\{\{id:create/dsse-rsa2048\}\}","\{\{id:create/hashedrekord-rsa2048\}\}"\]`},
+			"a search for the key that signed an envelope", 1},
 		{`by id/tree 0`, map[string]string{"status": `400`, "code": `400`, "message": `"validation error: 0000000000000000 is not a valid TreeID"`}, "an entry id of the tree 0", 1},
 	}
 }

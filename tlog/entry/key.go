@@ -199,6 +199,14 @@ func (k *Key) Fingerprint() string {
 	return HexSum(k.pem)
 }
 
+// AppendSigner appends the search keys of who has signed an envelope: the fingerprint of the key, and the names in its
+// certificate. Upstream indexes the fingerprint as if it were a digest, "sha256:" before it, where its own search for
+// a public key does not look; so it is there without that too.
+func (k *Key) AppendSigner(keys []string) []string {
+	sum := SumKey(k.pem)
+	return append(append(keys, sum, sum[len(sha256Key):]), k.Subjects()...)
+}
+
 // HexSum returns the SHA-256 of b in hexadecimal.
 func HexSum(b []byte) string { return SumKey(b)[len(sha256Key):] }
 

@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/sigbox/sigbox/tlog"
+	"github.com/sigbox/sigbox/tlog/entry"
+	"github.com/sigbox/sigbox/tlog/entry/dsse"
+	"github.com/sigbox/sigbox/tlog/entry/entrytest"
+	"github.com/sigbox/sigbox/tlog/entry/intoto"
 	"github.com/sigbox/sigbox/tlog/entry/upstream"
 	"github.com/sigbox/sigbox/tlog/rekorv1"
 )
@@ -56,6 +60,43 @@ func TestSearchByFormat(t *testing.T) {
 		}
 		if a := s.post("/api/v1/index/retrieve", search(t, format, []byte("garbage"))); a.StatusCode != http.StatusBadRequest {
 			t.Errorf("garbage as %s: %d %s", format, a.StatusCode, a.body)
+		}
+	}
+}
+
+// TestSearchByKeyOfEnvelope: what a key or certificate has signed as an envelope is found by it, beside whoever else has
+// signed, and so it is by its fingerprint as a hash.
+func TestSearchByKeyOfEnvelope(t *testing.T) {
+	s := newServer(t, func(c *rekorv1.Config, _ *tlog.Config) {
+		c.Kinds = entry.Kinds{dsse.Kind: dsse.Parse, intoto.KindV001: intoto.ParseV001, intoto.KindV002: intoto.ParseV002}
+		c.Fingerprints = upstream.Fingerprints()
+	})
+	a, b := entrytest.P256(t), entrytest.P256(t)
+	pem, cert := entrytest.PEM(t, a.Public()), entrytest.CertPEM(entrytest.Cert(t, b, entrytest.SAN{URI: "https://a/b"}, nil, nil))
+	one, two := entrytest.Envelope(t, inToto, []byte(`{}`), a), entrytest.Envelope(t, inToto, []byte(`{}`), b, a)
+	for name, row := range map[string]struct {
+		proposed []byte
+		by       [][]byte
+	}{
+		"dsse":         {entrytest.DSSE(t, one, pem), [][]byte{pem}},
+		"dsse, two":    {entrytest.DSSE(t, two, cert, pem), [][]byte{pem, cert}},
+		"intoto 0.0.1": {asV001(t, one, pem), [][]byte{pem}},
+		"intoto 0.0.2": {asV002(t, []byte(`{}`), b), [][]byte{entrytest.PEM(t, b.Public())}},
+	} {
+		id, _ := s.add(row.proposed)
+		for _, key := range row.by {
+			for _, query := range [][]byte{
+				search(t, "x509", key), []byte(`{"hash":"` + entry.HexSum(key) + `"}`),
+				[]byte(`{"operator":"and","hash":"` + entry.HexSum(key) + `",` + string(search(t, "x509", key)[1:])),
+			} {
+				if answer := s.post("/api/v1/index/retrieve", query); answer.StatusCode != http.StatusOK || !strings.Contains(string(answer.body), id) {
+					t.Errorf("%s: %s: %d %s does not hold %s", name, query, answer.StatusCode, answer.body, id)
+				}
+			}
+		}
+		other := search(t, "x509", entrytest.PEM(t, entrytest.P256(t).Public()))
+		if answer := s.post("/api/v1/index/retrieve", other); strings.TrimSpace(string(answer.body)) != "[]" {
+			t.Errorf("%s: by another key: %s", name, answer.body)
 		}
 	}
 }

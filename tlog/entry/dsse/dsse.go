@@ -96,10 +96,9 @@ func parseProposed(proposed map[string]any) (*Entry, error) {
 
 // keys are the search keys but for the digests of the statement, in upstream's order, with room for more.
 func (c *canonical) keys(more int) []string {
-	keys := make([]string, 0, 2*len(c.signatures)+2+more)
+	keys := make([]string, 0, 3*len(c.signatures)+2+more)
 	for _, s := range c.signatures {
-		keys = append(keys, entry.SumKey(s.key.PEM()))
-		keys = append(keys, s.key.Subjects()...)
+		keys = s.key.AppendSigner(keys)
 	}
 	return append(keys, c.payload, c.envelope)
 }

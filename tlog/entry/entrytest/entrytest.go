@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -284,4 +285,17 @@ func Spec(t testing.TB, proposed []byte) any {
 		t.Fatal(err)
 	}
 	return v.Spec
+}
+
+// Fingerprints returns the hex SHA-256 of the canonical form of keys that upstream's code has read, none with an error.
+func Fingerprints[K interface{ CanonicalValue() ([]byte, error) }](keys []K, err error) (out []string) {
+	if err != nil {
+		return nil
+	}
+	for _, k := range keys {
+		if canonical, err := k.CanonicalValue(); err == nil {
+			out = append(out, fmt.Sprintf("%x", sha256.Sum256(canonical)))
+		}
+	}
+	return out
 }

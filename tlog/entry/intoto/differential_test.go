@@ -66,6 +66,7 @@ func upstream(proposed []byte) (result, error) {
 	for _, k := range keys {
 		r.keys = append(r.keys, strings.ToLower(k)) // as Rekor's index storage does
 	}
+	r.keys = append(r.keys, entrytest.Fingerprints(impl.Verifiers())...) // so that a search for the key finds it, which is ours
 	_, r.attestation = impl.(types.EntryWithAttestationImpl).AttestationKeyValue()
 	return r, nil
 }

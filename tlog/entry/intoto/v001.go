@@ -105,7 +105,7 @@ func (v *v001) body() []byte {
 
 // keys are the search keys that a body tells, in upstream's order.
 func (v *v001) keys() []string {
-	keys := append([]string{"sha256:" + v.envelope.value, "sha256:" + v.key.Fingerprint()}, v.key.Subjects()...)
+	keys := v.key.AppendSigner([]string{"sha256:" + v.envelope.value})
 	return append(keys, "sha256:"+v.payload.value)
 }
 

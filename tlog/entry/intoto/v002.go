@@ -174,8 +174,7 @@ func (v *v002) body() []byte {
 // keys are the search keys that a body tells, in upstream's order.
 func (v *v002) keys() (keys []string) {
 	for _, key := range v.owners {
-		keys = append(keys, "sha256:"+key.Fingerprint())
-		keys = append(keys, key.Subjects()...)
+		keys = key.AppendSigner(keys)
 	}
 	return append(keys, "sha256:"+v.payload.value)
 }
