@@ -99,6 +99,17 @@ found --sha "$(sum artifact)"
 entry --type hashedrekord:0.0.1 --artifact-hash "$(sum artifact)" --signature artifact.ec --public-key ec.crt --pki-format x509
 key ec.crt x509
 
+# Another hash, and a name that is a URI.
+uri=https://example.com/o/r/.github/workflows/W.yml@refs/heads/main
+openssl ecparam -name secp521r1 -genkey -noout -out p521.key
+openssl req -x509 -new -key p521.key -subj '/O=test/CN=test' -addext "subjectAltName=URI:$uri" -out p521.crt
+openssl dgst -sha512 -sign p521.key -out artifact.p521 artifact
+long=$(sha512sum artifact | cut -d' ' -f1)
+entry --type hashedrekord --artifact-hash "$long" --signature artifact.p521 --public-key p521.crt --pki-format x509
+found --sha "$long"
+found --subject "$uri"
+found --operator and --subject "$uri" --sha "$long" --public-key p521.crt --pki-format x509
+
 entry --type helm --artifact chart-0.1.0.tgz.prov --public-key pgp.pub --pki-format pgp
 key pgp.pub pgp
 found --artifact chart-0.1.0.tgz
@@ -125,14 +136,30 @@ entry --type tuf --artifact timestamp.json --public-key root.json --pki-format t
 key root.json tuf
 
 entry --type dsse --artifact envelope.json --public-key ec.pub
+key ec.pub x509
 found --sha "$(sum artifact)"
 found --sha "$(sum statement)"
+# One envelope, two who have signed it.
+type=application/vnd.in-toto+json
+openssl ecparam -name secp384r1 -genkey -noout -out second.key
+openssl pkey -in second.key -pubout -out second.pub
+sed "s#}]}\$#},{\"sig\":\"$({ printf 'DSSEv1 %d %s %d ' ${#type} $type "$(stat -c %s statement)"; cat statement; } | openssl dgst -sha256 -sign second.key | openssl base64 -A)\"}]}#" envelope.json >two.json
+entry --type dsse --artifact two.json --public-key ec.pub --public-key second.pub
+key ec.pub x509
+key second.pub x509
 for v in 0.0.1 0.0.2; do
 	entry --type intoto:$v --artifact envelope.json --public-key ec.pub
+	key ec.pub x509
 	found --sha "$(sum artifact)"
 	found --sha "$(sum statement)"
 	says "Attestation: $(cat statement)" rekorcli get --uuid "$id"
 done
+
+# The client fetches what is given as a URL; the log takes what it has fetched.
+openssl dgst -sha256 -sign ec.key -out root.sig root.json
+entry --type rekord --artifact "$MIRROR/1.root.json" --signature root.sig --public-key ec.pub --pki-format x509
+found --artifact "$MIRROR/1.root.json"
+found --artifact root.json
 
 says 'Verification Successful' rekorcli loginfo
 says '"TreeID"' rekorcli loginfo --format json
@@ -145,4 +172,14 @@ refuses 'greater' rekorcli logproof --last-size "$((size + 1000))"
 refuses 'tree' rekorcli logproof --last-size "$size" --tree-id 7
 says "$id" rekorcli get --uuid "$id" --format json
 says '"logIndex"' rekorcli get --uuid "$id" --format tle
+says '"AlreadyExists":true' rekorcli upload --type dsse --artifact envelope.json --public-key ec.pub --format json
+says '"EntryUUID"' rekorcli verify --type dsse --artifact envelope.json --public-key ec.pub --format json
+says '"UUIDs":[' rekorcli search --artifact artifact --format json
+says '"RootHash"' rekorcli logproof --last-size "$size" --format json
+says 'Verification Successful' rekorcli loginfo --rekor_server "$REKOR/"
+says 'Current Root Hash' rekorcli verify --uuid "$id" --rekor_server "$REKOR/"
+printf 'format: json\nrekor_server: %s\n' "$REKOR" >rekor.yaml
+says '"TreeID"' within "$REKORCLI" loginfo --config rekor.yaml
+says '"TreeID"' env REKOR_REKOR_SERVER="$REKOR" REKOR_FORMAT=json timeout -k 5 "$LIMIT" "$REKORCLI" loginfo
+says 'GitVersion' rekorcli version
 `
