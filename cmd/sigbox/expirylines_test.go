@@ -26,6 +26,7 @@ type expiryLine struct {
 	prepare func(*lived)  // after that
 	first   string        // how the first step begins
 	planned bool          // the end stays as it was wanted, and when it comes nothing signs with the key any more
+	after   func(*lived)  // what holds a second after a planned end, while it serves
 }
 
 // expiryLines are all kinds: what is made of certificates and roles when an instance is, then what the trust root
@@ -48,6 +49,8 @@ var expiryLines = []expiryLine{
 	{what: "ca key", life: 130 * aDay, warned: 90 * aDay, prepare: retiresCA, first: "sigbox rotate ca-intermediate --resume --yes"},
 	{what: "tsa key", life: 130 * aDay, warned: 90 * aDay, prepare: retiresTSA, first: "before then, name in "},
 	{what: "rekor-v2 key", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: retiresRekorV2, first: "sigbox rotate rekor-v2 --resume --yes"},
+	{what: "rekor-v1 key", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: retiresRekorV1, first: "sigbox log freeze rekor-v1 --yes", after: refusesEntries},
+	{what: "ct key", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: retiresCT, first: "sigbox rotate ct --resume --yes", after: inSecondCT},
 	{name: "foreign root, a file", what: "foreign root", life: 90 * aDay, warned: 90 * aDay / 4, prepare: servesFile, first: "sigbox trust refresh acme --file NEWER.json"},
 	{name: "foreign root, a repository", what: "foreign root", life: 365 * aDay, warned: 365 * aDay / 4, prepare: servesRepository, first: "sigbox trust refresh acme --out"},
 	{what: "adopted ca", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: adopts, first: "let everybody who signs there"},
@@ -111,6 +114,9 @@ func (row expiryLine) lives(l *lived) {
 		l.start()
 		if got := l.warning(row.what); got != "" {
 			t.Errorf("the server says that it signs with it after its end: %s", got)
+		}
+		if row.after != nil {
+			row.after(l)
 		}
 	}
 	for after := range strings.Lines(l.expiry()) {

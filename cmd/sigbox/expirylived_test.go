@@ -210,6 +210,10 @@ func (l *lived) step(step string) {
 	case strings.HasPrefix(step, "sigbox ca root "):
 		l.run(step)
 		l.root = filepath.Join(l.work, "ROOT")
+	case strings.HasPrefix(step, "sigbox log freeze ") && strings.Contains(step, "stop serve meanwhile"):
+		l.stop()
+		l.run(step)
+		l.start()
 	case strings.HasPrefix(step, "sigbox "), strings.HasPrefix(step, "rm "):
 		l.run(step)
 	case strings.HasPrefix(step, "replace "):
@@ -298,6 +302,11 @@ func (l *lived) others(todo string) {
 		_, publish, _ := strings.Cut(todo, "then: sigbox tuf publish")
 		publish, _, _ = strings.Cut(publish, "\n")
 		l.run("sigbox tuf publish" + publish)
+		return
+	}
+	if l.namesLog(todo) {
+		l.stop()
+		l.start()
 		return
 	}
 	text, changed := read(l.t, l.file), 0

@@ -276,10 +276,14 @@ process must be stopped, since it has the guard.)`,
 					return err
 				case changed:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s is frozen\n", args[0])
-				default:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s was frozen already\n", args[0])
+					return nil
 				}
-				return nil
+				next, err := logs.GoesOn(cmd.Context(), args[0])
+				if err == nil && next != "" {
+					return fmt.Errorf("%s was frozen already, and %s takes entries for it: freeze that one", args[0], next)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s was frozen already\n", args[0])
+				return err
 			})
 		},
 	}

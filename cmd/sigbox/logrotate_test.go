@@ -139,6 +139,9 @@ func TestRotateUnderLoad(t *testing.T) {
 	if out, _ := logs(t, 0, "rotate", "rekor-v1-2", "--resume", "--yes", "--config", one); !strings.Contains(out, "no rotation of rekor-v1-2 is under way; rekor-v1-3 takes entries") {
 		t.Errorf("--resume after: %s", out)
 	}
+	if _, stderr := logs(t, 1, "freeze", "rekor-v1", "--yes", "--config", one); !strings.Contains(stderr, "rekor-v1 was frozen already, and rekor-v1-3 takes entries for it") {
+		t.Errorf("freezing a shard of before: %s", stderr)
+	}
 	// A replica that starts now finds all shards by itself, with the configuration that it had.
 	c := s.serve(t, s.config(t))
 	l.urls = append(l.urls, c.url)

@@ -104,7 +104,7 @@ func (m mends) recordItems(rec record.Record, inUse [][32]byte, now time.Time) (
 			items = append(items, expiry.Item{
 				What: string(k.Role) + " key", Detail: fmt.Sprintf("%x", id[:8]), At: k.End.UTC(),
 				Breaks: "what it signs after that is trusted by nobody; what it signed before is",
-				Mend:   m.successor(k.Role),
+				Mend:   m.successor(rec, k),
 			})
 		}
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/expiry"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
+	"github.com/sigbox/sigbox/tuf/record"
 	"github.com/sigbox/sigbox/tuf/statement"
 )
 
@@ -21,10 +23,11 @@ type mends struct {
 	file          string
 	ca, tlog, tuf bool            // what the file configures
 	rotates       map[string]bool // "ca", "tsa": sigbox rotate goes on with another key of it
+	cfg           *config.Config  // nil for none
 }
 
 func mendsOf(cfg *config.Config) mends {
-	m := mends{file: cfg.File(), ca: cfg.CA != nil, tlog: cfg.TLog != nil, tuf: cfg.TUF != nil, rotates: map[string]bool{}}
+	m := mends{cfg: cfg, file: cfg.File(), ca: cfg.CA != nil, tlog: cfg.TLog != nil, tuf: cfg.TUF != nil, rotates: map[string]bool{}}
 	isFile := func(k config.KeyFile) bool { return !strings.HasPrefix(string(k), "$") }
 	if m.ca && m.tuf && cfg.Instance != "" {
 		m.rotates["ca"] = isFile(cfg.CA.Key)
@@ -187,9 +190,9 @@ func initDir(file string) string {
 
 // successor is what comes after a key that was retired. There is one that clients trust already: none is retired in a
 // trust root without another one of its role that has no end.
-func (m mends) successor(role statement.Role) []string {
-	purpose := string(role)
-	switch role {
+func (m mends) successor(rec record.Record, k record.Key) []string {
+	purpose := string(k.Role)
+	switch k.Role {
 	case statement.CA, statement.TSA:
 		for _, component := range map[string][]string{"ca": {roleCAIntermediate, roleCARoot}, "tsa": {roleTSA}}[purpose] {
 			if m.rotates[purpose] && m.rotating(component) {
@@ -202,14 +205,59 @@ func (m mends) successor(role statement.Role) []string {
 	case statement.RekorV2:
 		file, where := m.at("tlog")
 		return []string{"sigbox rotate rekor-v2 --resume --yes --config " + file + where}
+	case statement.CT:
+		return m.afterCT(k)
 	}
-	if role == statement.CT {
-		if m.tlog && m.tuf && m.rotating("ct") {
-			return m.rotate("ct")
+	return m.afterV1(rec, k)
+}
+
+// afterCT is what comes after the key of a CT log: ca logs in the one that follows it, and it takes nothing any more.
+func (m mends) afterCT(k record.Key) []string {
+	freeze := m.freeze(k, "when certificates go into the log that follows it")
+	if m.tlog && m.tuf && m.rotating("ct") {
+		return append(m.rotate("ct"), freeze)
+	}
+	if m.logsElsewhere(k) {
+		return []string{freeze}
+	}
+	file, _ := m.at("ca")
+	return []string{fmt.Sprintf("before then, name in %s, as ca.ct, the log that follows it, and start serve again", file), freeze}
+}
+
+// logsElsewhere says that the ca of this file logs its certificates with another key.
+func (m mends) logsElsewhere(k record.Key) bool {
+	if m.cfg == nil || m.cfg.CA == nil || m.cfg.CA.CT == nil {
+		return false
+	}
+	key, err := keys.LoadPublic(string(m.cfg.CA.CT.Key))
+	return err == nil && !keys.Equal(key, k.Public)
+}
+
+// afterV1 is what comes after the key of a Rekor v1 log. At one address one key counts at a time, so that one with
+// another key that is in use is at an address of its own, which clients have from the signing configuration.
+func (m mends) afterV1(rec record.Record, k record.Key) []string {
+	for _, next := range rec.Keys {
+		if next.Role == statement.RekorV1 && next.End.IsZero() && next.URL != k.URL {
+			return []string{m.freeze(k, "clients add to the log that the signing configuration names, "+next.URL)}
 		}
-		file, _ := m.at("ca")
-		return []string{fmt.Sprintf("before then, name in %s, as ca.ct, the log that follows it, and start serve again", file)}
 	}
 	file, _ := m.at("tlog")
 	return []string{fmt.Sprintf("before then, name in %s, last of tlog.rekor_v1.shards, the log that follows it, and start serve again", file)}
+}
+
+// freeze is how a log with a key takes nothing any more; it is served on.
+func (m mends) freeze(k record.Key, why string) string {
+	file, _ := m.at("tlog")
+	name, where := "NAME", "where tlog runs; with tlog.guard.file, stop it meanwhile"
+	if m.tlog && m.cfg != nil {
+		where = "with tlog.guard.file, stop serve meanwhile"
+		if logs, err := ServedLogs(m.cfg.TLog); err == nil {
+			for _, l := range logs {
+				if keys.Equal(l.Signer.Public(), k.Public) {
+					name = string(l.Name) // of several that share the key the last
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("sigbox log freeze %s --yes --config %s    (%s; %s)", name, file, why, where)
 }

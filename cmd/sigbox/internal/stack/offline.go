@@ -240,6 +240,23 @@ func (l *Logs) Freeze(ctx context.Context, name string) (changed bool, err error
 	return true, log.Freeze(ctx)
 }
 
+// GoesOn is the name of the shard that takes entries for a log that was frozen, "" where none does.
+func (l *Logs) GoesOn(ctx context.Context, name string) (string, error) {
+	list, err := l.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	for {
+		i := slices.IndexFunc(list, func(s LogState) bool { return s.Follows == name })
+		if i < 0 {
+			return "", nil
+		}
+		if name = list[i].Name; !list[i].Frozen {
+			return name, nil
+		}
+	}
+}
+
 // key loads the key of a shard that has one of its own.
 func (l *Logs) key(after ServedLog, name string) (crypto.Signer, error) {
 	path, err := l.keyPath(after, name)
