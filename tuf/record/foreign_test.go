@@ -135,6 +135,13 @@ func TestForeignRefused(t *testing.T) {
 	if _, err := twice.Edition(); err == nil || !strings.Contains(err.Error(), "there twice") {
 		t.Errorf("twice: %v", err)
 	}
+	zeta := acme
+	zeta.Name = "zeta"
+	disorder := b.rec
+	disorder.Foreign = []foreign.Root{zeta, acme}
+	if _, err := disorder.Edition(); err == nil || !strings.Contains(err.Error(), "acme is there twice, or out of order") {
+		t.Errorf("out of order: %v", err)
+	}
 	many := b.rec
 	for i := range foreign.MaxRoots + 1 {
 		f := acme
@@ -179,5 +186,31 @@ func TestForeignRefused(t *testing.T) {
 	}
 	if !slices.ContainsFunc(with.Foreign, func(r foreign.Root) bool { return r.Name == "their" }) {
 		t.Error("it is gone")
+	}
+}
+
+// TestForeignTimes: a record says when a foreign root was taken and when it ends in one form.
+func TestForeignTimes(t *testing.T) {
+	rec, err := newBench(t).rec.WithForeign(foreignRoot(t, "acme", now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := rec.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := rec.Foreign[0]
+	for name, at := range map[string]time.Time{"taken": f.Taken, "expires": f.Expires} {
+		stamp := statement.Stamp(at)
+		good := fmt.Sprintf("%q: %q", name, stamp)
+		if !bytes.Contains(raw, []byte(good)) {
+			t.Fatalf("%s is not in\n%s", good, raw)
+		}
+		for _, other := range []string{strings.TrimSuffix(stamp, "Z") + "+00:00", "tomorrow", ""} {
+			bad := bytes.Replace(raw, []byte(good), fmt.Appendf(nil, "%q: %q", name, other), 1)
+			if _, err := record.Parse(bad); !errors.Is(err, record.ErrRecord) || !strings.Contains(err.Error(), "not times of the form") {
+				t.Errorf("%s %q: %v", name, other, err)
+			}
+		}
 	}
 }

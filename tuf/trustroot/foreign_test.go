@@ -204,7 +204,9 @@ func TestMerge(t *testing.T) {
 		t.Errorf("the last log is %s, which policy-controller asks", last)
 	}
 	otherwise := edited(t, own, func(r *pb.TrustedRoot) { r.Tlogs[1].PublicKey.ValidFor.End = timestamppb.New(now.Add(time.Hour)) })
+	ct := edited(t, own, func(r *pb.TrustedRoot) { r.Ctlogs[0].BaseUrl = "https://x.example.com" })
 	chain := edited(t, own, func(r *pb.TrustedRoot) { r.CertificateAuthorities[0].Uri = "https://x.example.com" })
+	stamps := edited(t, own, func(r *pb.TrustedRoot) { r.TimestampAuthorities[0].Uri = "https://x.example.com" })
 	two := edited(t, theirs, func(r *pb.TrustedRoot) {
 		o := &pb.TrustedRoot{}
 		if err := protojson.Unmarshal(own, o); err != nil {
@@ -216,10 +218,12 @@ func TestMerge(t *testing.T) {
 		other []byte
 		want  string
 	}{
-		"another end of a key":       {otherwise, "different things of the key"},
-		"another address of a chain": {chain, "different things of the chain"},
-		"a key in another role":      {two, "shares its key with a"},
-		"a file that clients refuse": {[]byte("{}"), "media type"},
+		"another end of a key":        {otherwise, "different things of the key"},
+		"another address of a CT key": {ct, "different things of the key of the log at \"https://own.example.com\""},
+		"another address of a chain":  {chain, "different things of the chain"},
+		"another address of a TSA":    {stamps, "different things of the chain of the authority at \"https://own.example.com/api/v1/timestamp\""},
+		"a key in another role":       {two, "shares its key with a"},
+		"a file that clients refuse":  {[]byte("{}"), "media type"},
 	} {
 		if _, _, err := trustroot.Merge(own, tc.other); !errors.Is(err, trustroot.ErrMaterial) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
@@ -242,6 +246,7 @@ func TestShared(t *testing.T) {
 		{"nothing", func(*pb.TrustedRoot) {}, ""},
 		{"a log", func(r *pb.TrustedRoot) { r.Tlogs[0].PublicKey = o.Tlogs[0].PublicKey }, "transparency log"},
 		{"a log in another role", func(r *pb.TrustedRoot) { r.Ctlogs[0].PublicKey = o.Tlogs[0].PublicKey }, "CT log"},
+		{"the timestamp authority", func(r *pb.TrustedRoot) { r.TimestampAuthorities = o.TimestampAuthorities }, "TSA of one"},
 		{"the authority that issues", func(r *pb.TrustedRoot) { r.CertificateAuthorities = o.CertificateAuthorities }, "CA of one"},
 		{"our issuing authority above theirs", func(r *pb.TrustedRoot) {
 			c := r.CertificateAuthorities[0].CertChain
@@ -252,9 +257,19 @@ func TestShared(t *testing.T) {
 			c.Certificates = append(c.Certificates, o.CertificateAuthorities[0].CertChain.Certificates[1])
 		}, ""},
 	} {
-		err := trustroot.Shared(own, edited(t, theirs, tc.change))
-		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
-			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		other := edited(t, theirs, tc.change)
+		for _, err := range []error{trustroot.Shared(own, other), trustroot.Shared(other, own)} { // whichever of the two is ours
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+			}
+		}
+	}
+	broken := edited(t, theirs, func(r *pb.TrustedRoot) { r.TimestampAuthorities[0].CertChain.Certificates[0].RawBytes = nil })
+	for name, pair := range map[string][2][]byte{
+		"the first is no file of clients": {[]byte("{}"), own}, "the second is none": {own, []byte("{}")}, "a certificate that is none": {own, broken},
+	} {
+		if err := trustroot.Shared(pair[0], pair[1]); !errors.Is(err, trustroot.ErrMaterial) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
