@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox/ca/pki"
@@ -251,7 +252,7 @@ func (a *aging) broken() (what []string) {
 }
 
 // TestEveryBreakageIsWarnedOf: over 400 days, with people who do what they are told two days before the
-// end, nothing breaks, and each end was warned of at every threshold, once.
+// end, nothing breaks, and each end was warned of at every threshold, once in the log, and in /readyz and the metrics too.
 func TestEveryBreakageIsWarnedOf(t *testing.T) {
 	a := newAging(t)
 	var text bytes.Buffer
@@ -281,6 +282,9 @@ func TestEveryBreakageIsWarnedOf(t *testing.T) {
 			if n.Urgent(now) != strings.Contains(w.checkText(), n.What) {
 				t.Errorf("%s: %s urgent, and readyz says %q", now, n.What, w.checkText())
 			}
+			if got := w.warnedOf(t, n.What); got != n.Threshold.Seconds() {
+				t.Errorf("%s: warned of %s %s before, and the metric says %g seconds", now, n.What, n.Threshold, got)
+			}
 		}
 		for _, i := range expiry.Order(items) {
 			if least := i.Thresholds()[len(i.Thresholds())-1]; i.Left(now) > least {
@@ -309,6 +313,26 @@ func TestEveryBreakageIsWarnedOf(t *testing.T) {
 	if got := strings.Count(text.String(), "will stop working"); got != lines {
 		t.Errorf("the log has %d warnings, want %d: once for each threshold", got, lines)
 	}
+}
+
+// warnedOf is what the metrics say of something.
+func (w *watchedExpiry) warnedOf(t *testing.T, what string) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(w)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "sigbox_expires_warning_seconds" && m.GetLabel()[0].GetValue() == what {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("the metrics say nothing of %q", what)
+	return 0
 }
 
 func (w *watchedExpiry) checkText() string {
