@@ -185,6 +185,7 @@ func TestCeremony(t *testing.T) {
 	if out := s.ok("", "tuf", "status"); strings.Count(out, "in use") != 5 || !strings.Contains(out, "targets   version 1") {
 		t.Errorf("status: %s", out)
 	}
+	s.transcript("first.json")
 	s.refused("there is a set already", "", "tuf", "init", "--out", "again.json", "--root-key", "alice.pub", "--targets-key", "alice.pub")
 	s.newAuthority()
 	s.stray()
@@ -192,6 +193,25 @@ func TestCeremony(t *testing.T) {
 	s.refused("another set was published", "", "tuf", "publish", "first.json")
 	if _, err := os.Stat(filepath.Join(s.dir, "mirror")); err == nil {
 		t.Error("a command has written the mirror, which is serve's")
+	}
+}
+
+// transcript wants the request that was published to be kept, with the approvals of those who signed.
+func (s *ceremonySite) transcript(published string) {
+	s.t.Helper()
+	s.refused("is there already", "", "tuf", "status", "--transcript", published)
+	s.refused("name no request", "", "tuf", "status", "--transcript", "kept.json", published)
+	s.ok("", "tuf", "status", "--transcript", "kept.json")
+	kept, err := os.ReadFile(filepath.Join(s.dir, "kept.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	was, err := os.ReadFile(filepath.Join(s.dir, published))
+	if err != nil || !bytes.Equal(kept, was) {
+		s.t.Errorf("what is kept is not what was published (%v)", err)
+	}
+	if out := s.ok("", "tuf", "status", "kept.json"); !strings.Contains(out, "root: 2 of 2 signatures") || strings.Count(out, "  signed  ") != 4 {
+		s.t.Errorf("the transcript: %s", out)
 	}
 }
 
@@ -351,6 +371,7 @@ func TestCeremonyRefusals(t *testing.T) {
 	s.refused("private key", "", "tuf", "init", "--out", "x.json", "--root-key", "snapshot.key", "--targets-key", "alice.pub")
 	s.refused("needs signers", "", "tuf", "init", "--out", "x.json", "--root-key", "alice.pub")
 	s.refused("there is no set yet", "", "tuf", "request", "--out", "x.json")
+	s.refused("there is no transcript", "", "tuf", "status", "--transcript", "x.json")
 	s.refused("is there already", "alice", "tuf", "key", "--out", "my.key")
 	s.refused("no such file", "alice", "tuf", "sign", "none.json", "--key", "my.key")
 	s.refused("is not a file", "alice", "tuf", "status", ".")

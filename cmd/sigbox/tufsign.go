@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -121,17 +122,25 @@ func confirm(in io.Reader, out io.Writer, r *ceremony.Request, approve, what str
 }
 
 func tufStatusCommand() *cobra.Command {
-	var file string
+	var file, transcript string
 	cmd := &cobra.Command{
 		Use:   "status [REQUEST [COPY...]]",
 		Short: "Show what is signed, what is published, what waits",
 		Long: `Of a request: what it would change, and who has signed. Without a request, of the
 repository of a configuration file: the current set with its expiry dates, every
 key of the trust root with its id, and the statements of services that wait for the
-next request.`,
+next request. --transcript writes the request that the current set was published by,
+with its signatures, as a file that status reads.`,
 		Example: `  sigbox tuf status first.json
-  sigbox tuf status --config /etc/sigbox/sigbox.yaml`,
+  sigbox tuf status --config /etc/sigbox/sigbox.yaml
+  sigbox tuf status --config /etc/sigbox/sigbox.yaml --transcript ceremony.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if transcript != "" && len(args) > 0 {
+				return errors.New("--transcript is of what is published: name no request")
+			}
+			if transcript != "" {
+				return withTUF(cmd.Context(), file, func(t *stack.TUFRepo) error { return writeTranscript(cmd, t, transcript) })
+			}
 			if len(args) == 0 {
 				return withTUF(cmd.Context(), file, func(t *stack.TUFRepo) error { return repositoryStatus(cmd.Context(), cmd.OutOrStdout(), t) })
 			}
@@ -149,7 +158,31 @@ next request.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "sigbox.yaml", "configuration file")
+	cmd.Flags().StringVar(&transcript, "transcript", "", "file to write the request of the current set to; it must not exist yet")
 	return cmd
+}
+
+// writeTranscript writes what the current set was published by.
+func writeTranscript(cmd *cobra.Command, t *stack.TUFRepo, path string) error {
+	cur, _, err := t.Current(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if cur.Transcript == nil {
+		return errors.New("there is no transcript: no ceremony has published the current set")
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already: name another file", path)
+	}
+	r, err := ceremony.Parse(cur.Transcript)
+	if err != nil {
+		return fmt.Errorf("transcript: %w", err)
+	}
+	if err := writeRequest(path, r); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "request %x is in %s: sigbox tuf status %s shows it\n", r.ID(), path, path)
+	return nil
 }
 
 func repositoryStatus(ctx context.Context, out io.Writer, t *stack.TUFRepo) error {
