@@ -43,14 +43,16 @@ func (s *ceremonySite) newKeys(who ...string) (flags []string) {
 }
 
 // killed runs sigbox rotate, which dies, as by kill -9, after it has written down and said a number of steps.
-func (s *ceremonySite) killed(line int, args ...string) {
+func (s *ceremonySite) killed(line int, args ...string) (stdout string) {
 	s.t.Helper()
 	cmd := sigbox(s.t, append(append([]string{"rotate"}, args...), "--config", "sigbox.yaml")...)
 	cmd.Dir = s.dir
 	cmd.Env = append(cmd.Env, fmt.Sprint("SIGBOX_TEST_DIE_AT=", line))
-	if out, stderr, code := finish(s.t, cmd); code != -1 || strings.Count(out, "\n") != line {
+	out, stderr, code := finish(s.t, cmd)
+	if code != -1 || strings.Count(out, "\n") != line {
 		s.t.Fatalf("%v, killed at line %d: %d\n%s%s", args, line, code, out, stderr)
 	}
+	return out
 }
 
 // named says whether a role of the root that is published has these many keys, and this threshold.

@@ -105,9 +105,27 @@ func (s *ceremonySite) stops(want string, args ...string) {
 	}
 }
 
-// TestRotateServed rotates the key of timestamps of a configuration, and that of a TUF role: the command stops
+// killedIn runs sigbox rotate, which dies, as by kill -9, after a step that it has written down and said; and again, the
+// step done and not written down.
+func (s *ceremonySite) killedIn(want string, args ...string) {
+	s.t.Helper()
+	journal := filepath.Join(s.dir, "rotations.json")
+	before, err := os.ReadFile(journal)
+	for range 2 {
+		if err == nil {
+			write(s.t, journal, string(before))
+		} else if err := os.RemoveAll(journal); err != nil {
+			s.t.Fatal(err)
+		}
+		if out := s.killed(1, args...); !strings.Contains(out, want) {
+			s.t.Fatalf("%v, killed: %s, want %q", args, out, want)
+		}
+	}
+}
+
+// TestRotateServed rotates the key of timestamps of a configuration, and those of TUF roles: the command stops
 // where a PKI, the holders of offline keys and who restarts replicas have something to do, hands out the file,
-// and sees whether it was done.
+// and sees whether it was done. It is killed in every step, and goes back and forth.
 func TestRotateServed(t *testing.T) {
 	s := newCeremonySite(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -117,51 +135,80 @@ func TestRotateServed(t *testing.T) {
 	defer ln.Close()
 	s.withAuthorities(ln.Addr().String())
 
-	s.stops("tsa-2.csr answered", "tsa", "--yes")
+	on := []string{"tsa", "--resume", "--yes", "--soak", "0s"}
+	if out := s.ok("", "rotate", "tsa", "--dry-run", "--config", "sigbox.yaml"); strings.Count(out, "to do: ") != 5 {
+		t.Errorf("--dry-run: %s", out)
+	}
+	s.killedIn("begun", "tsa", "--yes")
+	s.stops("tsa-2.csr answered", "tsa", "--resume", "--yes")
 	s.stops("tsa-2.csr answered", "tsa", "--resume", "--yes")
 	s.ok("", "ca", "sign-csr", "tsa-2.csr", "--root", "offline", "--out", "answer.pem")
-	s.stops("tsa-2-publish.json", "tsa", "--resume", "--yes", "--chain", "answer.pem")
+	s.killedIn("made tsa 2", "tsa", "--resume", "--yes", "--chain", "answer.pem")
+	s.stops("tsa-2-publish.json", "tsa", "--resume", "--yes")
 	s.publish("tsa-2-publish.json")
+	s.killedIn("published tsa 2", on...)
 	s.refused("clients have until", "", "rotate", "tsa", "--resume", "--yes", "--config", "sigbox.yaml")
-	s.stops("ca.tsa.key: ", "tsa", "--resume", "--yes", "--soak", "0s")
-	s.replaceConfig("{key: tsa.key, chain: tsa-chain.pem}", "{key: tsa-2.key, chain: tsa-chain-2.pem}")
-	serveTSA(t, ln, filepath.Join(s.dir, "tsa.key"), filepath.Join(s.dir, "tsa-chain.pem"), func() {
-		s.stops("shows the chain of before", "tsa", "--resume", "--yes", "--soak", "0s")
-	})
-	again, err := net.Listen("tcp", ln.Addr().String())
-	if err != nil {
+	s.stops("ca.tsa.key: ", on...)
+	first, second := "{key: tsa.key, chain: tsa-chain.pem}", "{key: tsa-2.key, chain: tsa-chain-2.pem}"
+	s.replaceConfig(first, second)
+	serve := func(key, chain string, do func()) {
+		again, err := net.Listen("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		serveTSA(t, again, filepath.Join(s.dir, key), filepath.Join(s.dir, chain), do)
+	}
+	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	serveTSA(t, again, filepath.Join(s.dir, "tsa-2.key"), filepath.Join(s.dir, "tsa-chain-2.pem"), func() {
-		s.stops("tsa-1-retire.json", "tsa", "--resume", "--yes", "--soak", "0s")
+	serve("tsa.key", "tsa-chain.pem", func() { s.stops("shows the chain of before", on...) })
+	serve("tsa-2.key", "tsa-chain-2.pem", func() {
+		s.killedIn("switched", on...)
+		s.stops("ca.tsa.key: "+filepath.Join(s.dir, "tsa.key"), "tsa", "--undo")
+		s.replaceConfig(second, first)
+		s.stops("shows the chain of before", "tsa", "--undo")
 	})
+	serve("tsa.key", "tsa-chain.pem", func() { s.killedIn("went back: tsa 1 signs", "tsa", "--undo") })
+	s.replaceConfig(first, second)
+	serve("tsa-2.key", "tsa-chain-2.pem", func() { s.stops("tsa-1-retire.json", on...) })
 	s.publish("tsa-1-retire.json")
-	if out := s.ok("", "rotate", "tsa", "--resume", "--yes", "--config", "sigbox.yaml"); !strings.Contains(out, "retired tsa 1") {
-		t.Errorf("the end: %s", out)
-	}
+	s.killedIn("retired tsa 1", "tsa", "--resume", "--yes")
+	s.refused("no rotation of tsa is under way", "", "rotate", "tsa", "--resume", "--yes", "--config", "sigbox.yaml")
 	if out := s.ok("", "tuf", "status"); strings.Count(out, "in use") != 5 || strings.Count(out, "  retired 20") != 1 {
 		t.Errorf("status: %s", out)
 	}
 
-	s.rotateRole()
+	s.nameMirror()
+	for _, role := range []string{"timestamp", "snapshot"} {
+		s.rotateRole(role)
+	}
 	s.rotateRoot()
 	s.refused("has no key of ct", "", "rotate", "ct", "--yes", "--config", "sigbox.yaml") // tlog is elsewhere
 }
 
-// rotateRole rotates the key of a TUF role, beside which the root names that of a mirror.
-func (s *ceremonySite) rotateRole() {
-	t := s.t
-	write(t, filepath.Join(s.dir, "root.json"), s.root())
+// nameMirror has the root name the keys of a mirror behind an air gap beside the own ones.
+func (s *ceremonySite) nameMirror() {
+	write(s.t, filepath.Join(s.dir, "root.json"), s.root())
 	s.ok("", "mirror", "init", "--root", "root.json", "--data", "inside")
 	s.ok("", "tuf", "request", "--mirror-snapshot-key", "inside/snapshot.key.pub", "--mirror-timestamp-key", "inside/timestamp.key.pub", "--out", "named.json")
 	s.publish("named.json")
-	s.stops("tuf-timestamp-2-root.json", "tuf-timestamp", "--yes")
-	s.stops("tuf-timestamp-2-root.json", "tuf-timestamp", "--resume", "--yes")
-	s.replaceConfig("timestamp_key: timestamp.key", "timestamp_key: timestamp-2.key")
+}
+
+// rotateRole rotates the key of a TUF role, beside which the root names that of a mirror.
+func (s *ceremonySite) rotateRole(role string) {
+	t, component := s.t, "tuf-"+role
+	request, on := component+"-2-root.json", []string{component, "--resume", "--yes"}
+	s.killedIn("begun", component, "--yes")
+	s.killedIn("made", on...)
+	s.killedIn("ready", on...)
+	s.stops(request, on...)
+	s.stops(request, on...)
+	s.replaceConfig(role+"_key: "+role+".key", role+"_key: "+role+"-2.key")
 	s.refused("--no-mirrors", "", append([]string{"tuf", "request", "--out", "mirrors.json"}, s.keyFlags("root", "alice", "bob")...)...)
-	s.publish("tuf-timestamp-2-root.json")
-	if out := s.ok("", "rotate", "tuf-timestamp", "--resume", "--yes", "--config", "sigbox.yaml"); !strings.Contains(out, "switched") || !strings.Contains(out, "done") {
-		t.Errorf("tuf-timestamp: %s", out)
+	s.publish(request)
+	s.killedIn("switched", on...)
+	if out := s.ok("", "rotate", component, "--resume", "--yes", "--config", "sigbox.yaml"); !strings.Contains(out, "done") {
+		t.Errorf("%s: %s", component, out)
 	}
 	if named, err := tuf.SignersOf([]byte(s.root())); err != nil || len(named.Timestamp.Keys) != 2 || len(named.Snapshot.Keys) != 2 {
 		t.Errorf("the root does not name the mirror beside the own keys: %+v, %v", named, err)
