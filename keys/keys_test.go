@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sigbox/sigbox/keys"
@@ -180,6 +181,34 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a pipe that nobody writes to", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "k.pem")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keys.Load(path); err == nil || !strings.Contains(err.Error(), "want a file") {
+			t.Error(err)
+		}
+	})
+	t.Run("a link to a file that others can read", func(t *testing.T) {
+		dir := t.TempDir()
+		path, file := filepath.Join(dir, "k.pem"), filepath.Join(dir, "file")
+		if err := errors.Join(os.WriteFile(file, good, 0o600), os.Chmod(file, 0o644), os.Symlink(file, path)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keys.Load(path); err == nil || !strings.Contains(err.Error(), "can be read by others (mode 0644)") {
+			t.Error(err)
+		}
+	})
+	t.Run("10 GiB", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "k.pem")
+		if err := errors.Join(os.WriteFile(path, good, 0o600), os.Truncate(path, 10<<30)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keys.Load(path); err == nil || !strings.Contains(err.Error(), "at most 65536 bytes") {
+			t.Error(err)
+		}
+	})
 	t.Run("directory", func(t *testing.T) {
 		if _, err := keys.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "want a file") {
 			t.Error(err)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/peertest"
@@ -67,9 +68,14 @@ func TestPeers(t *testing.T) {
 	}
 	s.certified(t)
 
-	getLog := func(c *grpc.ClientConn) error {
-		_, err := tlogpb.NewLogsClient(c).GetLog(t.Context(), &tlogpb.GetLogRequest{Log: "ct"})
+	getLogAs := func(ctx context.Context, c *grpc.ClientConn) error {
+		_, err := tlogpb.NewLogsClient(c).GetLog(ctx, &tlogpb.GetLogRequest{Log: "ct"})
 		return err
+	}
+	getLog := func(c *grpc.ClientConn) error { return getLogAs(t.Context(), c) }
+	claims := func(c *grpc.ClientConn) error {
+		return getLogAs(metadata.AppendToOutgoingContext(t.Context(), "x-ssl-client-verify", "SUCCESS", "x-ssl-client", "CN=ca",
+			"x-ssl-client-s-dn", "CN=ca", "x-forwarded-client-cert", "Subject=\"CN=ca\"", "x-client-cert", "CN=ca"), c)
 	}
 	appendTo := func(log string) func(*grpc.ClientConn) error {
 		return func(c *grpc.ClientConn) error {
@@ -112,6 +118,8 @@ func TestPeers(t *testing.T) {
 		{"a certificate that is for servers", "tlog", "server", getLog, codes.Unavailable, ""},
 		{"a certificate without a service", "tlog", "nobody", getLog, codes.PermissionDenied, "is for ca"},
 		{"tuf asks for the log", "tlog", "tuf", getLog, codes.PermissionDenied, "is for ca"},
+		{"tuf says that it is the CA, in the headers of proxies", "tlog", "tuf", claims, codes.PermissionDenied, "is for ca"},
+		{"nobody says that it is the CA", "tlog", "", claims, codes.Unavailable, ""},
 		{"tuf appends", "tlog", "tuf", appendTo("ct"), codes.PermissionDenied, "is for ca"},
 		{"the log appends to itself", "tlog", "tlog", appendTo("ct"), codes.PermissionDenied, "is for ca"},
 		{"the CA lists the logs' statements", "tlog", "ca", list, codes.PermissionDenied, "is for tuf"},
