@@ -187,7 +187,7 @@ func TestMerge(t *testing.T) {
 	_, ed := newKeys(t)
 	theirs = edited(t, theirs, func(r *pb.TrustedRoot) {
 		withKey(t, r.Tlogs[0], ed)
-		r.Tlogs[0].Operator = "x"
+		r.Tlogs[0].Operator, r.CertificateAuthorities[0].Operator, r.TimestampAuthorities[0].Operator = "x", "x", "x"
 	})
 	merged, breaks, err := trustroot.Merge(own, theirs)
 	if err != nil {
