@@ -17,6 +17,11 @@ import (
 // exchange files (tuf/ceremony), and [Repository.Install] takes what they have signed.
 type Keys struct {
 	Root, Targets, Snapshot, Timestamp crypto.Signer
+
+	// Before are keys of snapshot and timestamp that the root that is published next replaces; nil for none. What is
+	// published with it is signed by them too: a client that had looked for a newer root when that was published goes on
+	// to verify what follows by the one that it has.
+	Before *Keys
 }
 
 // of returns a role's signer or ErrNoKey.
@@ -38,23 +43,55 @@ func sign[T metadata.Roles](m *metadata.Metadata[T], role string, version int64,
 	if err != nil {
 		return Metadata{}, err
 	}
-	_, id, err := publicKey(signer)
-	if err != nil {
-		return Metadata{}, err
+	signers := []crypto.Signer{signer}
+	if keys.Before != nil {
+		if old, err := keys.Before.of(role); err == nil {
+			signers = append(signers, old)
+		}
 	}
-	payload, err := cjson.EncodeCanonical(m.Signed)
-	if err != nil {
-		return Metadata{}, fmt.Errorf("tuf: encode %s: %w", role, err)
+	for _, s := range signers {
+		if err := addSignature(m, s); err != nil {
+			return Metadata{}, fmt.Errorf("tuf: sign %s version %d: %w", role, version, err)
+		}
 	}
-	digest := sha256.Sum256(payload)
-	sig, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)
-	if err != nil {
-		return Metadata{}, fmt.Errorf("tuf: sign %s version %d: %w", role, version, err)
-	}
-	m.Signatures = slices.Concat(m.Signatures, []metadata.Signature{{KeyID: id, Signature: sig}})
 	out, err := m.ToBytes(false)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("tuf: encode %s: %w", role, err)
 	}
 	return Metadata{Role: role, Version: version, SignedAt: now, Bytes: out}, nil
+}
+
+// addSignature signs m with a key that has not signed it.
+func addSignature[T metadata.Roles](m *metadata.Metadata[T], signer crypto.Signer) error {
+	_, id, err := publicKey(signer)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(m.Signatures, func(s metadata.Signature) bool { return s.KeyID == id }) {
+		return nil
+	}
+	payload, err := cjson.EncodeCanonical(m.Signed)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(payload)
+	sig, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return err
+	}
+	m.Signatures = slices.Concat(m.Signatures, []metadata.Signature{{KeyID: id, Signature: sig}})
+	return nil
+}
+
+// TargetsSignedToo returns targets with the signature of one key more, for the reason of [Keys].Before: one that the
+// root that is published with them does not name any more.
+func TargetsSignedToo(targets []byte, old crypto.Signer) ([]byte, error) {
+	m, err := metadata.Targets().FromBytes(targets)
+	if err == nil {
+		err = addSignature(m, old)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tuf: sign targets with the key of before: %w", err)
+	}
+	return m.ToBytes(false)
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
 	"github.com/sigbox/sigbox/ca/pki"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
@@ -207,13 +209,41 @@ func (s *ceremonySite) rotateRole(role string) {
 	s.stops(request, on...)
 	s.replaceConfig(role+"_key: "+role+".key", role+"_key: "+role+"-2.key")
 	s.refused("--no-mirrors", "", append([]string{"tuf", "request", "--out", "mirrors.json"}, s.keyFlags("root", "alice", "bob")...)...)
+	known := s.root()
 	s.publish(request)
+	s.midway(known)
 	s.killedIn("switched", on...)
 	if out := s.ok("", "rotate", component, "--resume", "--yes", "--config", "sigbox.yaml"); !strings.Contains(out, "done") {
 		t.Errorf("%s: %s", component, out)
 	}
 	if named, err := tuf.SignersOf([]byte(s.root())); err != nil || len(named.Timestamp.Keys) != 2 || len(named.Snapshot.Keys) != 2 {
 		t.Errorf("the root does not name the mirror beside the own keys: %+v, %v", named, err)
+	}
+}
+
+// midway is a client that had looked for a root after this one just before one was published: it verifies what came
+// with that.
+func (s *ceremonySite) midway(root string) {
+	s.t.Helper()
+	var set tuf.Release
+	s.repository(func(repo *stack.TUFRepo) {
+		var err error
+		if set, _, err = repo.Current(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+	})
+	if s.root() == root {
+		s.t.Error("no root was published")
+	}
+	tm, err := trustedmetadata.New([]byte(root))
+	if err == nil {
+		_, err = tm.UpdateTimestamp(set.Timestamp.Bytes)
+	}
+	if err == nil {
+		_, err = tm.UpdateSnapshot(set.Snapshot.Bytes, false)
+	}
+	if err != nil {
+		s.t.Errorf("a client with the root of before: %v", err)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -165,19 +164,7 @@ func (r *Rotation) path(n int) (string, error) {
 }
 
 // sibling is the file of a number beside another one.
-func sibling(path string, n int) string {
-	ext := filepath.Ext(path)
-	base := strings.TrimSuffix(path, ext)
-	if i := strings.LastIndexByte(base, '-'); i > 0 {
-		if _, err := strconv.ParseUint(base[i+1:], 10, 16); err == nil {
-			base = base[:i]
-		}
-	}
-	if n == 1 {
-		return base + ext
-	}
-	return fmt.Sprintf("%s-%d%s", base, n, ext)
-}
+func sibling(path string, n int) string { return stack.NumberedFile(path, n) }
 
 // next is the configuration with the files of a number.
 func (r *Rotation) next(n int) (*config.Config, error) {

@@ -82,7 +82,7 @@ func (r *rotated) nameMirrors(t *testing.T, n int) (list []crypto.PublicKey) {
 			of.Keys, list = append(of.Keys, key.Public()), append(list, key.Public())
 		}
 	}
-	if err := rs.publishRoot(t.Context(), repo, cur, signers, []crypto.Signer{used.Root}); err != nil {
+	if err := rs.publishRoot(t.Context(), repo, cur, signers, []crypto.Signer{used.Root}, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.Advance(time.Second)

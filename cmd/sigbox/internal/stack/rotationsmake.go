@@ -206,7 +206,8 @@ func (r *Rotations) switchTUF(ctx context.Context, kind, role string, from, to i
 		return err
 	}
 	var before crypto.PublicKey // nil: it was dropped before, and no root names it
-	if old, err := keys.Load(numberedKey(r.dir, kind, from)); err == nil {
+	old, err := keys.Load(numberedKey(r.dir, kind, from))
+	if err == nil {
 		before = old.Public()
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -228,13 +229,21 @@ func (r *Rotations) switchTUF(ctx context.Context, kind, role string, from, to i
 		return fmt.Errorf("the root names neither %s nor %s", numberedKey(r.dir, kind, from), numberedKey(r.dir, kind, to))
 	}
 	holders := []crypto.Signer{used.Root, used.Targets, next}
-	*map[string]*crypto.Signer{tuf.Root: &used.Root, tuf.Targets: &used.Targets, tuf.Snapshot: &used.Snapshot, tuf.Timestamp: &used.Timestamp}[role] = next
+	inUse := func(k *tuf.Keys) *crypto.Signer {
+		return map[string]*crypto.Signer{tuf.Root: &k.Root, tuf.Targets: &k.Targets, tuf.Snapshot: &k.Snapshot, tuf.Timestamp: &k.Timestamp}[role]
+	}
+	*inUse(&used) = next
+	if before != nil {
+		used.Before = &tuf.Keys{}
+		*inUse(used.Before) = old
+	}
 	repo.UseKeys(used)
-	return r.publishRoot(ctx, repo, cur, signers, holders)
+	return r.publishRoot(ctx, repo, cur, signers, holders, used.Before)
 }
 
-// publishRoot publishes a root with other signers, signed by those of its holders that it concerns.
-func (r *Rotations) publishRoot(ctx context.Context, repo *tuf.Repository, cur tuf.Release, signers tuf.RootSigners, holders []crypto.Signer) error {
+// publishRoot publishes a root with other signers, signed by those of its holders that it concerns, and a set that
+// clients with the root of before take too: before are the keys that it names no more, nil for none.
+func (r *Rotations) publishRoot(ctx context.Context, repo *tuf.Repository, cur tuf.Release, signers tuf.RootSigners, holders []crypto.Signer, before *tuf.Keys) error {
 	rec, err := instanceRecord(cur, r.dir.Info)
 	if err != nil {
 		return err
@@ -249,6 +258,15 @@ func (r *Rotations) publishRoot(ctx context.Context, repo *tuf.Repository, cur t
 			return err
 		}
 	}
-	_, err = request.Publish(ctx, repo, r.dir.Info.ID, now)
+	signed, err := request.Signed()
+	if err != nil {
+		return err
+	}
+	if signed.Targets != nil && before != nil && before.Targets != nil {
+		if signed.Targets, err = tuf.TargetsSignedToo(signed.Targets, before.Targets); err != nil {
+			return err
+		}
+	}
+	_, err = repo.Install(ctx, signed)
 	return err
 }

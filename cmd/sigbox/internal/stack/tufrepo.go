@@ -3,12 +3,19 @@ package stack
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/pg"
+	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tuf"
 	tufpgstore "github.com/sigbox/sigbox/tuf/pgstore"
 	"github.com/sigbox/sigbox/tuf/record"
@@ -22,6 +29,7 @@ type TUFRepo struct {
 	Keys  tuf.Keys
 	DB    *pg.DB
 
+	cfg   *config.Config
 	clock clock.Clock
 	log   *slog.Logger
 }
@@ -41,7 +49,7 @@ func openTUF(ctx context.Context, cfg *config.Config, c clock.Clock, log *slog.L
 	if cfg.Instance == "" {
 		return nil, fmt.Errorf("%s does not say which instance it is: set the key instance to the id that sigbox init made, 32 hex digits", cfg.File())
 	}
-	t := &TUFRepo{clock: c, log: log}
+	t := &TUFRepo{cfg: cfg, clock: c, log: log}
 	for _, k := range []struct {
 		key  string
 		file config.KeyFile
@@ -104,4 +112,58 @@ func (t *TUFRepo) Receive(ctx context.Context, sender string, envelopes [][]byte
 		}
 	}
 	return out, err
+}
+
+// replaced are the keys of snapshot and timestamp that rotations under way are to replace, as the journal beside the
+// configuration has them; nil for none. One whose file is gone is left out.
+func (t *TUFRepo) replaced() (*tuf.Keys, error) {
+	j, _, err := rotation.File{Path: filepath.Join(filepath.Dir(t.cfg.File()), "rotations.json")}.Read()
+	if err != nil {
+		return nil, err
+	}
+	var out *tuf.Keys
+	for _, k := range []struct {
+		kind string
+		file config.KeyFile
+		to   func(*tuf.Keys) *crypto.Signer
+	}{
+		{roleTUFSnapshot, t.cfg.TUF.Snapshot, func(k *tuf.Keys) *crypto.Signer { return &k.Snapshot }},
+		{roleTUFTimestamp, t.cfg.TUF.Timestamp, func(k *tuf.Keys) *crypto.Signer { return &k.Timestamp }},
+	} {
+		r := j.Kind(k.kind).Rotation
+		if r == nil || strings.HasPrefix(string(k.file), "$") {
+			continue
+		}
+		path, err := k.file.Path()
+		if err != nil {
+			return nil, err
+		}
+		old, err := keys.Load(NumberedFile(path, r.From))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = &tuf.Keys{}
+		}
+		*k.to(out) = old
+	}
+	return out, nil
+}
+
+// NumberedFile is the file of a number beside another one: key.pem, key-2.pem, key-3.pem.
+func NumberedFile(path string, n int) string {
+	ext := filepath.Ext(path)
+	base := strings.TrimSuffix(path, ext)
+	if i := strings.LastIndexByte(base, '-'); i > 0 {
+		if _, err := strconv.ParseUint(base[i+1:], 10, 16); err == nil {
+			base = base[:i]
+		}
+	}
+	if n == 1 {
+		return base + ext
+	}
+	return fmt.Sprintf("%s-%d%s", base, n, ext)
 }

@@ -121,8 +121,14 @@ func hintWithout(err error, pending []record.Received) error {
 	return fmt.Errorf("%w\nIt takes in what waits in the inbox. Retire the key that is replaced (--retire), or leave out what is not meant:%s", err, list.String())
 }
 
-// Publish hands a request to the repository, and reports whether there was anything to do.
+// Publish hands a request to the repository, and reports whether there was anything to do. While a key of snapshot or
+// timestamp is rotated, the set is signed by the one of before too.
 func (t *TUFRepo) Publish(ctx context.Context, r *ceremony.Request) (changed bool, err error) {
+	signers := t.Keys
+	if signers.Before, err = t.replaced(); err != nil {
+		return false, err
+	}
+	t.Repo.UseKeys(signers)
 	return r.Publish(ctx, t.Repo, t.Inbox.Instance, t.clock.Now())
 }
 
