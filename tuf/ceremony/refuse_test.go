@@ -107,6 +107,11 @@ func TestTampered(t *testing.T) {
 			b := wire(w["base"].(map[string]any))
 			b.text(t, "root", `"expires":"2027`, `"expires":"2036`)
 		}, "base root is not signed", ceremony.ErrRequest},
+		{"a base root that is none", unsigned, func(w wire) { w["base"].(map[string]any)["root"] = "AAAA" }, "base root: ", ceremony.ErrRequest},
+		{"a base root that counts nobody", unsigned, func(w wire) {
+			wire(w["base"].(map[string]any)).text(t, "root", `"threshold":2`, `"threshold":0`)
+		}, "base root: ", ceremony.ErrRequest},
+		{"base targets that are none", unsigned, func(w wire) { w["base"].(map[string]any)["targets"] = "AAAA" }, "base targets: ", ceremony.ErrRequest},
 		{"other base targets", unsigned, func(w wire) {
 			b := wire(w["base"].(map[string]any))
 			b.text(t, "targets", `"expires":"2027`, `"expires":"2036`)
