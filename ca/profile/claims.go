@@ -3,7 +3,9 @@ package profile
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -48,6 +50,29 @@ func claims(t *oidc.Token, names ...string) (map[string]string, error) {
 		out[n] = s
 	}
 	return out, nil
+}
+
+// shaped refuses an object with members that are neither text nor null: those that are named, or all where none
+// is. Certificates say nothing of them. Upstream reads them all the same, and so refuses such a token.
+func shaped(what string, v any, members ...string) error {
+	if v == nil {
+		return nil
+	}
+	obj, ok := v.(map[string]any)
+	if !ok {
+		return oidc.Refuse(oidc.ReasonClaim, "%s is not an object", what)
+	}
+	if len(members) == 0 {
+		members = slices.Collect(maps.Keys(obj))
+	}
+	for _, m := range members {
+		if v := obj[m]; v != nil {
+			if _, ok := v.(string); !ok {
+				return oidc.Refuse(oidc.ReasonClaim, "%s: %s is not a string", what, clip(m))
+			}
+		}
+	}
+	return nil
 }
 
 // scalar returns a claim's text for a template; ok is false for a missing or null one.

@@ -3,7 +3,7 @@
 //
 // It is a table from identity type to mapping, and pure: no clock, no network, no configuration
 // beyond the token's issuer. For every token that it accepts, SAN and extensions equal upstream
-// Fulcio's, byte for byte (differential tests), but for one case: see the numbers below.
+// Fulcio's, byte for byte (differential tests), but for two cases: see numbers and null below.
 //
 // It accepts less than upstream, always by refusing the token:
 //
@@ -19,10 +19,9 @@
 //   - A claim never replaces a non-empty default of the same name: such a token is refused, unless
 //     both are equal or the configuration lists the name under claims-may-override. Upstream lets
 //     claims win silently. A default that is empty marks an optional claim, and the claim wins.
-//   - A null claim counts as missing.
 //
 // Integer claims are printed in full. Upstream prints those from 1,000,000 on as 1.234567e+06,
-// which names another build.
+// which names another build. A null claim counts as missing; in a template upstream prints it as <nil>.
 //
 // Documents: Fulcio's certificate specification and oid-info (OID arc 1.3.6.1.4.1.57264.1), RFC 5280
 // section 4.2.1.6.

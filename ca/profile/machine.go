@@ -117,6 +117,9 @@ func codefreshNames(t *oidc.Token) (names, error) {
 			return names{}, err
 		}
 	}
+	if err := shaped("token", t.Claims, "initiator", "scm_user_name", "scm_pull_request_target_branch"); err != nil {
+		return names{}, err
+	}
 	platform := c["platform_url"]
 	if platform == "" {
 		platform = "https://g.codefresh.io"
@@ -159,6 +162,12 @@ func kubernetesNames(t *oidc.Token) (names, error) {
 	name, _ := account["name"].(string)
 	if !dnsName(namespace) || !dnsName(name) {
 		return names{}, oidc.Refuse(oidc.ReasonClaim, "claim kubernetes.io names no namespace and service account")
+	}
+	if err := shaped("claim kubernetes.io: pod", k8s["pod"], "name", "uid"); err != nil {
+		return names{}, err
+	}
+	if err := shaped("claim kubernetes.io: serviceaccount", account, "uid"); err != nil {
+		return names{}, err
 	}
 	for old, now := range map[string]string{
 		"kubernetes.io/serviceaccount/namespace":            namespace,

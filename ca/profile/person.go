@@ -132,7 +132,13 @@ func usernameNames(t *oidc.Token) (names, error) {
 // a verified email claim where there is one, since that is what clients sign.
 func chainguardNames(t *oidc.Token) (names, error) {
 	n := names{}
-	if v, ok := t.Claims["email"]; ok && v != "" {
+	if err := shaped("claim act", t.Claims["act"]); err != nil {
+		return names{}, err
+	}
+	if err := shaped("claim internal", t.Claims["internal"], "service-principal"); err != nil {
+		return names{}, err
+	}
+	if v := t.Claims["email"]; v != nil && v != "" {
 		address, ok := v.(string)
 		verified := t.Claims["email_verified"]
 		if !ok || printable("email", address) != nil || verified != true && verified != "true" {
