@@ -130,7 +130,8 @@ func (e *issuerKeys) VerifySignature(ctx context.Context, raw string) ([]byte, e
 }
 
 // get returns the keys, fetching them where they are missing or old. renew asks for a fetch of good
-// keys too, and is heard once a minute. One caller fetches; the others wait for it.
+// keys too, and is heard once a minute. One caller fetches; the others wait for it where the keys that
+// are there will not do.
 func (e *issuerKeys) get(ctx context.Context, renew bool) (*keyState, error) {
 	e.mu.Lock()
 	for {
@@ -141,6 +142,10 @@ func (e *issuerKeys) get(ctx context.Context, renew bool) (*keyState, error) {
 		}
 		if e.flight == nil {
 			break
+		}
+		if !renew && e.serves(now) { // the issuer may be dead: only who asks it waits for it
+			defer e.mu.Unlock()
+			return e.state, nil
 		}
 		flight := e.flight
 		e.mu.Unlock()
@@ -185,13 +190,18 @@ func (e *issuerKeys) due(now time.Time, renew bool) bool {
 
 // known returns the last good keys while they may serve.
 func (e *issuerKeys) known(now time.Time) (*keyState, error) {
-	if e.state != nil && now.Sub(e.state.fetched) < keysStale {
+	if e.serves(now) {
 		return e.state, nil
 	}
 	if e.err == nil {
 		return nil, &TokenError{ReasonUnavailable, ErrUnavailable}
 	}
 	return nil, e.err
+}
+
+// serves says whether the last good keys may still serve.
+func (e *issuerKeys) serves(now time.Time) bool {
+	return e.state != nil && now.Sub(e.state.fetched) < keysStale
 }
 
 // fetch reads the discovery document and the key set, for whoever waits: a caller that goes away

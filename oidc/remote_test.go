@@ -255,6 +255,56 @@ func TestStaleKeysServeWhileTheIssuerIsDown(t *testing.T) {
 	}
 }
 
+// TestKeysThatServeAreNotWaitedFor: while one caller asks an issuer that hangs whether its keys are still the same,
+// the others go on with those that it had. One whose key is not among them waits for the answer.
+func TestKeysThatServeAreNotWaitedFor(t *testing.T) {
+	i, c, k := newIssuer(t), clock.NewManual(start), testKeys()
+	v := i.verifier(t, Options{Clock: c})
+	late := map[string]any{"exp": start.Add(3 * time.Hour).Unix()}
+	raw := i.token(t, late)
+	if _, err := v.Verify(t.Context(), raw); err != nil {
+		t.Fatal(err)
+	}
+	inside, release := make(chan struct{}), make(chan struct{})
+	i.set(func() {
+		i.discovery = func(w http.ResponseWriter, _ *http.Request) {
+			close(inside)
+			<-release
+			i.document(w, nil)
+		}
+		i.jwks = func() any {
+			return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k.rsa.Public(), KeyID: "rsa"}, {Key: k.other.Public(), KeyID: "next"}}}
+		}
+	})
+	c.Advance(keysFresh)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Errorf("who asked: %v", err)
+		}
+	})
+	<-inside
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // so that waiting is an error, and not a test that hangs
+	for n := range 3 {
+		if _, err := v.Verify(ended, raw); err != nil {
+			t.Errorf("caller %d beside it: %v", n, err)
+		}
+	}
+	next := sign(t, k.other, "RS256", map[string]any{"kid": "next"}, i.claims(late))
+	wg.Go(func() {
+		if _, err := v.Verify(t.Context(), next); err != nil {
+			t.Errorf("whose key came with the answer: %v", err)
+		}
+	})
+	time.Sleep(20 * time.Millisecond) // it waits by now, or will find the answer
+	close(release)
+	wg.Wait()
+	if n := i.asked.Load(); n != 2 {
+		t.Errorf("asked %d times, want 2", n)
+	}
+}
+
 func TestOneFetchForManyCallers(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier(t, Options{})
