@@ -359,6 +359,43 @@ func TestSignerFaults(t *testing.T) {
 	}
 }
 
+// TestSlowSigner (B-082): a signer that takes its time keeps nobody else waiting, and what it signs for a requester
+// that has gone is on record.
+func TestSlowSigner(t *testing.T) {
+	inside, release, slow := make(chan struct{}), make(chan struct{}), true
+	s := newStack(t, func(s *stack, c *ca.Config) {
+		c.Key = &badSigner{Signer: s.hierarchy.IntermediateKey, from: 1, bad: func(sig []byte) ([]byte, error) {
+			if slow {
+				slow = false
+				close(inside)
+				<-release
+			}
+			return sig, nil
+		}}
+	})
+	id := identity(t, emailToken("dev@example.com"))
+	key := prove(t, id.Challenge)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := s.authority.Issue(ctx, id, key)
+		done <- err
+	}()
+	<-inside
+	if _, err := s.authority.Issue(t.Context(), id, key); err != nil {
+		t.Errorf("while another waits for the signer: %v", err)
+	}
+	cancel()
+	close(release)
+	if err := <-done; !errors.Is(err, ca.ErrTransparency) {
+		t.Errorf("who went away: %v", err)
+	}
+	r := s.all(t)
+	if len(r) != 2 || r[0].State != ca.Precertified || r[0].Precertificate == nil || r[1].State != ca.Issued {
+		t.Errorf("records %+v", r)
+	}
+}
+
 type system struct{}
 
 func (system) Now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
