@@ -29,8 +29,9 @@ func refusef(format string, args ...any) error { return refusal(fmt.Sprintf(form
 
 // roots are the certificates that an accepted chain ends in.
 type roots struct {
-	certs []*x509.Certificate
-	last  atomic.Pointer[issuers]
+	certs  []*x509.Certificate
+	narrow [][]*x509.Certificate // the only chains that are taken under their roots
+	last   atomic.Pointer[issuers]
 }
 
 // issuers are what stood above the leaf in the chain that was accepted last: as they were sent, and as they
@@ -40,7 +41,7 @@ type issuers struct {
 	verified []*x509.Certificate
 }
 
-func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error) {
+func newRoots(certs []*x509.Certificate, narrow [][]*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error) {
 	if len(certs) == 0 {
 		return nil, errors.New("ct log: no accepted roots")
 	}
@@ -52,7 +53,12 @@ func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error
 			return nil, fmt.Errorf("ct log: root %q has the log's own key; every role needs a key of its own", c.Subject)
 		}
 	}
-	return &roots{certs: certs}, nil
+	for _, chain := range narrow {
+		if len(chain) == 0 || !slices.ContainsFunc(certs, chain[len(chain)-1].Equal) {
+			return nil, errors.New("ct log: a chain does not end in an accepted root")
+		}
+	}
+	return &roots{certs: certs, narrow: narrow}, nil
 }
 
 // verify checks a submitted chain and returns it parsed, with its root appended where the
@@ -61,6 +67,9 @@ func newRoots(certs []*x509.Certificate, logKey *ecdsa.PublicKey) (*roots, error
 func (r *roots) verify(raw [][]byte, precert bool, now time.Time, c caller) ([]*x509.Certificate, error) {
 	chain, err := r.path(raw, c)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkOurs(chain); err != nil {
 		return nil, err
 	}
 	if err := checkPathLengths(chain); err != nil {
@@ -160,6 +169,29 @@ func issued(parent, child *x509.Certificate, i int, c caller) error {
 	}
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || (c == strict && child.CheckSignatureFrom(parent) != nil) {
 		return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", i+1, i)
+	}
+	return nil
+}
+
+// checkOurs refuses what other authorities have issued under a root that is not ours alone. What stands above a leaf
+// is one of the narrow chains, all of it; a CA is a certificate of one.
+func (r *roots) checkOurs(chain []*x509.Certificate) error {
+	shared := false
+	for _, ours := range r.narrow {
+		if !ours[len(ours)-1].Equal(chain[len(chain)-1]) {
+			continue
+		}
+		shared = true
+		above, from := chain[1:], 0
+		if chain[0].IsCA {
+			above, from = chain, max(0, len(ours)-len(chain))
+		}
+		if slices.EqualFunc(above, ours[from:], (*x509.Certificate).Equal) {
+			return nil
+		}
+	}
+	if shared {
+		return refusef("chain is not one of this log's authorities")
 	}
 	return nil
 }

@@ -24,11 +24,14 @@ import (
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 )
 
-// Config is what a Server needs. All fields are required.
+// Config is what a Server needs. All fields but Narrow are required.
 type Config struct {
 	Log    tlog.Log            // opened with certificate.LeafInput
 	Signer crypto.Signer       // the log's key: ECDSA P-256, the one kind that every client verifies
 	Roots  []*x509.Certificate // accepted roots
+	// Narrow are chains, the issuing certificate first and the root last. Under the roots that they end in, which
+	// others issue under too, only they are taken.
+	Narrow [][]*x509.Certificate
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -58,7 +61,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ct log: %w", err)
 	}
-	r, err := newRoots(cfg.Roots, pub)
+	r, err := newRoots(cfg.Roots, cfg.Narrow, pub)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +70,9 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Accept replaces the accepted roots while the server runs.
+// Accept replaces the accepted roots while the server runs. No chain is narrow any more.
 func (s *Server) Accept(certs []*x509.Certificate) error {
-	r, err := newRoots(certs, s.signer.pub)
+	r, err := newRoots(certs, nil, s.signer.pub)
 	if err == nil {
 		s.roots.Store(r)
 	}

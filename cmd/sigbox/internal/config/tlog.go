@@ -125,8 +125,9 @@ type CT struct {
 	Key KeyFile `yaml:"key" required:"true"`
 	// PEM file with the certificates of the authorities that the log is for: each issuing certificate
 	// followed by its issuers up to the self-signed root, such as the chain of ca. Chains that end in
-	// one of the roots are taken, all others refused. When the log is created these certificates are
-	// its first entries.
+	// one of the roots are taken, all others refused. Below a root that a chain of three certificates or more
+	// ends in, which is a company's own, only the chains of this file are taken. When the log is created
+	// these certificates are its first entries.
 	Roots File `yaml:"roots" required:"true"`
 	// The CT logs that came after this one, in their order, with the same host and roots. All of them are
 	// served; ca.ct.log says which one certificates go into. "sigbox rotate ct" makes them.

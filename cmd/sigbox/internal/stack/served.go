@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,18 @@ func (l ServedLog) Roots() (roots []*x509.Certificate) {
 		roots = append(roots, c[len(c)-1])
 	}
 	return roots
+}
+
+// Narrow are the chains below roots that some chain of three certificates or more ends in: such a root is a
+// company's, under which others issue too, so that a CT log takes no other chains that end there.
+func (l ServedLog) Narrow() (chains [][]*x509.Certificate) {
+	root := func(c []*x509.Certificate) *x509.Certificate { return c[len(c)-1] }
+	for _, c := range l.Chains {
+		if slices.ContainsFunc(l.Chains, func(o []*x509.Certificate) bool { return len(o) >= 3 && root(o).Equal(root(c)) }) {
+			chains = append(chains, c)
+		}
+	}
+	return chains
 }
 
 // Seeds returns the first entries that the log is created with. They are signed anew by each call.

@@ -194,7 +194,7 @@ func (s *Server) addFace(d *door, l ServedLog, log *tlog.Engine, inactive []reko
 		}
 		d.services = append(d.services, endpoint{"Rekor v2", url + "/api/v2/checkpoint"})
 	case config.FaceCT:
-		ct, err = ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Clock: s.clock, Logger: s.log})
+		ct, err = ctlog.New(ctlog.Config{Log: log, Signer: l.Signer, Roots: l.Roots(), Narrow: l.Narrow(), Clock: s.clock, Logger: s.log})
 		if err != nil {
 			return nil, err
 		}
