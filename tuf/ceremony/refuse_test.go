@@ -107,6 +107,9 @@ func TestTampered(t *testing.T) {
 			b := wire(w["base"].(map[string]any))
 			b.text(t, "root", `"expires":"2027`, `"expires":"2036`)
 		}, "base root is not signed", ceremony.ErrRequest},
+		{"a content under another name", unsigned, func(w wire) { w["contents"].([]any)[0].(map[string]any)["name"] = "other.json" }, `"other.json" is no file that targets version 2 names`, ceremony.ErrRequest},
+		{"a root that is none", good, func(w wire) { w["root"] = "AAAA" }, "root: ", ceremony.ErrRequest},
+		{"a base record that is none", unsigned, func(w wire) { w["base"].(map[string]any)["record"] = "AAAA" }, "base: record of trust material", ceremony.ErrRequest},
 		{"a base root that is none", unsigned, func(w wire) { w["base"].(map[string]any)["root"] = "AAAA" }, "base root: ", ceremony.ErrRequest},
 		{"a base root that counts nobody", unsigned, func(w wire) {
 			wire(w["base"].(map[string]any)).text(t, "root", `"threshold":2`, `"threshold":0`)
