@@ -51,6 +51,8 @@ type Exported struct {
 	Issuer         string     `json:"issuer"`  // that the certificate names
 	Subject        string     `json:"subject"` // of the token
 	SAN            string     `json:"san"`
+	RulesSHA256    string     `json:"rules_sha256,omitempty"` // of the issuer's rules on who may sign; none, it has none
+	Rules          []string   `json:"rules,omitempty"`        // their names: each allowed it
 	SPKISHA256     string     `json:"spki_sha256"`
 	TBSSHA256      string     `json:"tbs_sha256"` // of the precertificate's TBSCertificate
 	Precertificate []byte     `json:"precertificate,omitempty"`
@@ -111,6 +113,9 @@ func exported(r *Record) *Exported {
 		IntendedAt: r.At, NotBefore: r.NotBefore, NotAfter: r.NotAfter, Issuer: r.Issuer, Subject: r.Subject, SAN: r.SAN,
 		SPKISHA256: hex.EncodeToString(r.SPKISHA256[:]), TBSSHA256: hex.EncodeToString(r.TBSSHA256[:]),
 		Precertificate: r.Precertificate, Certificate: r.Certificate, Failure: r.Failure,
+	}
+	if len(r.Rules) > 0 {
+		e.RulesSHA256, e.Rules = hex.EncodeToString(r.RulesSHA256[:]), r.Rules
 	}
 	if !r.SettledAt.IsZero() {
 		e.SettledAt = &r.SettledAt

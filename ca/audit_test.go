@@ -78,6 +78,25 @@ func (l trail) Records(_ context.Context, after int64, limit int) (page []ca.Rec
 	return page, nil
 }
 
+// TestExportNamesRules: each row is what let a token through, and how its line says so.
+func TestExportNamesRules(t *testing.T) {
+	sum := "0305" + strings.Repeat("0", 60)
+	for _, tc := range []struct {
+		name   string
+		intent ca.Intent
+		want   string // between the name and the key
+	}{
+		{"no rules", storetest.Intent(5), `"san":"dev@example.com","spki_sha256"`},
+		{"one rule", storetest.Granted(5, "main only"), `"san":"dev@example.com","rules_sha256":"` + sum + `","rules":["main only"],"spki_sha256"`},
+		{"two rules", storetest.Granted(5, "our \"own\"", "main only"), `"rules_sha256":"` + sum + `","rules":["our \"own\"","main only"],"spki_sha256"`},
+	} {
+		var out bytes.Buffer
+		if _, err := ca.Export(t.Context(), &out, trail{{ID: 1, Intent: tc.intent, State: ca.Intended}}, ca.Filter{}); err != nil || !strings.Contains(out.String(), tc.want) {
+			t.Errorf("%s: %v %s, want %s", tc.name, err, out.String(), tc.want)
+		}
+	}
+}
+
 // TestExportFilters: each row is a filter and the records that it wants.
 func TestExportFilters(t *testing.T) {
 	var all trail

@@ -41,7 +41,7 @@ func TestOneClockReading(t *testing.T) {
 	src = s.ct.AddPreChain
 	s.clock.Set(c.t.Add(time.Hour))
 	id := identity(t, emailToken("dev@example.com"))
-	chain, err := a.Issue(t.Context(), id, prove(t, id.Challenge))
+	chain, err := a.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestClockSteps(t *testing.T) {
 			id := identity(t, emailToken("dev@example.com"))
 			for n, at := range tc.steps {
 				s.clock.Set(at)
-				chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+				chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 				if n == tc.fails {
 					if !errors.Is(err, ca.ErrClock) {
 						t.Errorf("step %d: %v, want %v", n, err, ca.ErrClock)

@@ -15,7 +15,7 @@ func pair(t testing.TB) (pre, final []byte) {
 	t.Helper()
 	s := newStack(t)
 	id := identity(t, githubToken())
-	if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge)); err != nil {
+	if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{}); err != nil {
 		t.Fatal(err)
 	}
 	r := s.all(t)[0]

@@ -148,7 +148,7 @@ func TestTransparencyFaults(t *testing.T) {
 			}
 			broken := newStackFrom(t, s, src)
 			id := identity(t, emailToken("dev@example.com"))
-			chain, err := broken.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+			chain, err := broken.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 			if chain != nil || !errors.Is(err, ca.ErrTransparency) {
 				t.Fatalf("%d certificates, %v", len(chain), err)
 			}
@@ -220,7 +220,7 @@ func TestSlowLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		_, err = a.Issue(context.Background(), id, key)
+		_, err = a.Issue(context.Background(), id, key, ca.Grant{})
 		if took := time.Since(start); !errors.Is(err, ca.ErrTransparency) || took > 10*time.Second {
 			t.Errorf("%v after %s", err, took)
 		}
@@ -241,7 +241,7 @@ func TestClientGone(t *testing.T) {
 		})
 	})
 	id := identity(t, emailToken("dev@example.com"))
-	if _, err := s.authority.Issue(ctx, id, prove(t, id.Challenge)); !errors.Is(err, ca.ErrTransparency) {
+	if _, err := s.authority.Issue(ctx, id, prove(t, id.Challenge), ca.Grant{}); !errors.Is(err, ca.ErrTransparency) {
 		t.Fatal(err)
 	}
 	if r := s.all(t); len(r) != 1 || r[0].State != ca.Precertified {
@@ -287,7 +287,7 @@ func TestRecordFaults(t *testing.T) {
 	} {
 		s := newStack(t, func(_ *stack, c *ca.Config) { c.Records = tc.store })
 		id := identity(t, emailToken("dev@example.com"))
-		chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+		chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 		if chain != nil || !errors.Is(err, tc.want) {
 			t.Errorf("%s: %d certificates, %v", tc.name, len(chain), err)
 		}
@@ -345,7 +345,7 @@ func TestSignerFaults(t *testing.T) {
 			c.Key = &badSigner{Signer: s.hierarchy.IntermediateKey, from: tc.from, bad: tc.bad}
 		})
 		id := identity(t, emailToken("dev@example.com"))
-		chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+		chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 		if chain != nil || err == nil || errors.Is(err, ca.ErrTransparency) {
 			t.Errorf("%s: %d certificates, %v", tc.name, len(chain), err)
 		}
@@ -378,11 +378,11 @@ func TestSlowSigner(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		_, err := s.authority.Issue(ctx, id, key)
+		_, err := s.authority.Issue(ctx, id, key, ca.Grant{})
 		done <- err
 	}()
 	<-inside
-	if _, err := s.authority.Issue(t.Context(), id, key); err != nil {
+	if _, err := s.authority.Issue(t.Context(), id, key, ca.Grant{}); err != nil {
 		t.Errorf("while another waits for the signer: %v", err)
 	}
 	cancel()

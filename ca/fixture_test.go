@@ -171,7 +171,7 @@ func proveWith(t testing.TB, k crypto.Signer, challenge string) ca.Key {
 func (s *stack) issue(t testing.TB, tok *oidc.Token) []*x509.Certificate {
 	t.Helper()
 	id := identity(t, tok)
-	chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+	chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 	if err != nil {
 		t.Fatal(err)
 	}

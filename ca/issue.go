@@ -23,17 +23,18 @@ import (
 const maxBackstep = 2 * time.Second
 
 // Issue certifies a key for an identity and returns the certificate, the issuing certificate and
-// its issuers, the root last. The certificate carries exactly one SCT, which has been verified.
+// its issuers, the root last. The certificate carries exactly one SCT, which has been verified. What let
+// the identity through is put on record with it.
 //
 // Errors: ErrPossession where the key was proven over another challenge than the identity's,
 // ErrIdentity, ErrTransparency, ErrNotValid, ErrClock, ErrProfile, ErrRecord, ErrSerialUsed, or
 // the signer's own.
-func (a *Authority) Issue(ctx context.Context, id profile.Identity, key Key) ([]*x509.Certificate, error) {
+func (a *Authority) Issue(ctx context.Context, id profile.Identity, key Key, grant Grant) ([]*x509.Certificate, error) {
 	d, err := a.prepare(id, key)
 	if err != nil {
 		return nil, err
 	}
-	in, err := a.intend(ctx, d)
+	in, err := a.intend(ctx, d, grant)
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +135,12 @@ func (a *Authority) lintTBS(tbs []byte, last asn1.ObjectIdentifier) error {
 // intent is a draft whose serial number and hash are on record.
 type intent struct{ draft }
 
-func (a *Authority) intend(ctx context.Context, d draft) (intent, error) {
+func (a *Authority) intend(ctx context.Context, d draft, grant Grant) (intent, error) {
 	err := a.records.Intend(ctx, Intent{
 		Serial: d.template.serial, At: d.at, NotBefore: d.template.notBefore, NotAfter: d.template.notAfter,
 		Issuer: d.identity.Issuer, Subject: d.identity.Subject, SAN: d.identity.SANText,
 		SPKISHA256: sha256.Sum256(d.template.spki), TBSSHA256: sha256.Sum256(d.tbs),
+		Grant: grant,
 	})
 	if errors.Is(err, ErrSerialUsed) {
 		return intent{}, err

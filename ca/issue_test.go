@@ -158,7 +158,7 @@ func TestOneOfEach(t *testing.T) {
 	for i := range n {
 		key := prove(t, id.Challenge)
 		wg.Go(func() {
-			chain, err := s.authority.Issue(t.Context(), id, key)
+			chain, err := s.authority.Issue(t.Context(), id, key, ca.Grant{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -246,7 +246,7 @@ func TestKeyOfAnotherChallenge(t *testing.T) {
 	s := newStack(t)
 	id := identity(t, emailToken("dev@example.com"))
 	for name, key := range map[string]ca.Key{"other challenge": prove(t, "eve@example.com"), "no key": {}} {
-		if _, err := s.authority.Issue(t.Context(), id, key); err == nil || !strings.Contains(err.Error(), "not proven for this identity") {
+		if _, err := s.authority.Issue(t.Context(), id, key, ca.Grant{}); err == nil || !strings.Contains(err.Error(), "not proven for this identity") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -289,7 +289,7 @@ func TestIdentityOutsideProfile(t *testing.T) {
 		id := good
 		id.Extensions = slices.Clone(good.Extensions)
 		change(&id)
-		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge)); err == nil {
+		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{}); err == nil {
 			t.Errorf("%s: issued", name)
 		}
 	}
@@ -299,7 +299,7 @@ func TestIdentityOutsideProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.authority.Issue(t.Context(), big, prove(t, big.Challenge)); err == nil || !strings.Contains(err.Error(), ca.ErrIdentity.Error()) {
+	if _, err := s.authority.Issue(t.Context(), big, prove(t, big.Challenge), ca.Grant{}); err == nil || !strings.Contains(err.Error(), ca.ErrIdentity.Error()) {
 		t.Errorf("60 KiB of identity: %v", err)
 	}
 	if s.key.n.Load() != 0 || len(s.all(t)) != 0 {
@@ -327,7 +327,7 @@ func TestClock(t *testing.T) {
 	} {
 		s.clock.Set(tc.now)
 		before := s.key.n.Load()
-		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge)); (tc.want == nil) != (err == nil) || (tc.want != nil && !strings.Contains(err.Error(), tc.want.Error())) {
+		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{}); (tc.want == nil) != (err == nil) || (tc.want != nil && !strings.Contains(err.Error(), tc.want.Error())) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
 		if tc.want != nil && s.key.n.Load() != before {
@@ -340,7 +340,7 @@ func TestClock(t *testing.T) {
 	}
 	for _, now := range []time.Time{end, end.Add(time.Second), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2106, 2, 7, 6, 28, 16, 0, time.UTC)} {
 		s.clock.Set(now)
-		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge)); err == nil || !strings.Contains(err.Error(), ca.ErrNotValid.Error()) {
+		if _, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{}); err == nil || !strings.Contains(err.Error(), ca.ErrNotValid.Error()) {
 			t.Errorf("at %s: %v", now, err)
 		}
 	}
@@ -365,7 +365,7 @@ func BenchmarkIssue(b *testing.B) {
 	key := prove(b, id.Challenge)
 	for b.Loop() {
 		s.clock.Advance(2 * time.Millisecond)
-		if _, err := s.authority.Issue(b.Context(), id, key); err != nil {
+		if _, err := s.authority.Issue(b.Context(), id, key, ca.Grant{}); err != nil {
 			b.Fatal(err)
 		}
 	}

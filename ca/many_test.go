@@ -166,7 +166,7 @@ func (w *worker) once(t *testing.T) {
 	defer cancel()
 	w.cancel = cancel
 	w.clock.Advance(time.Millisecond)
-	chain, err := w.authority.Issue(ctx, w.id, w.key)
+	chain, err := w.authority.Issue(ctx, w.id, w.key, ca.Grant{})
 	if (err == nil) != (fate.name == "") || (chain != nil) != (err == nil) {
 		t.Errorf("%q: %d certificates, %v", fate.name, len(chain), err)
 		return

@@ -383,7 +383,7 @@ func TestCSRWishesAreIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := identity(t, emailToken(challenge))
-	chain, err := s.authority.Issue(t.Context(), id, key)
+	chain, err := s.authority.Issue(t.Context(), id, key, ca.Grant{})
 	if err != nil {
 		t.Fatal(err)
 	}

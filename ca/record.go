@@ -1,8 +1,10 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -26,6 +28,32 @@ type Intent struct {
 	SAN        string   // the certified name, as text
 	SPKISHA256 [32]byte // of the certified key
 	TBSSHA256  [32]byte // of the precertificate's TBSCertificate
+	Grant               // what let the token through
+}
+
+// Grant is what let a token through: the rules on who may sign (ca/rules) of its issuer, all of which
+// allowed it. The zero value says that its issuer has none. Nobody changes what Rules points at.
+type Grant struct {
+	RulesSHA256 [32]byte // of the issuer's rules, as they were configured
+	Rules       []string // their names, in the order in which they were asked
+}
+
+// Columns returns a grant as stores keep it: the hash, and the names with a line feed between two, which
+// no name holds. nil and "" where there were no rules.
+func (g *Grant) Columns() (sum []byte, names string) {
+	if len(g.Rules) == 0 {
+		return nil, ""
+	}
+	return bytes.Clone(g.RulesSHA256[:]), strings.Join(g.Rules, "\n")
+}
+
+// GrantOf is the way back from [Grant.Columns].
+func GrantOf(sum []byte, names string) (g Grant) {
+	if names != "" {
+		copy(g.RulesSHA256[:], sum)
+		g.Rules = strings.Split(names, "\n")
+	}
+	return g
 }
 
 // Outcome is what came of an intent. Precertificate and Certificate are DER, nil where the

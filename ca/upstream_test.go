@@ -21,6 +21,7 @@ import (
 	"github.com/sigstore/fulcio/pkg/identity/email"
 	"github.com/sigstore/fulcio/pkg/identity/github"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/tlog/entry/certificate"
 )
@@ -75,7 +76,7 @@ func TestEqualsUpstream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chain, err := s.authority.Issue(t.Context(), id, proveWith(t, k, id.Challenge))
+			chain, err := s.authority.Issue(t.Context(), id, proveWith(t, k, id.Challenge), ca.Grant{})
 			if err != nil {
 				t.Fatal(err)
 			}

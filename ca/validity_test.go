@@ -31,7 +31,7 @@ func TestValidity(t *testing.T) {
 				s.clock.Set(s.hierarchy.Intermediate.NotAfter.Add(-tc.left))
 			}
 			id := identity(t, emailToken("dev@example.com"))
-			chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge))
+			chain, err := s.authority.Issue(t.Context(), id, prove(t, id.Challenge), ca.Grant{})
 			if tc.fails != nil {
 				if !errors.Is(err, tc.fails) || chain != nil {
 					t.Errorf("%v, want %v", err, tc.fails)

@@ -3,6 +3,7 @@ package fulcio_test
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -10,12 +11,14 @@ import (
 	"github.com/sigbox/sigbox/ca/fulcio"
 	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/ca/rules"
+	"github.com/sigbox/sigbox/ca/storetest"
 	"github.com/sigbox/sigbox/oidc"
 )
 
 // TestRules: a denied identity gets no certificate and leaves no record; the caller reads the reason,
-// the log the rule.
+// the log the rule. The record of one that is allowed names the rules that allowed it, where there are some.
 func TestRules(t *testing.T) {
+	var set *rules.Set
 	s := newStack(t, func(s *stack, _ *ca.Config) {
 		known := &oidc.Config{}
 		for _, i := range []oidc.Issuer{{URL: emailIssuer, Audience: "sigstore", Type: oidc.TypeEmail}, {URL: ciIssuer, Audience: "sigstore", Type: oidc.TypeGitHub}} {
@@ -23,8 +26,10 @@ func TestRules(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		set, err := rules.Parse("rules.yaml", []byte(emailIssuer+`:
+		var err error
+		set, err = rules.Parse("rules.yaml", []byte(emailIssuer+`:
   - {name: staff only, allow: 'san.endsWith("@example.com")', reason: ask the platform team}
+  - {name: verified, allow: claims.email_verified == true, reason: verify your address}
 `), known)
 		if err != nil {
 			t.Fatal(err)
@@ -36,10 +41,11 @@ func TestRules(t *testing.T) {
 		status      int
 		want        string
 		logged      string
+		recorded    ca.Grant
 	}{
-		{"allowed", s.token(t, map[string]any{"email": "dev@example.com"}), http.StatusOK, "signedCertificateEmbeddedSct", ""},
-		{"denied", s.token(t, map[string]any{"email": "dev@example.org"}), http.StatusForbidden, `{"code":7,"details":[],"message":"This identity is not allowed to sign here: ask the platform team"}`, `"rule":"staff only"`},
-		{"issuer without rules", s.ciToken(t), http.StatusOK, "signedCertificateEmbeddedSct", ""},
+		{"allowed", s.token(t, map[string]any{"email": "dev@example.com"}), http.StatusOK, "signedCertificateEmbeddedSct", "", ca.Grant{RulesSHA256: set.Issuers()[emailIssuer].RulesSHA256, Rules: []string{"staff only", "verified"}}},
+		{"denied", s.token(t, map[string]any{"email": "dev@example.org"}), http.StatusForbidden, `{"code":7,"details":[],"message":"This identity is not allowed to sign here: ask the platform team"}`, `"rule":"staff only"`, ca.Grant{}},
+		{"issuer without rules", s.ciToken(t), http.StatusOK, "signedCertificateEmbeddedSct", "", ca.Grant{}},
 	} {
 		k := newKeyPair(t)
 		s.logged.take()
@@ -54,13 +60,16 @@ func TestRules(t *testing.T) {
 		if after, _ := s.traces(t); (after > records) != (tc.status == http.StatusOK) {
 			t.Errorf("%s: records %d to %d", tc.name, records, after)
 		}
+		if all := storetest.All(t, s.records); tc.status == http.StatusOK && !reflect.DeepEqual(all[len(all)-1].Grant, tc.recorded) {
+			t.Errorf("%s: on record %+v, want %+v", tc.name, all[len(all)-1].Grant, tc.recorded)
+		}
 	}
 }
 
 // decided is a rule for everybody.
 type decided struct{ err error }
 
-func (d decided) Decide(*oidc.Token, profile.Identity) error { return d.err }
+func (d decided) Decide(*oidc.Token, profile.Identity) (ca.Grant, error) { return ca.Grant{}, d.err }
 
 // verifying is a verifier that does something first.
 type verifying struct {

@@ -24,7 +24,7 @@ import (
 
 // Issuer issues certificates. *ca.Authority is one.
 type Issuer interface {
-	Issue(ctx context.Context, id profile.Identity, key ca.Key) ([]*x509.Certificate, error)
+	Issue(ctx context.Context, id profile.Identity, key ca.Key, grant ca.Grant) ([]*x509.Certificate, error)
 	Chain() []*x509.Certificate
 }
 
@@ -35,8 +35,9 @@ type Verifier interface {
 
 // Rules decide which identities may sign. *rules.Set is one.
 type Rules interface {
-	// Decide returns nil, or a *rules.DeniedError. Another error says that nothing was decided.
-	Decide(t *oidc.Token, id profile.Identity) error
+	// Decide returns what goes on record of an identity that may sign, or a *rules.DeniedError. Another
+	// error says that nothing was decided.
+	Decide(t *oidc.Token, id profile.Identity) (ca.Grant, error)
 }
 
 // Trust is whose tokens are taken and who of them may sign. What belongs together is in one Trust: a
@@ -119,8 +120,9 @@ func (s *Server) try(ctx context.Context, r request, visit *quota.Visit) ([]*x50
 	if err != nil {
 		return nil, err
 	}
+	var grant ca.Grant
 	if trust.Rules != nil {
-		if err := trust.Rules.Decide(token, id); err != nil {
+		if grant, err = trust.Rules.Decide(token, id); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +134,7 @@ func (s *Server) try(ctx context.Context, r request, visit *quota.Visit) ([]*x50
 	if err != nil {
 		return nil, err
 	}
-	return s.authority.Issue(ctx, id, key)
+	return s.authority.Issue(ctx, id, key, grant)
 }
 
 func (s *Server) key(r request, challenge string) (ca.Key, error) {

@@ -141,7 +141,7 @@ func (v *victim) issue(t testing.TB) ([]*x509.Certificate, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v.authority.Issue(context.WithoutCancel(t.Context()), id, key)
+	return v.authority.Issue(context.WithoutCancel(t.Context()), id, key, ca.Grant{})
 }
 
 // states returns the state of every record.

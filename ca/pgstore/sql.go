@@ -3,8 +3,8 @@ package pgstore
 const (
 	// A serial number that is taken returns no row. One that a transaction under way has inserted is
 	// waited for.
-	intendSQL = `INSERT INTO ca.ca_intent (serial, intended_ms, not_before, not_after, issuer, subject, san, spki_sha256, tbs_sha256) ` +
-		`SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::bytea[]) ` +
+	intendSQL = `INSERT INTO ca.ca_intent (serial, intended_ms, not_before, not_after, issuer, subject, san, spki_sha256, tbs_sha256, rules_sha256, rules) ` +
+		`SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[]) ` +
 		`ON CONFLICT (serial) DO NOTHING RETURNING serial`
 	// An outcome without an intent, and a second outcome, return no row.
 	settleSQL = `WITH given AS MATERIALIZED (SELECT intent.id, wanted.* ` +
@@ -27,5 +27,5 @@ const (
 	timesSQL = `SELECT clock_timestamp(), (SELECT intended_ms FROM ca.ca_intent ORDER BY id DESC LIMIT 1)`
 
 	recordsSQL = `SELECT id, serial, state, intended_ms, settled_ms, not_before, not_after, issuer, subject, san, ` +
-		`spki_sha256, tbs_sha256, precert, certificate, failure FROM ca.ca_issuance WHERE id > $1 ORDER BY id LIMIT $2`
+		`spki_sha256, tbs_sha256, rules_sha256, rules, precert, certificate, failure FROM ca.ca_issuance WHERE id > $1 ORDER BY id LIMIT $2`
 )

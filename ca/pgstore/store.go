@@ -50,6 +50,8 @@ func encodeSerial(n *big.Int) (s serial, err error) {
 type intent struct {
 	serial
 	ca.Intent
+	rulesSum   []byte // nil where there are no rules
+	rulesNames string
 }
 
 func (i intent) key() serial { return i.serial }
@@ -67,7 +69,8 @@ func (s *Store) Intend(ctx context.Context, in ca.Intent) error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"issuer": in.Issuer, "subject": in.Subject, "name": in.SAN} {
+	sum, rules := in.Columns()
+	for name, text := range map[string]string{"issuer": in.Issuer, "subject": in.Subject, "name": in.SAN, "names of rules": rules} {
 		if text != storable(text) {
 			return fmt.Errorf("record intent: the %s %q is not text that the database can hold", name, text)
 		}
@@ -75,7 +78,7 @@ func (s *Store) Intend(ctx context.Context, in ca.Intent) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}
-	if err := s.intents.add(intent{n, in}); err != nil {
+	if err := s.intents.add(intent{n, in, sum, rules}); err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}
 	return nil
@@ -103,15 +106,16 @@ func storable(s string) string {
 }
 
 func queueIntents(b *pgx.Batch, rows []intent, after bool, done map[serial]bool) {
-	var serials, spkis, tbss [][]byte
+	var serials, spkis, tbss, sums [][]byte
 	var at, notBefore, notAfter []int64
-	var issuers, subjects, sans []string
+	var issuers, subjects, sans, rules []string
 	for _, r := range rows {
 		serials, spkis, tbss = append(serials, r.serial[:]), append(spkis, r.SPKISHA256[:]), append(tbss, r.TBSSHA256[:])
 		at, notBefore, notAfter = append(at, r.At.UnixMilli()), append(notBefore, r.NotBefore.Unix()), append(notAfter, r.NotAfter.Unix())
 		issuers, subjects, sans = append(issuers, r.Issuer), append(subjects, r.Subject), append(sans, r.SAN)
+		sums, rules = append(sums, r.rulesSum), append(rules, r.rulesNames)
 	}
-	b.Queue(intendSQL, serials, at, notBefore, notAfter, issuers, subjects, sans, spkis, tbss).Query(note(done))
+	b.Queue(intendSQL, serials, at, notBefore, notAfter, issuers, subjects, sans, spkis, tbss, sums, rules).Query(note(done))
 	if after {
 		b.Queue(intendedSQL, serials, spkis, tbss).Query(note(done))
 		b.Queue(writeSQL)
@@ -169,11 +173,12 @@ func (s *Store) Times(ctx context.Context) (now, latest time.Time, err error) {
 }
 
 func scan(row pgx.CollectableRow) (r ca.Record, err error) {
-	var number, spki, tbs []byte
+	var number, spki, tbs, sum []byte
+	var rules string
 	var intended, notBefore, notAfter int64
 	var settled *int64
 	if err := row.Scan(&r.ID, &number, &r.State, &intended, &settled, &notBefore, &notAfter, &r.Issuer, &r.Subject, &r.SAN,
-		&spki, &tbs, &r.Precertificate, &r.Certificate, &r.Failure); err != nil {
+		&spki, &tbs, &sum, &rules, &r.Precertificate, &r.Certificate, &r.Failure); err != nil {
 		return ca.Record{}, err
 	}
 	r.Serial, r.At = new(big.Int).SetBytes(number), time.UnixMilli(intended).UTC()
@@ -183,5 +188,6 @@ func scan(row pgx.CollectableRow) (r ca.Record, err error) {
 	r.NotBefore, r.NotAfter = time.Unix(notBefore, 0).UTC(), time.Unix(notAfter, 0).UTC()
 	copy(r.SPKISHA256[:], spki)
 	copy(r.TBSSHA256[:], tbs)
+	r.Grant = ca.GrantOf(sum, rules)
 	return r, nil
 }

@@ -4,8 +4,9 @@
 // [Parse] reads a file (YAML: issuer, list of name, allow, reason) and compiles every expression, so
 // that what is wrong shows when the file is loaded. [Set.Decide] asks the rules of the token's issuer
 // in order: all must allow. The first that does not decides, and its reason is what the caller reads. An
-// issuer without rules is not restricted; for one that was not known when they were read nothing is decided. A rule that cannot be evaluated, for want of a claim that it
-// reads or by going over its limit, does not allow.
+// issuer without rules is not restricted; for one that was not known when they were read nothing is
+// decided. A rule that cannot be evaluated, for want of a claim that it reads or by going over its limit,
+// does not allow. Whom all allow gets a [ca.Grant], which goes on record with the issuance.
 //
 // Expressions know claims (all of the token's, a map), issuer (iss), subject (sub) and san (the name
 // that would be certified). Integers are int, other numbers double. There is no clock, no network and no

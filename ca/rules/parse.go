@@ -33,7 +33,7 @@ func Parse(file string, data []byte, known *oidc.Config) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CEL: %w", err)
 	}
-	r := &reader{file: file, env: env, set: &Set{known: map[string]bool{}, issuers: map[string][]rule{}}}
+	r := &reader{file: file, env: env, set: &Set{known: map[string]bool{}, issuers: map[string]list{}}}
 	for _, i := range known.Issuers {
 		r.set.known[i.URL] = true
 	}
@@ -92,6 +92,8 @@ func (r *reader) document(n *yaml.Node) {
 			r.problem(v, "%s: want a list of 1 to %d rules", k.Value, maxRules)
 			return
 		}
+		var own list
+		var err error
 		names := map[string]bool{}
 		for _, item := range v.Content {
 			one := r.rule(item)
@@ -99,8 +101,12 @@ func (r *reader) document(n *yaml.Node) {
 				r.problem(item, "the name %q is taken by another rule of %s", one.name, k.Value)
 			}
 			names[one.name] = true
-			r.set.issuers[k.Value] = append(r.set.issuers[k.Value], one)
+			own.rules = append(own.rules, one)
 		}
+		if own.grant, err = granted(k.Value, own.rules); err != nil {
+			r.problem(v, "%v", err)
+		}
+		r.set.issuers[k.Value] = own
 	})
 }
 
@@ -119,6 +125,7 @@ func (r *reader) rule(n *yaml.Node) (out rule) {
 			out.reason = r.text(v, "reason", maxReason)
 		case "allow":
 			var err error
+			out.source = v.Value
 			if out.allow, err = compile(r.env, v.Value); err != nil {
 				r.problem(v, "allow %v", err)
 			}

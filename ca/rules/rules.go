@@ -1,12 +1,15 @@
 package rules
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strconv"
 
 	"cel.dev/cel-go/cel"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/oidc"
 )
@@ -35,45 +38,81 @@ func (e *DeniedError) Unwrap() error { return e.Err }
 // Set is the rules of all issuers. It is immutable, and safe for concurrent use. nil allows everybody.
 type Set struct {
 	known   map[string]bool // that the rules were read for
-	issuers map[string][]rule
+	issuers map[string]list
+}
+
+// list is the rules of an issuer.
+type list struct {
+	rules []rule
+	grant ca.Grant // what goes on record where all of them allow
 }
 
 type rule struct {
-	name, reason string
-	allow        cel.Program
+	name, reason, source string
+	allow                cel.Program
 }
 
-// Issuers returns how many rules each issuer has that has some.
-func (s *Set) Issuers() map[string]int {
-	out := map[string]int{}
+// granted is what goes on record of identities that these rules of an issuer let through. Its hash is of
+// what counts, so that comments and the way of writing do not change it:
+//
+//	{"issuer":ISSUER,"rules":[{"name":NAME,"allow":EXPRESSION,"reason":REASON},...]}
+func granted(issuer string, rules []rule) (ca.Grant, error) {
+	type written struct {
+		Name   string `json:"name"`
+		Allow  string `json:"allow"`
+		Reason string `json:"reason"`
+	}
+	all := struct {
+		Issuer string    `json:"issuer"`
+		Rules  []written `json:"rules"`
+	}{Issuer: issuer}
+	var g ca.Grant
+	for _, r := range rules {
+		all.Rules = append(all.Rules, written{r.name, r.source, r.reason})
+		g.Rules = append(g.Rules, r.name)
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(all); err != nil {
+		return g, fmt.Errorf("hash of the rules of %s: %w", issuer, err)
+	}
+	g.RulesSHA256 = sha256.Sum256(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	return g, nil
+}
+
+// Issuers returns what goes on record for each issuer that has rules.
+func (s *Set) Issuers() map[string]ca.Grant {
+	out := map[string]ca.Grant{}
 	if s != nil {
-		for issuer, list := range s.issuers {
-			out[issuer] = len(list)
+		for issuer, l := range s.issuers {
+			out[issuer] = l.grant
 		}
 	}
 	return out
 }
 
-// Decide says whether the identity of a verified token may sign: nil, or a *DeniedError. Another error
-// says that the token is of an issuer that the rules were not read for, so that they cannot decide.
-func (s *Set) Decide(t *oidc.Token, id profile.Identity) error {
+// Decide says whether the identity of a verified token may sign, and what goes on record then: nothing
+// where its issuer has no rules. Else the error is a *DeniedError. Another error says that the token is of
+// an issuer that the rules were not read for, so that they cannot decide.
+func (s *Set) Decide(t *oidc.Token, id profile.Identity) (ca.Grant, error) {
 	if s == nil {
-		return nil
+		return ca.Grant{}, nil
 	}
 	if !s.known[t.Issuer.URL] {
-		return fmt.Errorf("the rules were read without issuer %s, and cannot decide", t.Issuer.URL)
+		return ca.Grant{}, fmt.Errorf("the rules were read without issuer %s, and cannot decide", t.Issuer.URL)
 	}
-	list := s.issuers[t.Issuer.URL]
-	if len(list) == 0 {
-		return nil
+	own := s.issuers[t.Issuer.URL]
+	if len(own.rules) == 0 {
+		return ca.Grant{}, nil
 	}
 	facts := map[string]any{"claims": plain(t.Claims), "issuer": t.IssuerURL, "subject": t.Subject, "san": id.SANText}
-	for _, r := range list {
+	for _, r := range own.rules {
 		if allowed, err := r.ask(facts); !allowed {
-			return &DeniedError{Issuer: t.Issuer.URL, Rule: r.name, Reason: r.reason, Err: err}
+			return ca.Grant{}, &DeniedError{Issuer: t.Issuer.URL, Rule: r.name, Reason: r.reason, Err: err}
 		}
 	}
-	return nil
+	return own.grant, nil
 }
 
 func (r rule) ask(facts map[string]any) (bool, error) {

@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,8 +87,11 @@ func TestDecide(t *testing.T) {
 		{"an error beside what decides", []string{`claims.nothing == 1 || true`}, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := set(t, ci, tc.allow...).Decide(token(t, ci, long), profile.Identity{SANText: "dev@example.com"})
+			grant, err := set(t, ci, tc.allow...).Decide(token(t, ci, long), profile.Identity{SANText: "dev@example.com"})
 			var denied *DeniedError
+			if errors.As(err, &denied) == (len(grant.Rules) > 0) {
+				t.Errorf("what goes on record: %+v, %v", grant, err)
+			}
 			if !errors.As(err, &denied) {
 				if tc.rule != "" || err != nil {
 					t.Errorf("got %v, want denied by %s", err, tc.rule)
@@ -121,8 +127,52 @@ func TestWhoseRules(t *testing.T) {
 		{"an issuer that came later", later, ci, true},
 		{"the pattern's", set(t, "https://*.runners.example.com", "false"), "https://a.runners.example.com", true},
 	} {
-		if err := tc.rules.Decide(token(t, tc.issuer, ""), profile.Identity{}); (err != nil) != tc.denied {
+		if _, err := tc.rules.Decide(token(t, tc.issuer, ""), profile.Identity{}); (err != nil) != tc.denied {
 			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+}
+
+// TestGrant: the hash of an issuer's rules is of what counts in them, in their order. Each row changes one
+// thing of the file.
+func TestGrant(t *testing.T) {
+	const file = ci + `:
+  - name: "a<b"
+    allow: claims.ref == "x" && true
+    reason: ask
+  - {name: second, allow: "true", reason: ask too}
+`
+	want := sha256.Sum256([]byte(`{"issuer":"https://ci.example.com","rules":[{"name":"a<b","allow":"claims.ref == \"x\" && true","reason":"ask"},{"name":"second","allow":"true","reason":"ask too"}]}`))
+	another := "https://free.example.com:\n  - {name: n, allow: 'false', reason: r}\n"
+	for _, tc := range []struct {
+		name, old, now string
+		same           bool
+	}{
+		{"nothing", "", "", true},
+		{"a comment", "  - {name", "  # of all\n  - {name", true},
+		{"the way of writing", `"a<b"`, `'a<b'`, true},
+		{"another issuer's rules", ci + ":", another + ci + ":", true},
+		{"a name", "a<b", "a<c", false},
+		{"an expression", `"x"`, `"y"`, false},
+		{"a reason", "ask too", "ask two", false},
+		{"a rule less", "  - {name: second, allow: \"true\", reason: ask too}\n", "", false},
+		{"the order", "  - name: \"a<b\"", "  - {name: third, allow: \"true\", reason: r}\n  - name: \"a<b\"", false},
+		{"the issuer", ci, "https://free.example.com", false},
+	} {
+		s, err := Parse("rules.yaml", []byte(strings.Replace(file, tc.old, tc.now, 1)), known(t))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		issuer := ci
+		if tc.name == "the issuer" {
+			issuer = tc.now
+		}
+		g, err := s.Decide(token(t, issuer, `,"ref":"`+map[bool]string{true: "y", false: "x"}[tc.name == "an expression"]+`"`), profile.Identity{})
+		if err != nil || (g.RulesSHA256 == want) != tc.same || !reflect.DeepEqual(g, s.Issuers()[issuer]) {
+			t.Errorf("%s: %x, %v", tc.name, g.RulesSHA256, err)
+		}
+		if tc.same && !slices.Equal(g.Rules, []string{"a<b", "second"}) {
+			t.Errorf("%s: rules %q", tc.name, g.Rules)
 		}
 	}
 }
@@ -176,7 +226,7 @@ func BenchmarkDecide(b *testing.B) {
 	tok := token(b, ci, `,"ref":"refs/heads/main","repository":"example/app"`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.Decide(tok, profile.Identity{}); err != nil {
+		if _, err := s.Decide(tok, profile.Identity{}); err != nil {
 			b.Fatal(err)
 		}
 	}

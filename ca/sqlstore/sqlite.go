@@ -28,12 +28,13 @@ func (s *SQLite) Intend(ctx context.Context, in ca.Intent) error {
 	if err != nil {
 		return err
 	}
+	sum, rules := in.Columns()
 	return s.db.Update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.Exec(`
-			INSERT INTO ca_issuance (serial, state, intended_ms, not_before, not_after, issuer, subject, san, spki_sha256, tbs_sha256)
-			VALUES (?, 'intended', ?, ?, ?, ?, ?, ?, ?, ?)
+			INSERT INTO ca_issuance (serial, state, intended_ms, not_before, not_after, issuer, subject, san, spki_sha256, tbs_sha256, rules_sha256, rules)
+			VALUES (?, 'intended', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (serial) DO NOTHING`,
-			serial, in.At.UnixMilli(), in.NotBefore.Unix(), in.NotAfter.Unix(), in.Issuer, in.Subject, in.SAN, in.SPKISHA256[:], in.TBSSHA256[:])
+			serial, in.At.UnixMilli(), in.NotBefore.Unix(), in.NotAfter.Unix(), in.Issuer, in.Subject, in.SAN, in.SPKISHA256[:], in.TBSSHA256[:], sum, rules)
 		if err != nil {
 			return fmt.Errorf("record intent: %w", err)
 		}
@@ -84,7 +85,7 @@ func oneRow(res sql.Result, otherwise error) error {
 func (s *SQLite) Records(ctx context.Context, after int64, limit int) ([]ca.Record, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
 		SELECT id, serial, state, intended_ms, settled_ms, not_before, not_after, issuer, subject, san,
-		       spki_sha256, tbs_sha256, precert, certificate, failure
+		       spki_sha256, tbs_sha256, rules_sha256, rules, precert, certificate, failure
 		FROM ca_issuance WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("issuance records: %w", err)
@@ -106,12 +107,12 @@ func (s *SQLite) Records(ctx context.Context, after int64, limit int) ([]ca.Reco
 
 func scan(rows *sql.Rows) (ca.Record, error) {
 	var r ca.Record
-	var serial, spki, tbs []byte
-	var state string
+	var serial, spki, tbs, sum []byte
+	var state, rules string
 	var intended, notBefore, notAfter int64
 	var settled sql.NullInt64
 	if err := rows.Scan(&r.ID, &serial, &state, &intended, &settled, &notBefore, &notAfter, &r.Issuer, &r.Subject, &r.SAN,
-		&spki, &tbs, &r.Precertificate, &r.Certificate, &r.Failure); err != nil {
+		&spki, &tbs, &sum, &rules, &r.Precertificate, &r.Certificate, &r.Failure); err != nil {
 		return ca.Record{}, err
 	}
 	r.Serial, r.State = new(big.Int).SetBytes(serial), ca.State(state)
@@ -122,6 +123,7 @@ func scan(rows *sql.Rows) (ca.Record, error) {
 	r.NotBefore, r.NotAfter = time.Unix(notBefore, 0).UTC(), time.Unix(notAfter, 0).UTC()
 	copy(r.SPKISHA256[:], spki)
 	copy(r.TBSSHA256[:], tbs)
+	r.Grant = ca.GrantOf(sum, rules)
 	return r, nil
 }
 

@@ -45,6 +45,13 @@ func Intent(serial int64) ca.Intent {
 	}
 }
 
+// Granted returns an intent of a token that these rules let through, of which there are some.
+func Granted(serial int64, rules ...string) ca.Intent {
+	in := Intent(serial)
+	in.Grant = ca.Grant{RulesSHA256: [32]byte{3, byte(serial)}, Rules: rules}
+	return in
+}
+
 // All returns all records. Their IDs must ascend, and are zero then: stores may leave some out.
 func All(t testing.TB, s Store) []ca.Record { return page(t, s, 0, 10000) }
 
@@ -63,11 +70,12 @@ func page(t testing.TB, s Store, after int64, limit int) []ca.Record {
 	return list
 }
 
-// lifeOfARecord follows records through every state and over a restart.
+// lifeOfARecord follows records through every state and over a restart: without rules, with one, with more.
 func lifeOfARecord(t *testing.T, f Fixture) {
 	s := f.Store
-	for i := range int64(4) {
-		if err := s.Intend(t.Context(), Intent(i+1)); err != nil {
+	intents := []ca.Intent{Intent(1), Granted(2, "main only"), Granted(3, "our repositories", "Größe, \"α\"", "main only"), Intent(4)}
+	for _, in := range intents {
+		if err := s.Intend(t.Context(), in); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,10 +90,10 @@ func lifeOfARecord(t *testing.T, f Fixture) {
 		}
 	}
 	want := []ca.Record{
-		{Intent: Intent(1), State: ca.Issued, SettledAt: settled, Precertificate: []byte("pre"), Certificate: []byte("cert")},
-		{Intent: Intent(2), State: ca.Precertified, SettledAt: settled, Precertificate: []byte("pre"), Failure: "log is down"},
-		{Intent: Intent(3), State: ca.Intended, SettledAt: settled, Failure: "signer is lost"},
-		{Intent: Intent(4), State: ca.Intended},
+		{Intent: intents[0], State: ca.Issued, SettledAt: settled, Precertificate: []byte("pre"), Certificate: []byte("cert")},
+		{Intent: intents[1], State: ca.Precertified, SettledAt: settled, Precertificate: []byte("pre"), Failure: "log is down"},
+		{Intent: intents[2], State: ca.Intended, SettledAt: settled, Failure: "signer is lost"},
+		{Intent: intents[3], State: ca.Intended},
 	}
 	s = f.Reopen(t)
 	if got := All(t, s); !reflect.DeepEqual(got, want) {

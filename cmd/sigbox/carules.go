@@ -3,11 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/stack"
 )
 
@@ -17,7 +20,8 @@ func caTestRulesCommand() *cobra.Command {
 		Use:   "test-rules CASES",
 		Short: "Say whether the rules on who may sign decide as they should",
 		Long: `Decide the cases of a file with the rules of ca.rules, as the certificate authority
-would, and print a table. The exit code is 1 where a case is not decided as it says.
+would, and print a table, and the SHA-256 of the rules of each issuer, which the
+record of an issuance names. The exit code is 1 where a case is not decided as it says.
 
 A case has a name, the claims of a token (iss and sub among them, and those that the
 certificate is made of), and what is wanted: allowed, or denied with the name of the
@@ -45,18 +49,18 @@ rule that decides. Times, audience and signature are not looked at.
 			if err != nil {
 				return err
 			}
-			results, err := stack.TestRules(cfg, cases)
+			results, sums, err := stack.TestRules(cfg, cases)
 			if err != nil {
 				return err
 			}
-			return sayResults(cmd.OutOrStdout(), results)
+			return sayResults(cmd.OutOrStdout(), results, sums)
 		},
 	}
 	from.add(cmd)
 	return cmd
 }
 
-func sayResults(out io.Writer, results []stack.RuleResult) error {
+func sayResults(out io.Writer, results []stack.RuleResult, sums map[string]ca.Grant) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\tCASE\tDECIDED\tWANTED")
 	wrong := 0
@@ -70,6 +74,9 @@ func sayResults(out io.Writer, results []stack.RuleResult) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, issuer := range slices.Sorted(maps.Keys(sums)) {
+		fmt.Fprintf(out, "rules of %s: SHA-256 %x\n", issuer, sums[issuer].RulesSHA256)
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d cases are not decided as they should be", wrong, len(results))

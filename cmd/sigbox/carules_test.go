@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,6 +49,7 @@ func TestTestRules(t *testing.T) {
 	const claims = `iss: https://ci.example.com, sub: s, event_name: push, sha: "1", workflow: w, job_workflow_ref: example/app/w.yml@refs/heads/main,
     job_workflow_sha: "1", runner_environment: x, repository_id: "1", repository_owner: example, repository_owner_id: "2",
     workflow_ref: example/app/w.yml@r, workflow_sha: "1", run_id: "7", run_attempt: "1", repository_visibility: private`
+	sum := sha256.Sum256([]byte(`{"issuer":"` + ciURL + `","rules":[{"name":"our repositories","allow":"claims.repository.startsWith(\"example/\")","reason":"only repositories of example may sign"},{"name":"main only","allow":"claims.ref == \"refs/heads/main\"","reason":"sign from main"}]}`))
 	for _, tc := range []struct {
 		name, repository, ref, want string
 		code                        int
@@ -68,6 +71,9 @@ func TestTestRules(t *testing.T) {
 		out, stderr, code := run(t, append([]string{"ca", "test-rules", file}, s.args...)...)
 		if got := line(out, strings.SplitN(tc.line, " ", 2)[0]); code != tc.code || !strings.HasPrefix(got, tc.line) || !strings.Contains(stderr, tc.stderr) {
 			t.Errorf("%s: exit code %d, %q, want %q and %q\n%s%s", tc.name, code, got, tc.line, tc.stderr, out, stderr)
+		}
+		if tc.line != "" && !strings.HasSuffix(out, fmt.Sprintf("\nrules of %s: SHA-256 %x\n", ciURL, sum)) {
+			t.Errorf("%s: want %x, which records name:\n%s", tc.name, sum, out)
 		}
 	}
 	s.withRules(t, "  - {name: n, allow: claims.ref, reason: r}\n")

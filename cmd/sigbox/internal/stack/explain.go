@@ -63,7 +63,8 @@ func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.
 	if err != nil {
 		return nil, err
 	}
-	r.Rules = set.Issuers()[r.Unverified.Issuer.URL]
-	errors.As(set.Decide(r.Unverified, id), &r.Denied)
+	r.Rules = len(set.Issuers()[r.Unverified.Issuer.URL].Rules)
+	_, err = set.Decide(r.Unverified, id)
+	errors.As(err, &r.Denied)
 	return r, nil
 }

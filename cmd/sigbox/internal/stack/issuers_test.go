@@ -112,14 +112,14 @@ func TestIssuersReload(t *testing.T) {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
 		var denied *rules.DeniedError
-		if err := i.trust().Rules.Decide(tok, profile.Identity{}); !errors.As(err, &denied) {
+		if _, err := i.trust().Rules.Decide(tok, profile.Identity{}); !errors.As(err, &denied) {
 			t.Errorf("%s: the rule does not decide: %v", tc.name, err)
 		}
 		if got := strings.Contains(log.String(), "FOR DEVELOPMENT") && strings.Contains(log.String(), dev); got != tc.warned {
 			t.Errorf("%s: warned %v: %s", tc.name, got, log.String())
 		}
 		if before != nil && before.config.Issuers[0].URL != tc.issuer {
-			if err := before.rules.Decide(tok, profile.Identity{}); err == nil {
+			if _, err := before.rules.Decide(tok, profile.Identity{}); err == nil {
 				t.Errorf("%s: the rules before it allow an issuer that they do not know", tc.name)
 			}
 		}

@@ -28,8 +28,8 @@ import (
 type issuing struct{ now atomic.Pointer[ca.Authority] }
 
 // Issue is [ca.Authority.Issue] of the authority in use.
-func (i *issuing) Issue(ctx context.Context, id profile.Identity, key ca.Key) ([]*x509.Certificate, error) {
-	return i.now.Load().Issue(ctx, id, key)
+func (i *issuing) Issue(ctx context.Context, id profile.Identity, key ca.Key, grant ca.Grant) ([]*x509.Certificate, error) {
+	return i.now.Load().Issue(ctx, id, key, grant)
 }
 
 // Chain is that of the authority in use.

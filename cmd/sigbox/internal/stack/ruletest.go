@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/ca/profile"
 	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
@@ -52,28 +53,28 @@ func ParseRuleCases(file string, data []byte) (cases []RuleCase, err error) {
 }
 
 // TestRules decides cases as the authority of a configuration would. Nothing of a token but its
-// claims is looked at: no times, no audience, no signature.
-func TestRules(cfg *config.Config, cases []RuleCase) ([]RuleResult, error) {
+// claims is looked at: no times, no audience, no signature. sums are what goes on record for each issuer
+// that has rules.
+func TestRules(cfg *config.Config, cases []RuleCase) (out []RuleResult, sums map[string]ca.Grant, err error) {
 	known, err := Issuers(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	set, err := readRules(cfg.CA, known)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]RuleResult, 0, len(cases))
 	for _, c := range cases {
 		payload, err := json.Marshal(c.Claims)
 		if err != nil {
-			return nil, fmt.Errorf("case %q: claims are no JSON: %w", c.Name, err)
+			return nil, nil, fmt.Errorf("case %q: claims are no JSON: %w", c.Name, err)
 		}
 		got := "allowed"
 		t, err := known.Unverified(payload)
 		if err == nil {
 			var id profile.Identity
 			if id, err = profile.FromToken(t); err == nil {
-				err = set.Decide(t, id)
+				_, err = set.Decide(t, id)
 			}
 		}
 		var denied *rules.DeniedError
@@ -85,7 +86,7 @@ func TestRules(cfg *config.Config, cases []RuleCase) ([]RuleResult, error) {
 		}
 		out = append(out, RuleResult{Name: c.Name, Want: c.wanted(), Got: got})
 	}
-	return out, nil
+	return out, set.Issuers(), nil
 }
 
 func verdictOf(word, rule string) string {
