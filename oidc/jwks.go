@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,9 @@ type webKey struct {
 	id        string // "" where the set gives none
 	algorithm string // "" where the set gives none
 	public    crypto.PublicKey
+	// certificate is of the key (x5c, RFC 7517 4.7); nil where the set gives none. Its validity says nothing
+	// about tokens.
+	certificate *x509.Certificate
 }
 
 // JWKS is a set of public keys (RFC 7517). It is immutable.
@@ -122,7 +126,11 @@ func ParseJWKS(data []byte) (*JWKS, error) {
 		if k.Use != "" && k.Use != "sig" || checkKey(k.Key) != nil {
 			continue
 		}
-		s.keys = append(s.keys, webKey{k.KeyID, k.Algorithm, k.Key})
+		own := webKey{id: k.KeyID, algorithm: k.Algorithm, public: k.Key}
+		if len(k.Certificates) > 0 {
+			own.certificate = k.Certificates[0]
+		}
+		s.keys = append(s.keys, own)
 	}
 	s.dropAmbiguous()
 	if len(s.keys) == 0 {
@@ -149,6 +157,20 @@ func (s *JWKS) dropAmbiguous() {
 		}
 	}
 	s.keys = kept
+}
+
+// Ends returns the certificate of the key that ends last, as issuers say that give certificates with their
+// keys; nil where a key has none, and so no end that is known.
+func (s *JWKS) Ends() (last *x509.Certificate) {
+	for _, k := range s.keys {
+		switch {
+		case k.certificate == nil:
+			return nil
+		case last == nil || k.certificate.NotAfter.After(last.NotAfter):
+			last = k.certificate
+		}
+	}
+	return last
 }
 
 // VerifySignature implements KeySet. A token without kid is taken only where the set leaves no

@@ -2,12 +2,15 @@ package oidc
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -107,6 +110,58 @@ func TestNoKidNeedsOneKey(t *testing.T) {
 	}
 	if _, err := StaticKeys(k.small.Public()); err == nil {
 		t.Error("a static RSA key of 1024 bits was taken")
+	}
+}
+
+// TestEnds: a set ends with the last of its keys that has a certificate, if all of them have one.
+func TestEnds(t *testing.T) {
+	k := testKeys()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		name string
+		days []int // of each key's certificate; 0 is none
+		want int   // days; 0 is no end
+	}{
+		{"one key", []int{40}, 40},
+		{"the last one counts, first", []int{40, 30}, 40},
+		{"the last one counts, second", []int{30, 40}, 40},
+		{"no certificate", []int{0}, 0},
+		{"a key without one, first", []int{0, 40}, 0},
+		{"a key without one, second", []int{40, 0}, 0},
+	} {
+		var list []any
+		for n, days := range tc.days {
+			public := []crypto.Signer{k.rsa, k.p256}[n].Public()
+			own := jose.JSONWebKey{Key: public, KeyID: fmt.Sprint(n)}
+			if days > 0 {
+				tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now, NotAfter: now.AddDate(0, 0, days)}
+				der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, public, k.rsa)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cert, err := x509.ParseCertificate(der)
+				if err != nil {
+					t.Fatal(err)
+				}
+				own.Certificates = []*x509.Certificate{cert}
+			}
+			list = append(list, jwk(t, own, nil))
+		}
+		raw, err := json.Marshal(map[string]any{"keys": list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := ParseJWKS(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		if last := set.Ends(); last != nil {
+			got = int(last.NotAfter.Sub(now).Hours() / 24)
+		}
+		if got != tc.want {
+			t.Errorf("%s: ends after %d days, want %d", tc.name, got, tc.want)
+		}
 	}
 }
 

@@ -53,6 +53,7 @@ var expiryLines = []expiryLine{
 	{what: "ct key", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: retiresCT, first: "sigbox rotate ct --resume --yes", after: inSecondCT},
 	{name: "foreign root, a file", what: "foreign root", life: 90 * aDay, warned: 90 * aDay / 4, prepare: servesFile, first: "sigbox trust refresh acme --file NEWER.json"},
 	{name: "foreign root, a repository", what: "foreign root", life: 365 * aDay, warned: 365 * aDay / 4, prepare: servesRepository, first: "sigbox trust refresh acme --out"},
+	{what: "issuer keys", life: 400 * aDay, warned: 90 * aDay, prepare: pinsIssuer, first: "replace "},
 	{what: "adopted ca", planned: true, life: 130 * aDay, warned: 90 * aDay, prepare: adopts, first: "let everybody who signs there"},
 }
 

@@ -216,6 +216,8 @@ func (l *lived) step(step string) {
 		l.start()
 	case strings.HasPrefix(step, "sigbox "), strings.HasPrefix(step, "rm "):
 		l.run(step)
+	case strings.HasPrefix(step, "replace ") && strings.Contains(step, " with the key set "):
+		l.writeKeySet(strings.Fields(step)[1], 800*aDay)
 	case strings.HasPrefix(step, "replace "):
 		l.replaceTLS(step)
 	}

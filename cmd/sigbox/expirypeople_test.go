@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/sigbox/sigbox/ca/pki"
 	"github.com/sigbox/sigbox/internal/clock"
@@ -78,6 +81,31 @@ func (l *lived) replaceTLS(step string) {
 		l.t.Fatalf("nobody knows what to do about %q", step)
 	}
 	l.writeTLS(m[1], strings.TrimSuffix(m[1], ".pem")+".key", 800*aDay, 1000*aDay)
+}
+
+// pinsIssuer has the issuer give certificates with its keys, which end before long.
+func pinsIssuer(l *lived) {
+	l.t.Helper()
+	l.writeKeySet(filepath.Join(l.dir, "public", "issuer-jwks.json"), 400*aDay)
+}
+
+// writeKeySet gives each key of a set a certificate with the life that it has from now on (x5c).
+func (l *lived) writeKeySet(file string, life time.Duration) {
+	l.t.Helper()
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal([]byte(read(l.t, file)), &set); err != nil || len(set.Keys) == 0 {
+		l.t.Fatalf("%s: %d keys, %v", file, len(set.Keys), err)
+	}
+	now, by := l.now().UTC().Truncate(time.Second), l.newKey(filepath.Join(l.work, "jwks-issuer.key"))
+	for i := range set.Keys {
+		own := &x509.Certificate{Subject: pkix.Name{CommonName: "token signing"}, NotBefore: now, NotAfter: now.Add(life)}
+		set.Keys[i].Certificates = []*x509.Certificate{l.certify(own, own, set.Keys[i].Key, by)}
+	}
+	raw, err := json.Marshal(set)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	writeText(l.t, file, string(raw))
 }
 
 // shortPeer gives a service a certificate that ends long before its authority.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
 	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/tuf"
 	"github.com/sigbox/sigbox/tuf/record"
@@ -140,4 +141,14 @@ func adoptedItems(rec record.Record, now time.Time) (items []expiry.Item) {
 		}
 	}
 	return items
+}
+
+// pinnedItem are the keys of an issuer that are read from a file, as long as its last key lasts. They verify
+// tokens after that too; but the issuer signs with others by then, which the file does not have.
+func pinnedItem(k config.IssuerKeys, last *x509.Certificate) expiry.Item {
+	return expiry.Item{
+		What: "issuer keys", Detail: string(k.Issuer), At: afterLast(last), Life: lifeOf(last),
+		Breaks: "the issuer signs with keys that " + string(k.Keys) + " does not have, so that nobody signs with its tokens",
+		Mend:   []string{"replace " + string(k.Keys) + " with the key set that jwks_uri of " + string(k.Issuer) + "/.well-known/openid-configuration serves then: it is taken over without a restart"},
+	}
 }

@@ -41,7 +41,7 @@ func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.
 	if err != nil {
 		return nil, err
 	}
-	pinned, _, err := pinnedKeys(cfg.CA.IssuerKeys)
+	pinned, _, _, err := pinnedKeys(cfg.CA.IssuerKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sigbox/sigbox/ca/fulcio"
 	"github.com/sigbox/sigbox/ca/rules"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/oidc/devidp"
@@ -52,6 +53,7 @@ type trusted struct {
 	rules    *rules.Set
 	public   []oidc.PublicIssuer
 	anybody  []config.IssuerURL // development issuers of other processes
+	ends     []expiry.Item      // of keys that are not fetched
 }
 
 // trust is for a request.
@@ -78,7 +80,7 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	if err != nil {
 		return nil, err
 	}
-	pinned, sums, err := pinnedKeys(cfg.CA.IssuerKeys)
+	pinned, ends, sums, err := pinnedKeys(cfg.CA.IssuerKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	if err != nil {
 		return nil, fmt.Errorf("fetch.certificates: %w", err)
 	}
-	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(sums, fetched...), raw...)), config: known}
+	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(sums, fetched...), raw...)), config: known, ends: ends}
 	if now != nil && now.sum == next.sum {
 		next.config, next.verifier = now.config, now.verifier
 	} else if next.verifier, err = trusting(known, i.idp, pinned, policy, i.clock, i.log); err != nil {
@@ -237,20 +239,24 @@ func readPreset(p config.Preset, list *oidc.Config) (filled []byte, err error) {
 	return filled, nil
 }
 
-// pinnedKeys reads the key sets that are not fetched; sums changes where one of them does.
-func pinnedKeys(list []config.IssuerKeys) (pinned map[string]oidc.KeySet, sums []byte, err error) {
+// pinnedKeys reads the key sets that are not fetched, and when they end, where they say; sums changes where
+// one of them does.
+func pinnedKeys(list []config.IssuerKeys) (pinned map[string]oidc.KeySet, ends []expiry.Item, sums []byte, err error) {
 	pinned = map[string]oidc.KeySet{}
 	for _, k := range list {
 		raw, err := os.ReadFile(string(k.Keys))
 		if err != nil {
-			return nil, nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
+			return nil, nil, nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
 		}
 		set, err := oidc.ParseJWKS(raw)
 		if err != nil {
-			return nil, nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
+			return nil, nil, nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
 		}
 		pinned[string(k.Issuer)] = set
+		if last := set.Ends(); last != nil {
+			ends = append(ends, pinnedItem(k, last))
+		}
 		sums = fmt.Appendf(sums, "%q %v %x\n", k.Issuer, k.Development, sha256.Sum256(raw))
 	}
-	return pinned, sums, nil
+	return pinned, ends, sums, nil
 }

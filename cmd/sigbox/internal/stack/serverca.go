@@ -14,6 +14,7 @@ import (
 	"github.com/sigbox/sigbox/ca/fulcio"
 	capgstore "github.com/sigbox/sigbox/ca/pgstore"
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/config"
+	"github.com/sigbox/sigbox/expiry"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/oidc"
 	"github.com/sigbox/sigbox/tsa"
@@ -66,6 +67,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	d.services = append(d.services, endpoint{"Fulcio (CA)", string(c.PublicURL) + "/api/v2/configuration"})
 	s.health.add("ca certificates", "degraded", func(context.Context) error { return valid(chain, s.clock.Now()) })
 	s.addChainExpiry("ca", chain)
+	s.expiry.add(func(context.Context) ([]expiry.Item, error) { return trust.now.Load().ends, nil })
 	s.health.add("ca ct log", "degraded", func(context.Context) error { return watched.err() })
 	if c.TSA != nil {
 		if err := s.addTSA(ctx, d, c.TSA, records); err != nil {
