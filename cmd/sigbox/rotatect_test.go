@@ -4,9 +4,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -68,24 +66,16 @@ func (s *ctSite) rotate(code int, want string, args ...string) {
 	}
 }
 
-// killed runs sigbox rotate ct, which dies, as by kill -9, after it has done a step and before it has written it down, and
-// again after it has written it down and said it.
+// killed runs sigbox rotate ct, which dies, as by kill -9, after a step.
 func (s *ctSite) killed(want string, args ...string) {
 	s.t.Helper()
-	journal := filepath.Join(s.dir, "rotations.json")
-	before, err := os.ReadFile(journal)
-	for range 2 {
-		if err == nil {
-			write(s.t, journal, string(before))
-		} else if err := os.Remove(journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.t.Fatal(err)
-		}
+	twice(s.t, s.dir, func() {
 		cmd := sigbox(s.t, append([]string{"rotate", "ct", "--config", s.file}, args...)...)
 		cmd.Env = append(cmd.Env, "SIGBOX_TEST_DIE_AT=1")
 		if stdout, stderr, code := finish(s.t, cmd); code != -1 || !strings.Contains(stdout, want) {
 			s.t.Fatalf("rotate ct %v: %d, want it killed after %q\n%s%s", args, code, want, stdout, stderr)
 		}
-	}
+	})
 }
 
 // signs asks for certificates that are in the CT log with a key.

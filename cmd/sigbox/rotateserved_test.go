@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -107,21 +109,29 @@ func (s *ceremonySite) stops(want string, args ...string) {
 	}
 }
 
-// killedIn runs sigbox rotate, which dies, as by kill -9, after a step that it has written down and said; and again, the
-// step done and not written down.
+// killedIn runs sigbox rotate, which dies, as by kill -9, after a step.
 func (s *ceremonySite) killedIn(want string, args ...string) {
 	s.t.Helper()
-	journal := filepath.Join(s.dir, "rotations.json")
-	before, err := os.ReadFile(journal)
-	for range 2 {
-		if err == nil {
-			write(s.t, journal, string(before))
-		} else if err := os.RemoveAll(journal); err != nil {
-			s.t.Fatal(err)
-		}
+	twice(s.t, s.dir, func() {
 		if out := s.killed(1, args...); !strings.Contains(out, want) {
 			s.t.Fatalf("%v, killed: %s, want %q", args, out, want)
 		}
+	})
+}
+
+// twice has a rotation of an instance die after a step that it has written down, and again with the journal of
+// before: the step done and not written down.
+func twice(t *testing.T, dir string, dies func()) {
+	t.Helper()
+	journal := filepath.Join(dir, "rotations.json")
+	before, err := os.ReadFile(journal)
+	for range 2 {
+		if err == nil {
+			write(t, journal, string(before))
+		} else if err := os.Remove(journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		dies()
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *fileCheck) issuers(a *config.CA) {
 	}
 	for i, k := range a.IssuerKeys {
 		key := fmt.Sprintf("ca.issuer_keys[%d]", i)
-		if _, _, _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
+		if _, err := pinnedKeys([]config.IssuerKeys{k}); err != nil {
 			c.add(key+".keys", err)
 		}
 		named := slices.ContainsFunc(file.Issuers, func(o *oidc.Issuer) bool { return o.URL == string(k.Issuer) && !o.Meta })

@@ -41,11 +41,11 @@ func ExplainToken(ctx context.Context, cfg *config.Config, raw string, at clock.
 	if err != nil {
 		return nil, err
 	}
-	pinned, _, _, err := pinnedKeys(cfg.CA.IssuerKeys)
+	keys, err := pinnedKeys(cfg.CA.IssuerKeys)
 	if err != nil {
 		return nil, err
 	}
-	r := &TokenReport{Explanation: oidc.NewVerifier(known, oidc.Options{Clock: at, Keys: pinned}).Explain(ctx, raw)}
+	r := &TokenReport{Explanation: oidc.NewVerifier(known, oidc.Options{Clock: at, Keys: keys.sets}).Explain(ctx, raw)}
 	if r.Unverified == nil {
 		return r, nil
 	}

@@ -80,7 +80,7 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	if err != nil {
 		return nil, err
 	}
-	pinned, ends, sums, err := pinnedKeys(cfg.CA.IssuerKeys)
+	keys, err := pinnedKeys(cfg.CA.IssuerKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +88,10 @@ func (i *issuers) read(ctx context.Context, cfg *config.Config) (apply func(), e
 	if err != nil {
 		return nil, fmt.Errorf("fetch.certificates: %w", err)
 	}
-	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(sums, fetched...), raw...)), config: known, ends: ends}
+	now, next := i.now.Load(), &trusted{sum: sha256.Sum256(append(append(keys.sum, fetched...), raw...)), config: known, ends: keys.ends}
 	if now != nil && now.sum == next.sum {
 		next.config, next.verifier = now.config, now.verifier
-	} else if next.verifier, err = trusting(known, i.idp, pinned, policy, i.clock, i.log); err != nil {
+	} else if next.verifier, err = trusting(known, i.idp, keys.sets, policy, i.clock, i.log); err != nil {
 		return nil, err
 	}
 	if next.rules, err = readRules(cfg.CA, next.config); err != nil {
@@ -239,24 +239,30 @@ func readPreset(p config.Preset, list *oidc.Config) (filled []byte, err error) {
 	return filled, nil
 }
 
-// pinnedKeys reads the key sets that are not fetched, and when they end, where they say; sums changes where
-// one of them does.
-func pinnedKeys(list []config.IssuerKeys) (pinned map[string]oidc.KeySet, ends []expiry.Item, sums []byte, err error) {
-	pinned = map[string]oidc.KeySet{}
+// pinned are the key sets of issuers that are not fetched.
+type pinned struct {
+	sets map[string]oidc.KeySet // by issuer
+	ends []expiry.Item          // of those that say when
+	sum  []byte                 // changes where one of them does
+}
+
+// pinnedKeys reads them.
+func pinnedKeys(list []config.IssuerKeys) (pinned, error) {
+	p := pinned{sets: map[string]oidc.KeySet{}}
 	for _, k := range list {
 		raw, err := os.ReadFile(string(k.Keys))
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
+			return pinned{}, fmt.Errorf("keys of issuer %s: %w", k.Issuer, err)
 		}
 		set, err := oidc.ParseJWKS(raw)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
+			return pinned{}, fmt.Errorf("keys of issuer %s: %s: %w", k.Issuer, k.Keys, err)
 		}
-		pinned[string(k.Issuer)] = set
+		p.sets[string(k.Issuer)] = set
 		if last := set.Ends(); last != nil {
-			ends = append(ends, pinnedItem(k, last))
+			p.ends = append(p.ends, pinnedItem(k, last))
 		}
-		sums = fmt.Appendf(sums, "%q %v %x\n", k.Issuer, k.Development, sha256.Sum256(raw))
+		p.sum = fmt.Appendf(p.sum, "%q %v %x\n", k.Issuer, k.Development, sha256.Sum256(raw))
 	}
-	return pinned, ends, sums, nil
+	return p, nil
 }

@@ -138,8 +138,8 @@ func Expiring(ctx context.Context, cfg *config.Config, t *TUFRepo) ([]expiry.Ite
 			}
 			errs = append(errs, err)
 		}
-		_, ends, _, err := pinnedKeys(c.IssuerKeys)
-		items, errs = append(items, ends...), append(errs, err)
+		keys, err := pinnedKeys(c.IssuerKeys)
+		items, errs = append(items, keys.ends...), append(errs, err)
 	}
 	if t != nil {
 		list, err := m.repositoryItems(ctx, t, inUse)
