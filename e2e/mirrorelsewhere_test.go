@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"net/url"
 	"path/filepath"
 	"testing"
@@ -14,25 +13,9 @@ import (
 // asks the mirror does not, until some web server shows the files of tuf.mirror at its address, to new homes too.
 func TestMirrorElsewhere(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	files := filepath.Join(dir, "files")
-	f, err := fleet.OneProcess.Start(context.Background(), fleet.Options{
-		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(),
-		Database: pgtest.Start(t).URL("postgres"), Guard: pgtest.Start(t).URL("postgres"),
-		Change: func(config map[string]any) {
-			config["tuf"].(map[string]any)["mirror"] = filepath.Join(files, "tuf")
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(f.Log())
-		}
-		if err := f.Stop(); err != nil {
-			t.Error(err)
-		}
+	files := filepath.Join(t.TempDir(), "files")
+	f := startFleetWith(t, fleet.OneProcess, pgtest.Start(t).URL("postgres"), func(config map[string]any) {
+		config["tuf"].(map[string]any)["mirror"] = filepath.Join(files, "tuf")
 	})
 	r := visit(t, f)
 	mirror, err := url.Parse(r.mirror)
