@@ -20,20 +20,23 @@ var errSettled = errors.New("no open intent with this serial number")
 
 // Store is the ca.Store of a database. It is safe for concurrent use, by other processes too.
 type Store struct {
-	db       *pg.DB
-	intents  group[intent]
-	outcomes group[outcome]
+	db   *pg.DB
+	lane *lane
+	// What the lane has failed to write.
+	intents  *group[intent]
+	outcomes *group[outcome]
 }
 
 var _ ca.Store = (*Store)(nil)
 
 // New returns the store of a database that was opened with the schema "ca".
 func New(db *pg.DB) *Store {
-	return &Store{
-		db:       db,
-		intents:  group[intent]{db: db, queue: queueIntents, taken: ca.ErrSerialUsed},
-		outcomes: group[outcome]{db: db, queue: queueOutcomes, taken: errSettled, stubborn: true},
+	s := &Store{
+		db: db, lane: newLane(db),
+		intents: newGroup(db, queueIntents, ca.ErrSerialUsed), outcomes: newGroup(db, queueOutcomes, errSettled),
 	}
+	s.outcomes.stubborn = true
+	return s
 }
 
 // serial is a serial number in one length, so that equal numbers are equal bytes.
@@ -78,7 +81,11 @@ func (s *Store) Intend(ctx context.Context, in ca.Intent) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}
-	if err := s.intents.add(intent{n, in, sum, rules}); err != nil {
+	r := intent{n, in, sum, rules}
+	if err = s.lane.add(record{intent: &r}); errors.Is(err, errAgain) {
+		err = s.intents.add(r)
+	}
+	if err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}
 	return nil
@@ -94,7 +101,11 @@ func (s *Store) Settle(ctx context.Context, out ca.Outcome) error {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	out.Failure = storable(out.Failure)
-	if err := s.outcomes.add(outcome{n, out}); err != nil {
+	r := outcome{n, out}
+	if err = s.lane.add(record{outcome: &r}); errors.Is(err, errAgain) {
+		err = s.outcomes.add(r)
+	}
+	if err != nil {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	return nil
