@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,6 +215,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // flush commits one batch.
 func (e *Engine) flush(ctx context.Context) {
+	runtime.Gosched() // whoever is about to append does before
 	gap := time.NewTimer(minGap)
 	if batch := e.pool.take(e.cfg.MaxBatch, e.cfg.MaxBatchBytes); len(batch) > 0 {
 		e.commit(ctx, batch)
