@@ -44,13 +44,16 @@ func (a *Authority) Issue(ctx context.Context, id profile.Identity, key Key, gra
 	}
 	promise, err := a.log(ctx, pre)
 	if err != nil {
-		return nil, a.abandon(ctx, in, pre.der, err)
+		return nil, a.abandon(ctx, in, pre.cert.Raw, err)
 	}
 	cert, err := a.certify(promise)
 	if err != nil {
-		return nil, a.abandon(ctx, in, pre.der, err)
+		return nil, a.abandon(ctx, in, pre.cert.Raw, err)
 	}
-	return a.record(ctx, cert)
+	if err := a.record(ctx, cert); err != nil {
+		return nil, err
+	}
+	return a.release(ctx, cert)
 }
 
 // draft is a precertificate that meets the profile and that no key has signed.
@@ -58,6 +61,7 @@ type draft struct {
 	identity profile.Identity
 	template template
 	tbs      []byte
+	unsigned *x509.Certificate // as it was read back from tbs
 	at       time.Time
 }
 
@@ -94,7 +98,8 @@ func (a *Authority) prepare(id profile.Identity, key Key) (draft, error) {
 	if len(tbs) > maxCertificate-1<<10 {
 		return draft{}, fmt.Errorf("%d bytes of certificate: %w", len(tbs), ErrIdentity)
 	}
-	return draft{identity: id, template: t, tbs: tbs, at: now}, a.lintTBS(tbs, oidPoison)
+	unsigned, err := a.lintTBS(tbs, oidPoison)
+	return draft{identity: id, template: t, tbs: tbs, unsigned: unsigned, at: now}, err
 }
 
 // period is the validity of a certificate issued now: from now, in whole seconds, for the
@@ -123,11 +128,11 @@ func (a *Authority) period() (now, notBefore, notAfter time.Time, err error) {
 	return now, notBefore, notAfter, nil
 }
 
-// lintTBS holds what is about to be signed to the profile.
-func (a *Authority) lintTBS(tbs []byte, last asn1.ObjectIdentifier) error {
+// lintTBS holds what is about to be signed to the profile, and returns it as it was read back.
+func (a *Authority) lintTBS(tbs []byte, last asn1.ObjectIdentifier) (*x509.Certificate, error) {
 	unsigned, err := assemble(tbs, a.alg, make([]byte, 72))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return lint(unsigned, last, a.chain[0], a.alg, a.validity)
 }
@@ -154,15 +159,15 @@ func (a *Authority) intend(ctx context.Context, d draft, grant Grant) (intent, e
 // precertificate is a signed precertificate.
 type precertificate struct {
 	intent
-	der []byte
+	cert *x509.Certificate
 }
 
 func (a *Authority) precertify(in intent) (precertificate, error) {
-	der, err := a.sign(in.tbs)
+	cert, err := a.sign(in.tbs, in.unsigned)
 	if err != nil {
 		return precertificate{}, fmt.Errorf("sign precertificate: %w", err)
 	}
-	return precertificate{intent: in, der: der}, nil
+	return precertificate{intent: in, cert: cert}, nil
 }
 
 // promised is a precertificate that the log has promised to hold, which has been verified.
@@ -170,16 +175,13 @@ type promised struct {
 	precertificate
 	parts tbsParts // of its TBSCertificate
 	sct   []byte
+	shown func(context.Context) error // waits until the log shows the entry; see [EarlySCTSource]
 }
 
 func (a *Authority) log(ctx context.Context, pre precertificate) (promised, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.logTimeout)
 	defer cancel()
-	chain := [][]byte{pre.der}
-	for _, c := range a.chain {
-		chain = append(chain, c.Raw)
-	}
-	sct, err := a.scts.AddPreChain(ctx, chain)
+	sct, shown, err := Submit(ctx, a.scts, append([]*x509.Certificate{pre.cert}, a.chain...))
 	if err != nil {
 		return promised{}, fmt.Errorf("%w: %w", ErrTransparency, err)
 	}
@@ -195,7 +197,7 @@ func (a *Authority) log(ctx context.Context, pre precertificate) (promised, erro
 	if err := a.promises.verify(sct, logged, a.chain[0].RawSubjectPublicKeyInfo, t.notBefore, t.notAfter); err != nil {
 		return promised{}, fmt.Errorf("%w: %w", ErrTransparency, err)
 	}
-	return promised{precertificate: pre, parts: parts, sct: sct}, nil
+	return promised{precertificate: pre, parts: parts, sct: sct, shown: shown}, nil
 }
 
 // certificate is a final certificate that corresponds to its precertificate and is not on record.
@@ -224,23 +226,20 @@ func (a *Authority) certify(p promised) (certificate, error) {
 	if err := Correspond(p.tbs, tbs); err != nil {
 		return certificate{}, err
 	}
-	if err := a.lintTBS(tbs, oidSCTList); err != nil {
+	unsigned, err := a.lintTBS(tbs, oidSCTList)
+	if err != nil {
 		return certificate{}, err
 	}
-	der, err := a.sign(tbs)
+	cert, err := a.sign(tbs, unsigned)
 	if err != nil {
 		return certificate{}, fmt.Errorf("sign certificate: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return certificate{}, fmt.Errorf("what was signed does not parse: %w", err)
 	}
 	return certificate{promised: p, cert: cert}, nil
 }
 
 // sign is the one place where the key signs. It returns the certificate, whose signature has been
-// verified: a faulty signer is found here.
-func (a *Authority) sign(tbs []byte) ([]byte, error) {
+// verified: a faulty signer is found here. unsigned is what was read back from the same bytes.
+func (a *Authority) sign(tbs []byte, unsigned *x509.Certificate) (*x509.Certificate, error) {
 	h := a.alg.hash.New()
 	h.Write(tbs)
 	sig, err := a.key.Sign(rand.Reader, h.Sum(nil), crypto.SignerOpts(a.alg.hash))
@@ -250,16 +249,34 @@ func (a *Authority) sign(tbs []byte) ([]byte, error) {
 	if err := a.chain[0].CheckSignature(a.alg.x509, tbs, sig); err != nil {
 		return nil, fmt.Errorf("the signature just made does not verify: %w", err)
 	}
-	return assemble(tbs, a.alg, sig)
+	der, err := assemble(tbs, a.alg, sig)
+	if err != nil {
+		return nil, err
+	}
+	signed := *unsigned
+	signed.Raw, signed.RawTBSCertificate, signed.Signature = der, tbs, sig
+	return &signed, nil
 }
 
-// record settles an issuance, and only then lets the certificate go.
-func (a *Authority) record(ctx context.Context, c certificate) ([]*x509.Certificate, error) {
+// record settles an issuance.
+func (a *Authority) record(ctx context.Context, c certificate) error {
 	err := a.records.Settle(context.WithoutCancel(ctx), Outcome{
-		Serial: c.template.serial, At: a.clock.Now().UTC(), Precertificate: c.der, Certificate: c.cert.Raw,
+		Serial: c.template.serial, At: a.clock.Now().UTC(), Precertificate: c.precertificate.cert.Raw, Certificate: c.cert.Raw,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: certificate %x: %w", ErrRecord, c.template.serial, err)
+		return fmt.Errorf("%w: certificate %x: %w", ErrRecord, c.template.serial, err)
+	}
+	return nil
+}
+
+// release lets a certificate go that is on record, when the log shows its entry.
+func (a *Authority) release(ctx context.Context, c certificate) ([]*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.logTimeout)
+	defer cancel()
+	if err := c.shown(ctx); err != nil {
+		a.logger.WarnContext(ctx, "a certificate is on record and was not handed out: the log does not show its entry",
+			"serial", c.template.serial.Text(16), "err", err)
+		return nil, fmt.Errorf("%w: certificate %x, on record and not handed out: %w", ErrTransparency, c.template.serial, err)
 	}
 	a.logger.LogAttrs(ctx, slog.LevelInfo, "certificate issued",
 		slog.String("serial", c.template.serial.Text(16)), slog.String("issuer", c.identity.Issuer),

@@ -17,18 +17,18 @@ var oidFulcio = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1}
 
 // lint reads a certificate back, as a stranger would, and holds it to the profile. Its last
 // extension must have the object identifier last. It is done before the key signs, over the
-// certificate with a signature of zeros. Errors wrap ErrProfile.
-func lint(der []byte, last asn1.ObjectIdentifier, issuer *x509.Certificate, alg algorithm, validity time.Duration) error {
+// certificate with a signature of zeros, and returns what it has read. Errors wrap ErrProfile.
+func lint(der []byte, last asn1.ObjectIdentifier, issuer *x509.Certificate, alg algorithm, validity time.Duration) (*x509.Certificate, error) {
 	if len(der) > maxCertificate {
-		return fmt.Errorf("%d bytes, want at most %d: %w", len(der), maxCertificate, ErrProfile)
+		return nil, fmt.Errorf("%d bytes, want at most %d: %w", len(der), maxCertificate, ErrProfile)
 	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		return fmt.Errorf("does not parse: %w: %w", err, ErrProfile)
+		return nil, fmt.Errorf("does not parse: %w: %w", err, ErrProfile)
 	}
 	skid, err := subjectKeyID(c.RawSubjectPublicKeyInfo)
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, ErrProfile)
+		return nil, fmt.Errorf("%w: %w", err, ErrProfile)
 	}
 	for _, rule := range []struct {
 		name string
@@ -49,10 +49,10 @@ func lint(der []byte, last asn1.ObjectIdentifier, issuer *x509.Certificate, alg 
 		{"the issuer's key identifier", bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId)},
 	} {
 		if !rule.ok {
-			return fmt.Errorf("want %s: %w", rule.name, ErrProfile)
+			return nil, fmt.Errorf("want %s: %w", rule.name, ErrProfile)
 		}
 	}
-	return lintExtensions(c.Extensions, last)
+	return c, lintExtensions(c.Extensions, last)
 }
 
 // lintExtensions holds the extensions to the profile's order: five of RFC 5280, Fulcio's in

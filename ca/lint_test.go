@@ -93,12 +93,12 @@ func TestLint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = lint(der, oidPoison, h.Intermediate, alg, 10*time.Minute)
+		_, err = lint(der, oidPoison, h.Intermediate, alg, 10*time.Minute)
 		if tc.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", tc.name, err)
 			}
-			if err := lint(der, oidSCTList, h.Intermediate, alg, 10*time.Minute); !errors.Is(err, ErrProfile) {
+			if _, err := lint(der, oidSCTList, h.Intermediate, alg, 10*time.Minute); !errors.Is(err, ErrProfile) {
 				t.Errorf("precertificate for certificate: %v", err)
 			}
 			continue

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,8 @@ var misfortunes = []misfortune{
 	{"certificate's signature wrong", 2, ca.Precertified},
 	{"outcome refused", 2, ca.Intended},
 	{"outcome written, answer lost", 2, ca.Issued},
+	{"log does not show it", 2, ca.Issued},
+	{"requester gone before the log shows it", 2, ca.Issued},
 }
 
 // TestManyCertificates issues certificates from many sides at once, one in four of them with a misfortune:
@@ -119,7 +122,7 @@ type expected struct {
 // worker issues one certificate at a time, so that it knows what belongs to each.
 type worker struct {
 	*many
-	authority *ca.Authority
+	near, far *ca.Authority // with a log in the same process, and with another one
 	liar      ca.SCTSource
 	random    *rand.Rand
 	id        profile.Identity
@@ -142,13 +145,16 @@ func (m *many) worker(t *testing.T, liar ca.SCTSource, random *rand.Rand) *worke
 		w.id = identity(t, githubToken())
 	}
 	w.key = prove(t, w.id.Challenge)
-	var err error
-	w.authority, err = ca.New(ca.Config{
-		Key: w, Chain: m.hierarchy.Chain(), SCTs: w, SCTKey: m.ctKey.Public(), Records: w, Clock: m.clock, Logger: discard(), LogTimeout: time.Minute,
-	})
-	if err != nil {
-		t.Fatal(err)
+	authority := func(scts ca.SCTSource) *ca.Authority {
+		a, err := ca.New(ca.Config{
+			Key: w, Chain: m.hierarchy.Chain(), SCTs: scts, SCTKey: m.ctKey.Public(), Records: w, Clock: m.clock, Logger: discard(), LogTimeout: time.Minute,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
 	}
+	w.near, w.far = authority(w), authority(source(w.AddPreChain))
 	return w
 }
 
@@ -161,12 +167,16 @@ func (w *worker) once(t *testing.T) {
 	if fate.name == "log promises another certificate" && w.sct == nil {
 		return
 	}
+	authority := w.near
+	if w.random.IntN(2) == 0 && !strings.HasSuffix(fate.name, " show it") && !strings.HasSuffix(fate.name, " shows it") {
+		authority = w.far
+	}
 	w.fate, w.intent, w.outcome, w.recorded, w.signatures = fate.name, nil, nil, false, nil
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.cancel = cancel
 	w.clock.Advance(time.Millisecond)
-	chain, err := w.authority.Issue(ctx, w.id, w.key, ca.Grant{})
+	chain, err := authority.Issue(ctx, w.id, w.key, ca.Grant{})
 	if (err == nil) != (fate.name == "") || (chain != nil) != (err == nil) {
 		t.Errorf("%q: %d certificates, %v", fate.name, len(chain), err)
 		return
@@ -299,6 +309,25 @@ func (w *worker) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error
 	}
 	w.sct = sct
 	return sct, err
+}
+
+func (w *worker) AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) ([]byte, func(context.Context) error, error) {
+	if strings.HasPrefix(w.fate, "log ") && w.fate != "log does not show it" {
+		return ca.Submit(ctx, source(w.AddPreChain), chain)
+	}
+	sct, shown, err := w.ct.Vouched().AddPreChainEarly(ctx, chain)
+	w.sct = sct
+	return sct, func(ctx context.Context) error {
+		switch w.fate {
+		case "log does not show it":
+			return errDown
+		case "requester gone before the log shows it":
+			w.cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return shown(ctx)
+	}, err
 }
 
 func (w *worker) Public() crypto.PublicKey { return w.stack.key.Public() }

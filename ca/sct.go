@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
@@ -25,6 +26,27 @@ type SCTSource interface {
 	// TLS encoding of its SignedCertificateTimestamp (RFC 6962 3.2). Its error wraps ErrLogEnded
 	// where the log will never take an entry again.
 	AddPreChain(ctx context.Context, chain [][]byte) (sct []byte, err error)
+}
+
+// EarlySCTSource is an SCTSource that promises an entry as soon as it is durable.
+type EarlySCTSource interface {
+	SCTSource
+	// AddPreChainEarly is AddPreChain in two steps, for certificates that were read back already: shown waits until the log has done with the entry all that
+	// it does before it promises one. Nothing that carries the promise may leave the authority before that.
+	AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error)
+}
+
+// Submit has a precertificate logged, early where the log can; shown is never nil without an error.
+func Submit(ctx context.Context, to SCTSource, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error) {
+	if early, ok := to.(EarlySCTSource); ok {
+		return early.AddPreChainEarly(ctx, chain)
+	}
+	raw := make([][]byte, len(chain))
+	for i, c := range chain {
+		raw[i] = c.Raw
+	}
+	sct, err = to.AddPreChain(ctx, raw)
+	return sct, func(context.Context) error { return nil }, err
 }
 
 // maxSCTSkew is how far before a certificate's validity its promise may be dated: the log may

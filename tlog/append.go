@@ -12,26 +12,46 @@ import (
 
 // Append implements [Log].
 func (e *Engine) Append(ctx context.Context, entry Entry) (Receipt, error) {
-	p, err := e.prepare(entry)
+	p, second, err := e.queue(entry)
 	if err != nil {
 		return Receipt{}, err
 	}
-	p, second, err := e.pool.add(p)
-	if err != nil {
+	if err := p.wait(ctx); err != nil {
 		return Receipt{}, err
+	}
+	return e.receipt(ctx, p, second)
+}
+
+// AppendEarly implements [Early].
+func (e *Engine) AppendEarly(ctx context.Context, entry Entry) (r Receipt, shown func(context.Context) error, err error) {
+	p, second, err := e.queue(entry)
+	if err != nil {
+		return Receipt{}, nil, err
 	}
 	select {
+	case <-p.durable:
+		r = Receipt{Leaf: p.leaf, Duplicate: second, Proof: p.growth.inclusion(p.leaf.Index), Checkpoint: p.next.signed}
+		return r, p.shown, nil
 	case <-p.done:
-		return e.receipt(ctx, p, second)
+		r, err = e.receipt(ctx, p, second)
+		return r, p.shown, err
 	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("wait for the commit: %w", ctx.Err())
+		return Receipt{}, nil, fmt.Errorf("wait for the commit: %w", ctx.Err())
 	}
+}
+
+// queue has an entry wait for the next commit, or finds the equal one that does (second is true then).
+func (e *Engine) queue(entry Entry) (p *pending, second bool, err error) {
+	if p, err = e.prepare(entry); err != nil {
+		return nil, false, err
+	}
+	return e.pool.add(p)
 }
 
 // prepare encodes the entry once, for a place it will probably not get, so that one which cannot
 // be logged is refused before it waits, and so that the pool knows its size.
 func (e *Engine) prepare(entry Entry) (*pending, error) {
-	p := &pending{entry: entry, identity: entry.Identity(), done: make(chan struct{})}
+	p := &pending{entry: entry, identity: entry.Identity(), durable: make(chan struct{}), done: make(chan struct{})}
 	v := e.published.Load()
 	leaf, err := e.encode(p, v.edge.size, e.cfg.Clock.Now().UnixMilli())
 	if err != nil {

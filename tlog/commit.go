@@ -25,6 +25,7 @@ func (e *Engine) commit(ctx context.Context, batch []*pending) {
 	started := e.cfg.Clock.Now()
 	a, err := e.update(ctx, batch)
 	if err == nil {
+		a.tell()
 		err = e.advance(ctx, a)
 	}
 	for _, p := range batch {
@@ -238,10 +239,15 @@ func (e *Engine) advance(ctx context.Context, a *attempt) error {
 	if err := e.publish(ctx, e.tip, a.growth); err != nil {
 		return fmt.Errorf("committed, but not published: %w", err)
 	}
-	for _, p := range a.fresh {
-		p.growth = a.growth
-	}
 	return nil
+}
+
+// tell answers those who asked to be told before the guard is (AppendEarly).
+func (a *attempt) tell() {
+	for _, p := range a.fresh {
+		p.growth, p.next = a.growth, a.next
+		close(p.durable)
+	}
 }
 
 func (e *Engine) report(ctx context.Context, batch []*pending, a *attempt, err error, started time.Time) {

@@ -1,6 +1,10 @@
 package tlog
 
-import "sync"
+import (
+	"context"
+	"fmt"
+	"sync"
+)
 
 // pool holds the entries that wait for a commit, and those that are being committed.
 //
@@ -18,11 +22,12 @@ type pool struct {
 }
 
 // pending is one entry on its way into the log. Its fields belong to the sequencer until done
-// is closed, and are never changed from then on.
+// is closed, and are never changed from then on; leaf, growth and next not from when durable is.
 type pending struct {
 	entry    Entry
 	identity [32]byte
-	size     int // bytes, roughly
+	size     int           // bytes, roughly
+	durable  chan struct{} // closed when an entry that is new is in the store
 	done     chan struct{}
 
 	// lost says that a commit of unknown outcome has the entry at lostAt.
@@ -33,7 +38,26 @@ type pending struct {
 	leaf   Leaf    // with Data only if the entry was appended in this batch
 	known  bool    // the log held it before
 	growth *growth // proves leaf; nil if the entry was found in the store
+	next   *view   // the head that growth leads to, published or not
 	view   *view   // the published head that covers leaf
+}
+
+// wait waits until the fate of an entry is known.
+func (p *pending) wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the commit: %w", ctx.Err())
+	}
+}
+
+// shown waits until readers see the entry, and says why they do not.
+func (p *pending) shown(ctx context.Context) error {
+	if err := p.wait(ctx); err != nil {
+		return err
+	}
+	return p.err
 }
 
 func newPool(limit int) *pool {

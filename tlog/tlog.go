@@ -60,6 +60,15 @@ type Receipt struct {
 	Checkpoint checkpoint.Signed
 }
 
+// Early is a log that answers before it shows an entry, for whoever can do something with the receipt in the
+// meantime that nobody else sees.
+type Early interface {
+	// AppendEarly is [Log.Append] in two steps. It returns when the entry is durable, maybe before the guard
+	// holds the head that covers it: neither the entry nor the receipt's checkpoint may be shown, and nothing
+	// that rests on them, before shown returns nil. shown waits for what Append waits for, and has its errors.
+	AppendEarly(ctx context.Context, e Entry) (r Receipt, shown func(context.Context) error, err error)
+}
+
 // State says whether a log takes entries.
 type State struct {
 	Frozen bool   // it was ended, for good: it is served on and takes no entries

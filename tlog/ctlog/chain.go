@@ -64,33 +64,59 @@ func newRoots(certs []*x509.Certificate, narrow [][]*x509.Certificate, logKey *e
 // verify checks a submitted chain and returns it parsed, with its root appended where the
 // submitter left it out. Every certificate must be the issuer of the one before it, so there is
 // one path to check and no search. Its errors are refusals.
-func (r *roots) verify(raw [][]byte, precert bool, now time.Time, c caller) ([]*x509.Certificate, error) {
-	chain, err := r.path(raw, c)
+func (r *roots) verify(raw [][]byte, precert bool, now time.Time) ([]*x509.Certificate, error) {
+	chain, err := r.path(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkOurs(chain); err != nil {
-		return nil, err
-	}
-	if err := checkPathLengths(chain); err != nil {
-		return nil, err
-	}
-	if err := checkKind(chain, precert); err != nil {
-		return nil, err
-	}
-	return chain, checkLeaf(chain[0], now)
+	return chain, r.check(chain, precert, now)
 }
 
-// path parses a chain and verifies every signature in it, but for the leaf's below known issuers if the
-// caller has.
-func (r *roots) path(raw [][]byte, c caller) ([]*x509.Certificate, error) {
+// verifyParsed is verify for a precertificate that its authority has read back, and whose signature it has
+// verified: below the issuers that are known, neither is done again.
+func (r *roots) verifyParsed(chain []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	raw := make([][]byte, len(chain))
+	for i, c := range chain {
+		raw[i] = c.Raw
+	}
+	known := r.last.Load()
+	if len(chain) < 2 || known == nil || !slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
+		return r.verify(raw, true, now)
+	}
+	leaf := chain[0]
+	if err := checkDER(leaf); err != nil {
+		return nil, refusef("chain[0] is not a valid certificate: %v", err)
+	}
+	if !bytes.Equal(leaf.RawIssuer, known.verified[0].RawSubject) {
+		return nil, notIssued(0)
+	}
+	chain = append([]*x509.Certificate{leaf}, known.verified...)
+	return chain, r.check(chain, true, now)
+}
+
+// check holds a chain whose signatures are verified to what the log takes.
+func (r *roots) check(chain []*x509.Certificate, precert bool, now time.Time) error {
+	if err := r.checkOurs(chain); err != nil {
+		return err
+	}
+	if err := checkPathLengths(chain); err != nil {
+		return err
+	}
+	if err := checkKind(chain, precert); err != nil {
+		return err
+	}
+	return checkLeaf(chain[0], now)
+}
+
+// path parses a chain and verifies every signature in it that it does not know.
+func (r *roots) path(raw [][]byte) ([]*x509.Certificate, error) {
 	if len(raw) > 1 {
 		if known := r.last.Load(); known != nil && slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
 			leaf, err := parseChain(raw[:1])
 			if err != nil {
 				return nil, err
 			}
-			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0, c)
+			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0)
 		}
 	}
 	chain, err := parseChain(raw)
@@ -102,7 +128,7 @@ func (r *roots) path(raw [][]byte, c caller) ([]*x509.Certificate, error) {
 	}
 	// From the top: a key that no accepted root vouches for is never used to verify anything.
 	for i := len(chain) - 2; i >= 0; i-- {
-		if err := issued(chain[i+1], chain[i], i, strict); err != nil {
+		if err := issued(chain[i+1], chain[i], i); err != nil {
 			return nil, err
 		}
 	}
@@ -163,14 +189,18 @@ func (r *roots) complete(chain []*x509.Certificate) ([]*x509.Certificate, error)
 }
 
 // issued says whether parent issued child, the certificate at place i of the chain.
-func issued(parent, child *x509.Certificate, i int, c caller) error {
+func issued(parent, child *x509.Certificate, i int) error {
 	if bytes.Equal(parent.Raw, child.Raw) {
 		return refusef("chain holds a certificate twice")
 	}
-	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || (c == strict && child.CheckSignatureFrom(parent) != nil) {
-		return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", i+1, i)
+	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || child.CheckSignatureFrom(parent) != nil {
+		return notIssued(i)
 	}
 	return nil
+}
+
+func notIssued(i int) error {
+	return refusef("chain[%d] did not issue chain[%d]: send every certificate once, leaf first, each followed by its issuer", i+1, i)
 }
 
 // checkOurs refuses what other authorities have issued under a root that is not ours alone. What stands above a leaf

@@ -18,6 +18,7 @@ import (
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/sigbox/sigbox/ca"
 	"github.com/sigbox/sigbox/tlog/ctlog"
 )
 
@@ -318,36 +319,59 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// versioned is a certificate as if it had been read with another version.
+func versioned(c *x509.Certificate, version int) *x509.Certificate {
+	other := *c
+	other.Version = version
+	return &other
+}
+
 // TestVouched: an authority in the same process gets the promise that others get. Below issuers that the log
 // knows it leaves the signature of the precertificate to the authority, and nothing else.
 func TestVouched(t *testing.T) {
 	s := newStack(t)
-	way := s.server.Vouched()
+	add := func(chain ...*x509.Certificate) ([]byte, error) {
+		sct, shown, err := ca.Submit(t.Context(), s.server.Vouched(), chain)
+		if err != nil {
+			return sct, err
+		}
+		return sct, shown(t.Context())
+	}
 	pre := s.leaf(t, with(poison))
 	want, err := s.server.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := way.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate)); err != nil || !bytes.Equal(got, want) {
+	if got, err := add(pre, s.ca.Intermediate); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%x, %v; want the promise of the first submission", got, err)
 	}
-	broken := bytes.Clone(s.leaf(t, with(poison)).Raw)
-	broken[len(broken)-1] ^= 1
+	der := bytes.Clone(s.leaf(t, with(poison)).Raw)
+	der[len(der)-1] ^= 1
+	broken, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
 	foreign := newStack(t)
 	for _, tc := range []struct {
 		name  string
-		chain [][]byte
+		chain []*x509.Certificate
 		taken bool
 	}{
-		{"a signature that the authority verifies", [][]byte{broken, s.ca.Intermediate.Raw}, true},
-		{"the same below issuers that are new", [][]byte{broken, s.ca.Intermediate.Raw, s.ca.Root.Raw}, false},
-		{"no poison", ders(s.leaf(t), s.ca.Intermediate), false},
-		{"another authority", ders(foreign.leaf(t, with(poison)), foreign.ca.Intermediate), false},
+		{"a signature that the authority verifies", []*x509.Certificate{broken, s.ca.Intermediate}, true},
+		{"the same below issuers that are new", []*x509.Certificate{broken, s.ca.Intermediate, s.ca.Root}, false},
+		{"a leaf alone", []*x509.Certificate{pre}, false},
+		{"no poison", []*x509.Certificate{s.leaf(t), s.ca.Intermediate}, false},
+		{"expired", []*x509.Certificate{s.leaf(t, with(poison), func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = c.NotBefore.Add(-48*time.Hour), c.NotBefore.Add(-24*time.Hour)
+		}), s.ca.Intermediate}, false},
+		{"another authority", []*x509.Certificate{foreign.leaf(t, with(poison)), foreign.ca.Intermediate}, false},
+		{"another issuer's", []*x509.Certificate{makeCert(t, s.template(with(poison)), s.ca.Root, newKey(t).Public(), s.ca.RootKey), s.ca.Intermediate}, false},
+		{"another version", []*x509.Certificate{versioned(pre, 1), s.ca.Intermediate}, false},
 	} {
-		if sct, err := way.AddPreChain(t.Context(), tc.chain); (err == nil) != tc.taken || (sct != nil) != tc.taken {
+		if sct, err := add(tc.chain...); (err == nil) != tc.taken || (sct != nil) != tc.taken {
 			t.Errorf("%s: %v, want taken = %t", tc.name, err, tc.taken)
 		}
-		if _, err := way.AddPreChain(t.Context(), ders(pre, s.ca.Intermediate)); err != nil { // the last known issuers again
+		if _, err := add(pre, s.ca.Intermediate); err != nil { // the last known issuers again
 			t.Fatal(err)
 		}
 	}

@@ -100,7 +100,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, precert bool) (a
 	if err != nil {
 		return nil, err
 	}
-	sct, err := s.add(r.Context(), chain, precert, strict)
+	sct, err := s.add(r.Context(), chain, precert)
 	if err != nil {
 		return nil, err
 	}

@@ -83,50 +83,73 @@ func (s *Server) Accept(certs []*x509.Certificate) error {
 // TLS encoding of its SignedCertificateTimestamp. It is the in-process way into the log and
 // checks what add-pre-chain checks. The error of a frozen log wraps [ca.ErrLogEnded].
 func (s *Server) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
-	return s.addPreChain(ctx, chain, strict)
-}
-
-// Vouched returns the way into the log for an authority in the same process, which verifies two signatures
-// itself: that of a precertificate, before it submits it, and that of the promise, before anybody else sees
-// it. The log does not verify them a second time; everything else it checks.
-func (s *Server) Vouched() ca.SCTSource { return vouched{s} }
-
-type vouched struct{ s *Server }
-
-func (v vouched) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
-	return v.s.addPreChain(ctx, chain, trusting)
-}
-
-// caller says what the log verifies for whom.
-type caller bool
-
-const (
-	strict   caller = false
-	trusting caller = true
-)
-
-func (s *Server) addPreChain(ctx context.Context, chain [][]byte, c caller) ([]byte, error) {
-	sct, err := s.add(ctx, chain, true, c)
-	if errors.Is(err, tlog.ErrFrozen) {
-		err = fmt.Errorf("%w: %w", ca.ErrLogEnded, err)
-	}
+	sct, err := s.add(ctx, chain, true)
 	if err != nil {
 		return nil, err
 	}
 	return encodeSCT(sct)
 }
 
+// Vouched returns the way into the log for an authority in the same process, which reads its precertificates
+// back before it submits them, and verifies two signatures itself: that of a precertificate, before it submits
+// it, and that of the promise, before anybody else sees it. AddPreChainEarly does not do it a second time;
+// everything else it checks.
+func (s *Server) Vouched() ca.EarlySCTSource { return vouched{s} }
+
+type vouched struct{ *Server }
+
+// AddPreChainEarly implements [ca.EarlySCTSource].
+func (v vouched) AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error) {
+	accepted, err := v.roots.Load().verifyParsed(chain, v.clock.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := entryOf(accepted, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	receipt, wait, err := v.append(ctx, e)
+	if err != nil {
+		return nil, nil, appending(err)
+	}
+	promise, err := v.promise(e, receipt, v.signer.signUnchecked)
+	if err != nil {
+		return nil, nil, err
+	}
+	sct, err = encodeSCT(promise)
+	return sct, func(ctx context.Context) error { return appending(wait(ctx)) }, err
+}
+
+func (v vouched) append(ctx context.Context, e tlog.Entry) (r tlog.Receipt, shown func(context.Context) error, err error) {
+	if early, ok := v.log.(tlog.Early); ok {
+		return early.AppendEarly(ctx, e)
+	}
+	r, err = v.log.Append(ctx, e)
+	return r, func(context.Context) error { return nil }, err
+}
+
+// appending says what failed, in the words of an authority if the log has ended.
+func appending(err error) error {
+	switch {
+	case errors.Is(err, tlog.ErrFrozen):
+		return fmt.Errorf("append to the log: %w: %w", ca.ErrLogEnded, err)
+	case err != nil:
+		return fmt.Errorf("append to the log: %w", err)
+	}
+	return nil
+}
+
 // add checks a chain, appends its leaf and has the promise signed over what the log then holds.
-func (s *Server) add(ctx context.Context, raw [][]byte, precert bool, c caller) (ct.SignedCertificateTimestamp, error) {
-	e, err := s.parse(raw, precert, c)
+func (s *Server) add(ctx context.Context, raw [][]byte, precert bool) (ct.SignedCertificateTimestamp, error) {
+	e, err := s.parse(raw, precert)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}
 	receipt, err := s.log.Append(ctx, e)
 	if err != nil {
-		return ct.SignedCertificateTimestamp{}, fmt.Errorf("append to the log: %w", err)
+		return ct.SignedCertificateTimestamp{}, appending(err)
 	}
-	return s.promise(e, receipt, c)
+	return s.promise(e, receipt, s.signer.sign)
 }
 
 // Promise returns the TLS encoding of the SCT for an entry that [Server.Parse] returned and that was
@@ -136,28 +159,25 @@ func (s *Server) Promise(e tlog.Entry, r tlog.Receipt) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("SCT for a %T: want an entry that Parse has made", e)
 	}
-	sct, err := s.promise(own, r, strict)
+	sct, err := s.promise(own, r, s.signer.sign)
 	if err != nil {
 		return nil, err
 	}
 	return encodeSCT(sct)
 }
 
-func (s *Server) promise(e *certificate.Entry, r tlog.Receipt, c caller) (ct.SignedCertificateTimestamp, error) {
+func (s *Server) promise(e *certificate.Entry, r tlog.Receipt, sign signing) (ct.SignedCertificateTimestamp, error) {
 	leaf, err := s.logged(e, r)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, err
 	}
-	if c == trusting {
-		return s.signer.sct(leaf, r.Leaf.TimeMS, s.signer.signUnchecked)
-	}
-	return s.signer.sct(leaf, r.Leaf.TimeMS, s.signer.sign)
+	return s.signer.sct(leaf, r.Leaf.TimeMS, sign)
 }
 
 // Parse checks a chain of DER certificates as add-chain does, or as add-pre-chain if precert, and
 // returns the entry of its leaf. Errors are fit for the client.
 func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
-	e, err := s.parse(chain, precert, strict)
+	e, err := s.parse(chain, precert)
 	if err != nil {
 		return nil, err // not e: a nil *Entry is not a nil tlog.Entry
 	}
@@ -165,11 +185,16 @@ func (s *Server) Parse(chain [][]byte, precert bool) (tlog.Entry, error) {
 }
 
 // parse checks a chain and returns the entry of its leaf. Errors are refusals.
-func (s *Server) parse(raw [][]byte, precert bool, c caller) (e *certificate.Entry, err error) {
-	chain, err := s.roots.Load().verify(raw, precert, s.clock.Now(), c)
+func (s *Server) parse(raw [][]byte, precert bool) (*certificate.Entry, error) {
+	chain, err := s.roots.Load().verify(raw, precert, s.clock.Now())
 	if err != nil {
 		return nil, err
 	}
+	return entryOf(chain, precert)
+}
+
+// entryOf returns the entry of an accepted chain's leaf. Errors are refusals.
+func entryOf(chain []*x509.Certificate, precert bool) (e *certificate.Entry, err error) {
 	if precert {
 		e, err = certificate.NewPrecert(chain[0], chain[1:])
 	} else {

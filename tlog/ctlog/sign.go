@@ -20,10 +20,13 @@ type signer struct {
 	id  [32]byte // SHA-256 of the public key (RFC 6962 3.2)
 }
 
+// signing is one of sign and signUnchecked.
+type signing func(input []byte) (ct.DigitallySigned, error)
+
 // sct signs the promise for an entry that is in the log, by sign. leaf is its MerkleTreeLeaf, timeMS the time
 // in it. What an SCT signs (RFC 6962 3.2) are the same bytes (3.4): both begin with version 0 and type 0, and
 // go on with the time, the entry's type, the entry and the extensions.
-func (s signer) sct(leaf []byte, timeMS int64, sign func(input []byte) (ct.DigitallySigned, error)) (ct.SignedCertificateTimestamp, error) {
+func (s signer) sct(leaf []byte, timeMS int64, sign signing) (ct.SignedCertificateTimestamp, error) {
 	sig, err := sign(leaf)
 	if err != nil {
 		return ct.SignedCertificateTimestamp{}, fmt.Errorf("sign SCT: %w", err)

@@ -45,13 +45,28 @@ func watchCT(from ca.SCTSource, c clock.Clock, reg prometheus.Registerer) *watch
 func (w *watchedCT) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
 	began := time.Now()
 	sct, err := w.SCTSource.AddPreChain(ctx, chain)
-	w.note(err)
+	return sct, w.done(began, err)
+}
+
+// AddPreChainEarly implements ca.EarlySCTSource.
+func (w *watchedCT) AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error) {
+	began := time.Now()
+	sct, wait, err := ca.Submit(ctx, w.SCTSource, chain)
+	if err != nil {
+		return nil, nil, w.done(began, err)
+	}
+	return sct, func(ctx context.Context) error { return w.done(began, wait(ctx)) }, nil
+}
+
+// done counts a use of the log, and returns how it went.
+func (w *watchedCT) done(began time.Time, err error) error {
 	if err == nil {
 		w.seconds.Observe(time.Since(began).Seconds())
-		return sct, nil
+	} else {
+		w.failed.Inc()
 	}
-	w.failed.Inc()
-	return nil, err
+	w.note(err)
+	return err
 }
 
 // note remembers how a use of the log went.
