@@ -108,11 +108,11 @@ func (a *Authority) Stamp(ctx context.Context, req Request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign timestamp: %w", err)
 	}
-	made, err := a.verify(resp, req, at)
+	serial, err := a.verify(resp, req, at)
 	if err != nil {
 		return nil, fmt.Errorf("own timestamp does not verify, withheld: %w", err)
 	}
-	a.log.InfoContext(ctx, "timestamp issued", "serial", made.SerialNumber.Text(16),
+	a.log.InfoContext(ctx, "timestamp issued", "serial", serial.Text(16),
 		"gen_time", at.Format(time.RFC3339), "hash", req.Hash.String())
 	return resp, nil
 }

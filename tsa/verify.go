@@ -9,9 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/digitorus/pkcs7"
-	"github.com/digitorus/timestamp"
 )
 
 // ErrChain says that a chain or key would not be accepted by clients.
@@ -133,39 +130,4 @@ func sameCertificates(a, b []*x509.Certificate) bool {
 		}
 	}
 	return true
-}
-
-// verify reads a response back as a client does and compares it with what was asked for. It is
-// the defence against a faulty signer and against an encoder that drops a field.
-func (a *Authority) verify(resp []byte, req Request, at time.Time) (*timestamp.Timestamp, error) {
-	ts, err := timestamp.ParseResponse(resp)
-	if err != nil {
-		return nil, err
-	}
-	nonceOK := (ts.Nonce == nil) == (req.Nonce == nil) && (req.Nonce == nil || ts.Nonce.Cmp(req.Nonce) == 0)
-	switch {
-	case ts.HashAlgorithm != req.Hash || !bytes.Equal(ts.HashedMessage, req.Digest):
-		return nil, errors.New("message imprint differs")
-	case !nonceOK:
-		return nil, errors.New("nonce differs")
-	case !ts.Policy.Equal(a.policy) || !ts.Time.Equal(at) || ts.Accuracy != Accuracy:
-		return nil, errors.New("policy, time or accuracy differs")
-	case ts.SerialNumber == nil || ts.SerialNumber.Sign() <= 0:
-		return nil, errors.New("serial number is not positive")
-	}
-	if req.Certificates { // with it in the token, ParseResponse has verified the signature by it
-		if len(ts.Certificates) != 1 || !ts.Certificates[0].Equal(a.chain[0]) {
-			return nil, errors.New("the certificate in the token is not the one that was asked for")
-		}
-		return ts, nil
-	}
-	p7, err := pkcs7.Parse(ts.RawToken)
-	if err != nil {
-		return nil, err
-	}
-	if len(p7.Certificates) != 0 {
-		return nil, errors.New("the token has certificates that were not asked for")
-	}
-	p7.Certificates = a.chain[:1]
-	return ts, p7.Verify()
 }

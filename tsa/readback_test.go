@@ -1,0 +1,68 @@
+package tsa
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/sha512"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/internal/clock"
+)
+
+// TestReadBack: of a response that is as it should be, no bit can be turned, no byte cut off or added, and
+// it answers no other request.
+func TestReadBack(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	chain, err := NewChain(clock.NewManual(now), "sigbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: clock.NewManual(now)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d256, d512 := sha256.Sum256([]byte("artifact")), sha512.Sum512([]byte("artifact"))
+	for name, req := range map[string]Request{
+		"certificate and nonce": {Hash: crypto.SHA256, Digest: d256[:], Certificates: true, Nonce: big.NewInt(77)},
+		"neither":               {Hash: crypto.SHA512, Digest: d512[:]},
+	} {
+		resp, err := a.Stamp(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if serial, err := a.verify(resp, req, now); err != nil || serial.Sign() <= 0 {
+			t.Fatalf("%s: %v, %v", name, serial, err)
+		}
+		for bit := range len(resp) * 8 {
+			other := bytes.Clone(resp)
+			other[bit/8] ^= 1 << (bit % 8)
+			if _, err := a.verify(other, req, now); err == nil {
+				t.Errorf("%s: bit %d of byte %d turned: taken", name, bit%8, bit/8)
+			}
+		}
+		for n := range resp {
+			if _, err := a.verify(resp[:n], req, now); err == nil {
+				t.Errorf("%s: cut off after %d bytes: taken", name, n)
+			}
+		}
+		if _, err := a.verify(append(bytes.Clone(resp), 0), req, now); err == nil {
+			t.Errorf("%s: a byte added: taken", name)
+		}
+		for what, other := range map[string]Request{
+			"digest":      {Hash: req.Hash, Digest: bytes.Repeat([]byte{1}, len(req.Digest)), Certificates: req.Certificates, Nonce: req.Nonce},
+			"hash":        {Hash: crypto.SHA384, Digest: req.Digest, Certificates: req.Certificates, Nonce: req.Nonce},
+			"certificate": {Hash: req.Hash, Digest: req.Digest, Certificates: !req.Certificates, Nonce: req.Nonce},
+			"nonce":       {Hash: req.Hash, Digest: req.Digest, Certificates: req.Certificates, Nonce: big.NewInt(78)},
+		} {
+			if _, err := a.verify(resp, other, now); err == nil {
+				t.Errorf("%s: taken for another %s", name, what)
+			}
+		}
+		if _, err := a.verify(resp, req, now.Add(time.Second)); err == nil {
+			t.Errorf("%s: taken for another time", name)
+		}
+	}
+}
