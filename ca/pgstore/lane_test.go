@@ -76,7 +76,9 @@ func TestLane(t *testing.T) {
 	call("first", ask(20, "a"))
 	<-began
 	call("refused", ask(21, "b"))
-	call("outcome", func() error { return s.Settle(context.Background(), ca.Outcome{Serial: big.NewInt(3), At: time.Unix(2, 0)}) })
+	call("outcome", func() error {
+		return s.Settle(context.Background(), ca.Outcome{Serial: big.NewInt(3), At: time.Unix(2, 0)})
+	})
 	call("sound", ask(22, "c"))
 	for n := 0; n < 3; time.Sleep(time.Millisecond) {
 		s.lane.mu.Lock()

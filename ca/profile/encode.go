@@ -22,25 +22,23 @@ const (
 )
 
 // numbers gives every configurable extension its number below the arc.
-func numbers() map[string]int {
-	return map[string]int{
-		"github-workflow-trigger": 2, "github-workflow-sha": 3, "github-workflow-name": 4,
-		"github-workflow-repository": 5, "github-workflow-ref": 6,
-		"build-signer-uri": 9, "build-signer-digest": 10, "runner-environment": 11,
-		"source-repository-uri": 12, "source-repository-digest": 13, "source-repository-ref": 14,
-		"source-repository-identifier": 15, "source-repository-owner-uri": 16,
-		"source-repository-owner-identifier": 17, "build-config-uri": 18, "build-config-digest": 19,
-		"build-trigger": 20, "run-invocation-uri": 21,
-		"source-repository-visibility-at-signing": 22, "deployment-environment": 23,
-	}
+var numbers = map[string]int{
+	"github-workflow-trigger": 2, "github-workflow-sha": 3, "github-workflow-name": 4,
+	"github-workflow-repository": 5, "github-workflow-ref": 6,
+	"build-signer-uri": 9, "build-signer-digest": 10, "runner-environment": 11,
+	"source-repository-uri": 12, "source-repository-digest": 13, "source-repository-ref": 14,
+	"source-repository-identifier": 15, "source-repository-owner-uri": 16,
+	"source-repository-owner-identifier": 17, "build-config-uri": 18, "build-config-digest": 19,
+	"build-trigger": 20, "run-invocation-uri": 21,
+	"source-repository-visibility-at-signing": 22, "deployment-environment": 23,
 }
 
 // render writes the extensions in the order of their numbers. Those up to .6 hold the bare string, as
 // they always have; the others a DER UTF8String.
 func render(issuer, subject string, values map[string]string) ([]pkix.Extension, error) {
-	byNumber := map[int]string{numIssuer: issuer, numIssuerV2: issuer, numSubject: subject}
-	for name, n := range numbers() {
-		byNumber[n] = values[name]
+	byNumber := [numSubject + 1]string{numIssuer: issuer, numIssuerV2: issuer, numSubject: subject}
+	for name, value := range values {
+		byNumber[numbers[name]] = value // 0, which is none, for a name that is none
 	}
 	var out []pkix.Extension
 	for n := numIssuer; n <= numSubject; n++ {

@@ -38,25 +38,23 @@ type names struct {
 type mapping func(t *oidc.Token) (names, error)
 
 // mappings is the table of identity types.
-func mappings() map[oidc.Type]mapping {
-	return map[oidc.Type]mapping{
-		oidc.TypeEmail:      emailNames,
-		oidc.TypeGitHub:     githubNames,
-		oidc.TypeCIProvider: ciNames,
-		oidc.TypeURI:        uriNames,
-		oidc.TypeSPIFFE:     spiffeNames,
-		oidc.TypeUsername:   usernameNames,
-		oidc.TypeKubernetes: kubernetesNames,
-		oidc.TypeChainguard: chainguardNames,
-		oidc.TypeGitLab:     gitlabNames,
-		oidc.TypeBuildkite:  buildkiteNames,
-		oidc.TypeCodefresh:  codefreshNames,
-	}
+var mappings = map[oidc.Type]mapping{
+	oidc.TypeEmail:      emailNames,
+	oidc.TypeGitHub:     githubNames,
+	oidc.TypeCIProvider: ciNames,
+	oidc.TypeURI:        uriNames,
+	oidc.TypeSPIFFE:     spiffeNames,
+	oidc.TypeUsername:   usernameNames,
+	oidc.TypeKubernetes: kubernetesNames,
+	oidc.TypeChainguard: chainguardNames,
+	oidc.TypeGitLab:     gitlabNames,
+	oidc.TypeBuildkite:  buildkiteNames,
+	oidc.TypeCodefresh:  codefreshNames,
 }
 
 // FromToken maps a verified token. The error is always an *oidc.TokenError.
 func FromToken(t *oidc.Token) (Identity, error) {
-	m, ok := mappings()[TypeOf(t)]
+	m, ok := mappings[TypeOf(t)]
 	if !ok {
 		return Identity{}, oidc.Refuse(oidc.ReasonIssuer, "identity type %q has no mapping", t.Issuer.Type)
 	}

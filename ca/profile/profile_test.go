@@ -248,18 +248,18 @@ func TestAcceptedIsUpstreams(t *testing.T) {
 // The table and the configuration's list of types and extensions agree.
 func TestTablesAreComplete(t *testing.T) {
 	for _, typ := range oidc.Types() {
-		if mappings()[typ] == nil {
+		if mappings[typ] == nil {
 			t.Errorf("type %s may be configured and has no mapping", typ)
 		}
 		if upstreamMapping(typ) == nil {
 			t.Errorf("type %s is not compared with upstream", typ)
 		}
 	}
-	if got, want := len(numbers()), len(oidc.ExtensionNames()); got != want {
+	if got, want := len(numbers), len(oidc.ExtensionNames()); got != want {
 		t.Errorf("%d numbers, %d names", got, want)
 	}
 	for i, name := range oidc.ExtensionNames() {
-		if i > 0 && numbers()[name] <= numbers()[oidc.ExtensionNames()[i-1]] {
+		if i > 0 && numbers[name] <= numbers[oidc.ExtensionNames()[i-1]] {
 			t.Errorf("extension %s has no number or is out of order", name)
 		}
 	}

@@ -15,7 +15,7 @@ type Text struct {
 // Texts returns the Sigstore extensions as text, in their order.
 func (i Identity) Texts() []Text {
 	names := map[int]string{numIssuer: "issuer", numIssuerV2: "issuer-v2", numSubject: "subject"}
-	for name, n := range numbers() {
+	for name, n := range numbers {
 		names[n] = name
 	}
 	out := make([]Text, 0, len(i.Extensions))
