@@ -31,8 +31,9 @@ type SCTSource interface {
 // EarlySCTSource is an SCTSource that promises an entry as soon as it is durable.
 type EarlySCTSource interface {
 	SCTSource
-	// AddPreChainEarly is AddPreChain in two steps, for certificates that were read back already: shown waits until the log has done with the entry all that
-	// it does before it promises one. Nothing that carries the promise may leave the authority before that.
+	// AddPreChainEarly is AddPreChain in two steps, for certificates that were read back already: shown waits
+	// until the log has done with the entry all that it does before it promises one. Nothing that carries the
+	// promise may leave the authority before that.
 	AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error)
 }
 

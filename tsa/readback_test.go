@@ -66,3 +66,34 @@ func TestReadBack(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReadBack: of all bytes, one response answers a request.
+func FuzzReadBack(f *testing.F) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	chain, err := NewChain(clock.NewManual(now), "sigbox")
+	if err != nil {
+		f.Fatal(err)
+	}
+	a, err := New(Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: clock.NewManual(now)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte("artifact"))
+	req := Request{Hash: crypto.SHA256, Digest: digest[:], Certificates: true, Nonce: big.NewInt(77)}
+	resp, err := a.Stamp(f.Context(), req)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint16(0), []byte{})
+	f.Add(uint16(700), []byte{0x30, 0x80})
+	f.Fuzz(func(t *testing.T, at uint16, over []byte) {
+		other := bytes.Clone(resp)
+		copy(other[min(int(at), len(other)):], over)
+		if _, err := a.verify(other, req, now); (err == nil) != bytes.Equal(other, resp) {
+			t.Errorf("%x at %d: %v", over, at, err)
+		}
+		if _, err := a.verify(over, req, now); err == nil {
+			t.Errorf("%x: taken", over)
+		}
+	})
+}
