@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/digitorus/timestamp"
-
 	"github.com/sigbox/sigbox/internal/clock"
 )
 
@@ -99,17 +97,15 @@ func (a *Authority) Stamp(ctx context.Context, req Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok := timestamp.Timestamp{
-		HashAlgorithm: req.Hash, HashedMessage: req.Digest, Nonce: req.Nonce,
-		Time: at, Accuracy: Accuracy, Policy: a.policy,
-		AddTSACertificate: req.Certificates,
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
 	}
-	resp, err := tok.CreateResponseWithOpts(a.chain[0], a.key, a.hash)
+	resp, err := a.encode(req, serial, at)
 	if err != nil {
 		return nil, fmt.Errorf("sign timestamp: %w", err)
 	}
-	serial, err := a.verify(resp, req, at)
-	if err != nil {
+	if err := a.verify(resp, req, serial, at); err != nil {
 		return nil, fmt.Errorf("own timestamp does not verify, withheld: %w", err)
 	}
 	a.log.InfoContext(ctx, "timestamp issued", "serial", serial.Text(16),

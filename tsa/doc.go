@@ -5,10 +5,11 @@
 // refuses a chain that a client would refuse later, [ParseRequest] reads a TimeStampReq, and
 // [Authority.Stamp] answers one.
 //
-// Guarantees: a token is granted or there is none; its serial number is 160 random bits; genTime
+// Guarantees: a token is granted or there is none; its serial number is 158 random bits; genTime
 // never goes back within a process and lies within the validity of every certificate of the
-// chain; the nonce is echoed exactly; every token is parsed again, compared with the request and
-// verified with the certificate's public key before it is handed out. A clock that steps back by
+// chain; the nonce is echoed exactly; every token is read back by other code than that which wrote it, compared
+// with the request and verified with the certificate's public key before it is handed out. A token is byte for
+// byte what upstream's server makes, but that its signingTime is genTime: the clock is read once. A clock that steps back by
 // more than the stated accuracy stops the authority instead of bending time.
 //
 // Certificates follow RFC 3161 2.3 and RFC 5816 (signingCertificateV2). Only ECDSA keys sign:

@@ -33,31 +33,29 @@ type token struct {
 }
 
 // verify reads a response back and compares it with what was asked for, by other code than that which wrote
-// it. It is the defence against a faulty signer and against an encoder that drops a field. It returns the
-// serial number.
-func (a *Authority) verify(resp []byte, req Request, at time.Time) (*big.Int, error) {
+// it. It is the defence against a faulty signer and against an encoder that drops a field.
+func (a *Authority) verify(resp []byte, req Request, serial *big.Int, at time.Time) error {
 	t, err := a.read(resp)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	serial, err := a.checkInfo(t.info, req, at)
-	if err != nil {
-		return nil, err
+	if err := a.checkInfo(t.info, req, serial, at); err != nil {
+		return err
 	}
 	leaf := a.chain[0]
 	switch {
 	case req.Certificates && !bytes.Equal(t.certificates, leaf.Raw):
-		return nil, errors.New("the certificate in the token is not the one that was asked for")
+		return errors.New("the certificate in the token is not the one that was asked for")
 	case !req.Certificates && len(t.certificates) != 0:
-		return nil, errors.New("the token has certificates that were not asked for")
+		return errors.New("the token has certificates that were not asked for")
 	}
 	var issuer cryptobyte.String
 	number := new(big.Int)
 	if !t.sid.ReadASN1Element(&issuer, cbasn1.SEQUENCE) || !t.sid.ReadASN1Integer(number) || !t.sid.Empty() ||
 		!bytes.Equal(issuer, leaf.RawIssuer) || number.Cmp(leaf.SerialNumber) != 0 {
-		return nil, errors.New("the signer is not the certificate's")
+		return errors.New("the signer is not the certificate's")
 	}
-	return serial, a.checkSignature(t)
+	return a.checkSignature(t)
 }
 
 // read takes a TimeStampResp (RFC 3161 2.4.2) apart, around its one SignerInfo (RFC 5652 5.3).
@@ -106,11 +104,10 @@ func (a *Authority) readDigest(s *cryptobyte.String) bool {
 	return err == nil && hash == a.hash
 }
 
-// readAlgorithm reads the signature's: ECDSA with the digest that goes with the key, 1.2.840.10045.4.3.2 to 4.
+// readAlgorithm reads the signature's: ECDSA with the digest that goes with the key.
 func (a *Authority) readAlgorithm(s *cryptobyte.String) bool {
 	var alg cryptobyte.String
-	return s.ReadASN1(&alg, cbasn1.SEQUENCE) &&
-		readOID(&alg, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, map[int]int{32: 2, 48: 3, 64: 4}[a.hash.Size()]}) && alg.Empty()
+	return s.ReadASN1(&alg, cbasn1.SEQUENCE) && readOID(&alg, signatureOID(a.hash)) && alg.Empty()
 }
 
 // checkInfo holds a TSTInfo (RFC 3161 2.4.2) to what was asked for:
@@ -119,42 +116,42 @@ func (a *Authority) readAlgorithm(s *cryptobyte.String) bool {
 //	    version INTEGER, policy OBJECT IDENTIFIER, messageImprint, serialNumber INTEGER, genTime GeneralizedTime,
 //	    accuracy SEQUENCE { seconds INTEGER }, ordering BOOLEAN DEFAULT FALSE, nonce INTEGER OPTIONAL,
 //	    tsa [0] GeneralName OPTIONAL }
-func (a *Authority) checkInfo(der cryptobyte.String, req Request, at time.Time) (*big.Int, error) {
-	var info, imprint, alg, accuracy, digest, name, directory cryptobyte.String
+func (a *Authority) checkInfo(der cryptobyte.String, req Request, serial *big.Int, at time.Time) error {
+	var info, imprint, alg, accuracy, digest, name, subject cryptobyte.String
 	var version, seconds int
 	var genTime time.Time
-	serial, nonce := new(big.Int), new(big.Int)
+	number, nonce := new(big.Int), new(big.Int)
 	if !der.ReadASN1(&info, cbasn1.SEQUENCE) || !der.Empty() || !info.ReadASN1Integer(&version) || version != 1 {
-		return nil, errNotDER
+		return errNotDER
 	}
 	if !readOID(&info, a.policy) {
-		return nil, errors.New("policy differs")
+		return errors.New("policy differs")
 	}
 	if !info.ReadASN1(&imprint, cbasn1.SEQUENCE) || !imprint.ReadASN1(&alg, cbasn1.SEQUENCE) ||
 		!imprint.ReadASN1(&digest, cbasn1.OCTET_STRING) || !imprint.Empty() {
-		return nil, errNotDER
+		return errNotDER
 	}
 	if hash, err := readHash(&alg); err != nil || hash != req.Hash || !bytes.Equal(digest, req.Digest) {
-		return nil, errors.New("message imprint differs")
+		return errors.New("message imprint differs")
 	}
-	if !info.ReadASN1Integer(serial) || serial.Sign() <= 0 {
-		return nil, errors.New("serial number is not positive")
+	if !info.ReadASN1Integer(number) || number.Cmp(serial) != 0 {
+		return errors.New("serial number differs")
 	}
 	if !info.ReadASN1GeneralizedTime(&genTime) || !genTime.Equal(at) || genTime.Location() != time.UTC {
-		return nil, errors.New("time differs")
+		return errors.New("time differs")
 	}
 	if !info.ReadASN1(&accuracy, cbasn1.SEQUENCE) || !accuracy.ReadASN1Integer(&seconds) || !accuracy.Empty() ||
 		time.Duration(seconds)*time.Second != Accuracy {
-		return nil, errors.New("accuracy differs")
+		return errors.New("accuracy differs")
 	}
 	if named := info.PeekASN1Tag(cbasn1.INTEGER); named != (req.Nonce != nil) || named && (!info.ReadASN1Integer(nonce) || nonce.Cmp(req.Nonce) != 0) {
-		return nil, errors.New("nonce differs")
+		return errors.New("nonce differs")
 	}
-	if !info.ReadASN1(&name, tag0) || !info.Empty() || !name.ReadASN1(&directory, cbasn1.Tag(4).ContextSpecific().Constructed()) ||
-		!name.Empty() || !bytes.Equal(directory, a.chain[0].RawSubject) {
-		return nil, errors.New("the authority's name differs, or something follows it")
+	if !info.ReadASN1(&name, tag0) || !info.Empty() || !name.ReadASN1(&subject, directory) ||
+		!name.Empty() || !bytes.Equal(subject, a.chain[0].RawSubject) {
+		return errors.New("the authority's name differs, or something follows it")
 	}
-	return serial, nil
+	return nil
 }
 
 // checkSignature verifies what the signer has signed, the signed attributes as a SET OF (RFC 5652 5.4), and

@@ -33,22 +33,23 @@ func TestReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if serial, err := a.verify(resp, req, now); err != nil || serial.Sign() <= 0 {
-			t.Fatalf("%s: %v, %v", name, serial, err)
+		serial := serialOf(t, resp)
+		if err := a.verify(resp, req, serial, now); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
 		for bit := range len(resp) * 8 {
 			other := bytes.Clone(resp)
 			other[bit/8] ^= 1 << (bit % 8)
-			if _, err := a.verify(other, req, now); err == nil {
+			if err := a.verify(other, req, serial, now); err == nil {
 				t.Errorf("%s: bit %d of byte %d turned: taken", name, bit%8, bit/8)
 			}
 		}
 		for n := range resp {
-			if _, err := a.verify(resp[:n], req, now); err == nil {
+			if err := a.verify(resp[:n], req, serial, now); err == nil {
 				t.Errorf("%s: cut off after %d bytes: taken", name, n)
 			}
 		}
-		if _, err := a.verify(append(bytes.Clone(resp), 0), req, now); err == nil {
+		if err := a.verify(append(bytes.Clone(resp), 0), req, serial, now); err == nil {
 			t.Errorf("%s: a byte added: taken", name)
 		}
 		for what, other := range map[string]Request{
@@ -57,12 +58,15 @@ func TestReadBack(t *testing.T) {
 			"certificate": {Hash: req.Hash, Digest: req.Digest, Certificates: !req.Certificates, Nonce: req.Nonce},
 			"nonce":       {Hash: req.Hash, Digest: req.Digest, Certificates: req.Certificates, Nonce: big.NewInt(78)},
 		} {
-			if _, err := a.verify(resp, other, now); err == nil {
+			if err := a.verify(resp, other, serial, now); err == nil {
 				t.Errorf("%s: taken for another %s", name, what)
 			}
 		}
-		if _, err := a.verify(resp, req, now.Add(time.Second)); err == nil {
+		if err := a.verify(resp, req, serial, now.Add(time.Second)); err == nil {
 			t.Errorf("%s: taken for another time", name)
+		}
+		if err := a.verify(resp, req, new(big.Int).Add(serial, big.NewInt(1)), now); err == nil {
+			t.Errorf("%s: taken for another serial number", name)
 		}
 	}
 }
@@ -84,15 +88,16 @@ func FuzzReadBack(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	serial := serialOf(f, resp)
 	f.Add(uint16(0), []byte{})
 	f.Add(uint16(700), []byte{0x30, 0x80})
 	f.Fuzz(func(t *testing.T, at uint16, over []byte) {
 		other := bytes.Clone(resp)
 		copy(other[min(int(at), len(other)):], over)
-		if _, err := a.verify(other, req, now); (err == nil) != bytes.Equal(other, resp) {
+		if err := a.verify(other, req, serial, now); (err == nil) != bytes.Equal(other, resp) {
 			t.Errorf("%x at %d: %v", over, at, err)
 		}
-		if _, err := a.verify(over, req, now); err == nil {
+		if err := a.verify(over, req, serial, now); err == nil {
 			t.Errorf("%x: taken", over)
 		}
 	})
