@@ -66,11 +66,7 @@ func DecodeJSON(data []byte, v any, strict bool) error {
 	if err := CheckJSON(data); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if strict {
-		dec.DisallowUnknownFields()
-	}
-	if err := dec.Decode(v); err != nil {
+	if err := decode(data, v, strict); err != nil {
 		var typ *json.UnmarshalTypeError
 		if errors.As(err, &typ) {
 			want := typ.Type.String()
@@ -88,4 +84,13 @@ func DecodeJSON(data []byte, v any, strict bool) error {
 		return malformed()
 	}
 	return nil
+}
+
+func decode(data []byte, v any, strict bool) error {
+	if !strict {
+		return json.Unmarshal(data, v) // without a copy of data
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
 }
