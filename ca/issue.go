@@ -15,7 +15,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/sigbox/sigbox/ca/profile"
-	"github.com/sigbox/sigbox/keys"
 )
 
 // maxBackstep is how far the clock may fall behind an earlier issuance before the authority
@@ -77,11 +76,8 @@ func (a *Authority) prepare(id profile.Identity, key Key) (draft, error) {
 	if err != nil {
 		return draft{}, err
 	}
-	t := template{issuer: a.chain[0].RawSubject, notBefore: notBefore, notAfter: notAfter}
+	t := template{issuer: a.chain[0].RawSubject, notBefore: notBefore, notAfter: notAfter, spki: key.spki}
 	if t.serial, err = newSerial(); err != nil {
-		return draft{}, err
-	}
-	if t.spki, err = keys.SPKI(key.pub); err != nil {
 		return draft{}, err
 	}
 	skid, err := subjectKeyID(t.spki)

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/sigbox/sigbox/keys"
 )
 
 // Limits of what a request carries.
@@ -25,6 +27,7 @@ const (
 // KeyFromCSR make one.
 type Key struct {
 	pub       crypto.PublicKey
+	spki      []byte // pub as SubjectPublicKeyInfo, in DER
 	challenge string // what was signed; "" for a CSR, which signs itself
 	csr       bool
 }
@@ -37,7 +40,7 @@ func (k Key) Public() crypto.PublicKey { return k.pub }
 // with SHA-512, RSA PKCS #1 v1.5 with SHA-256, Ed25519 pure. Errors: ErrPublicKey,
 // ErrInsecureKey, ErrPossession.
 func KeyFromProof(content, proof []byte, challenge string) (Key, error) {
-	pub, err := parsePublicKey(content)
+	pub, spki, err := parsePublicKey(content)
 	if err != nil {
 		return Key{}, err
 	}
@@ -50,7 +53,7 @@ func KeyFromProof(content, proof []byte, challenge string) (Key, error) {
 	if len(proof) > maxProofBytes || !verifyProof(pub, proof, []byte(challenge)) {
 		return Key{}, fmt.Errorf("signature over the challenge does not verify: %w", ErrPossession)
 	}
-	return Key{pub: pub, challenge: challenge}, nil
+	return Key{pub: pub, spki: spki, challenge: challenge}, nil
 }
 
 func verifyProof(pub crypto.PublicKey, sig, message []byte) bool {
@@ -80,39 +83,38 @@ func ecdsaDigest(k *ecdsa.PublicKey, message []byte) []byte {
 	return d[:]
 }
 
-// parsePublicKey reads one key and nothing beside it. What it returns encodes to the bytes it
-// read, so nothing that the parser overlooked reaches a certificate.
-func parsePublicKey(content []byte) (crypto.PublicKey, error) {
+// parsePublicKey reads one key and nothing beside it, and returns it also as SubjectPublicKeyInfo. What it
+// returns encodes to the bytes it read, so nothing that the parser overlooked reaches a certificate.
+func parsePublicKey(content []byte) (pub crypto.PublicKey, spki []byte, err error) {
 	if len(content) == 0 {
-		return nil, fmt.Errorf("not provided: %w", ErrPublicKey)
+		return nil, nil, fmt.Errorf("not provided: %w", ErrPublicKey)
 	}
 	if len(content) > maxKeyBytes {
-		return nil, fmt.Errorf("%d bytes, at most %d are read: %w", len(content), maxKeyBytes, ErrPublicKey)
+		return nil, nil, fmt.Errorf("%d bytes, at most %d are read: %w", len(content), maxKeyBytes, ErrPublicKey)
 	}
 	der, pkcs1 := content, false
 	if bytes.HasPrefix(content, []byte("-")) {
 		block, err := onePEM(content, "PUBLIC KEY", "RSA PUBLIC KEY")
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPublicKey, err)
+			return nil, nil, fmt.Errorf("%w: %w", ErrPublicKey, err)
 		}
 		der, pkcs1 = block.Bytes, block.Type == "RSA PUBLIC KEY"
 	}
 	if pkcs1 {
 		pub, err := x509.ParsePKCS1PublicKey(der)
 		if err != nil || !bytes.Equal(x509.MarshalPKCS1PublicKey(pub), der) {
-			return nil, fmt.Errorf("not a PKCS #1 public key: %w", ErrPublicKey)
+			return nil, nil, fmt.Errorf("not a PKCS #1 public key: %w", ErrPublicKey)
 		}
-		return pub, nil
+		spki, err = keys.SPKI(pub)
+		return pub, spki, err
 	}
-	pub, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPublicKey, err)
+	if pub, err = x509.ParsePKIXPublicKey(der); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrPublicKey, err)
 	}
-	again, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil || !bytes.Equal(again, der) {
-		return nil, fmt.Errorf("%T in an encoding of its own: %w", pub, ErrPublicKey)
+	if spki, err = keys.SPKI(pub); err != nil || !bytes.Equal(spki, der) {
+		return nil, nil, fmt.Errorf("%T in an encoding of its own: %w", pub, ErrPublicKey)
 	}
-	return pub, nil
+	return pub, spki, nil
 }
 
 // onePEM reads exactly one block of one of the labels: nothing before it, no headers, no carriage
@@ -150,8 +152,8 @@ func KeyFromCSR(text []byte) (Key, error) {
 	if err := checkKey(csr.PublicKey); err != nil {
 		return Key{}, err
 	}
-	again, err := x509.MarshalPKIXPublicKey(csr.PublicKey)
-	if err != nil || !bytes.Equal(again, csr.RawSubjectPublicKeyInfo) {
+	spki, err := keys.SPKI(csr.PublicKey)
+	if err != nil || !bytes.Equal(spki, csr.RawSubjectPublicKeyInfo) {
 		return Key{}, fmt.Errorf("public key in an encoding of its own: %w", ErrCSR)
 	}
 	if err := csr.CheckSignature(); err != nil {
@@ -160,7 +162,7 @@ func KeyFromCSR(text []byte) (Key, error) {
 	if err := checkCSRAlgorithm(csr); err != nil {
 		return Key{}, err
 	}
-	return Key{pub: csr.PublicKey, csr: true}, nil
+	return Key{pub: csr.PublicKey, spki: spki, csr: true}, nil
 }
 
 // AlgorithmError names a signing algorithm that is not accepted. Its text is upstream's, and for
