@@ -37,6 +37,11 @@ func (a *Authority) encode(req Request, serial *big.Int, at time.Time) ([]byte, 
 		return nil, err
 	}
 	attributes[0] = byte(tag0) // [0] IMPLICIT in the token, a SET OF where they are signed (RFC 5652 5.4)
+	return a.wrap(req, info, attributes, sig)
+}
+
+// wrap puts what was signed into a TimeStampResp.
+func (a *Authority) wrap(req Request, info, attributes, sig []byte) ([]byte, error) {
 	size := len(a.chain[0].Raw) + len(a.chain[0].RawIssuer) + len(info) + len(attributes) + len(sig) + 256
 	return encoded(size, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
