@@ -15,9 +15,9 @@ import (
 	"github.com/sigbox/sigbox/internal/clock"
 )
 
-// TestReadBack: of a response that is as it should be, no bit can be turned, no byte cut off or added, and
-// it answers no other request.
-func TestReadBack(t *testing.T) {
+// authority returns one and the time of its clock.
+func authority(t testing.TB) (*Authority, time.Time) {
+	t.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	chain, err := NewChain(clock.NewManual(now), "sigbox")
 	if err != nil {
@@ -27,6 +27,13 @@ func TestReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, now
+}
+
+// TestReadBack: of a response that is as it should be, no bit can be turned, no byte cut off or added, and
+// it answers no other request.
+func TestReadBack(t *testing.T) {
+	a, now := authority(t)
 	d256, d512 := sha256.Sum256([]byte("artifact")), sha512.Sum512([]byte("artifact"))
 	for name, req := range map[string]Request{
 		"certificate and nonce": {Hash: crypto.SHA256, Digest: d256[:], Certificates: true, Nonce: big.NewInt(77)},
@@ -76,15 +83,7 @@ func TestReadBack(t *testing.T) {
 
 // TestReadBackEncoder: what an encoder gets wrong is found although its signature is right.
 func TestReadBackEncoder(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	chain, err := NewChain(clock.NewManual(now), "sigbox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := New(Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: clock.NewManual(now)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, now := authority(t)
 	digest := sha256.Sum256([]byte("artifact"))
 	req, serial := Request{Hash: crypto.SHA256, Digest: digest[:], Certificates: true, Nonce: big.NewInt(77)}, big.NewInt(1<<40)
 	replace := func(old, new string) func([]byte) []byte {
@@ -150,15 +149,7 @@ func TestReadBackEncoder(t *testing.T) {
 
 // FuzzReadBack: of all bytes, one response answers a request.
 func FuzzReadBack(f *testing.F) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	chain, err := NewChain(clock.NewManual(now), "sigbox")
-	if err != nil {
-		f.Fatal(err)
-	}
-	a, err := New(Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: clock.NewManual(now)})
-	if err != nil {
-		f.Fatal(err)
-	}
+	a, now := authority(f)
 	digest := sha256.Sum256([]byte("artifact"))
 	req := Request{Hash: crypto.SHA256, Digest: digest[:], Certificates: true, Nonce: big.NewInt(77)}
 	resp, err := a.Stamp(f.Context(), req)
