@@ -6,9 +6,10 @@
 // insert and read, nothing else. A serial number has one intent and at most one outcome, by unique
 // indexes that all processes share.
 //
-// Records that arrive while a COMMIT is under way share the next one, so that many requests cost
-// few commits and a lone one waits for nobody. A row that the database refuses takes no other row
-// with it.
+// Records of both kinds that arrive while a COMMIT is under way share the next one, so that many requests
+// cost few commits and a lone one waits for nobody. Where that fails, the rows of each kind are written
+// again by themselves: an outcome, which has happened, is not given up for seconds, an intent is refused at
+// once. A row that the database refuses takes no other row with it.
 //
 // A COMMIT whose outcome is unknown is asked about, by writing the same rows again: that waits
 // until the lost transaction is over, and finds its rows or inserts them. What the caller is told
