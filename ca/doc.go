@@ -14,6 +14,7 @@
 //  5. build the final TBS from the precertificate's bytes, show that the two correspond, hold it
 //     against the profile, sign it, verify the signature
 //  6. record both
+//  7. hand it out, once the log has done with the entry all that it does before it shows one
 //
 // Without a promise that verifies no final certificate is ever signed, and a certificate that
 // could not be recorded is not handed out.
