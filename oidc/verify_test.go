@@ -95,6 +95,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"header is no object", signRaw(t, `["RS256"]`, i.claims(nil)), ReasonMalformed},
 		{"algorithm twice", signRaw(t, `{"alg":"RS256","ALG":"none"}`, i.claims(nil)), ReasonMalformed},
 		{"payload is no object", withPayload(`["iss"]`), ReasonMalformed},
+		{"half a surrogate pair", payload(`,"name":"\ud800"}`), ReasonMalformed},
 		{"issuer twice", payload(`,"iss":"https://evil.example"}`), ReasonMalformed},
 		{"audience twice, in another case", payload(`,"AUD":"other"}`), ReasonMalformed},
 		{"subject twice, under Unicode folding", payload(`,"\u017fub":"other"}`), ReasonMalformed},

@@ -44,14 +44,7 @@ func TestTokenContents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts, err := timestamp.ParseResponse(resp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p7, err := pkcs7.Parse(ts.RawToken)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p7 := signedData(t, resp)
 	leaf := a.Chain()[0]
 	signer := p7.Signers[0]
 	if len(p7.Signers) != 1 || !signer.DigestEncryptionAlgorithm.Algorithm.Equal(oidECDSAWithSHA256) {
@@ -116,14 +109,7 @@ func TestGenTimeEncoding(t *testing.T) {
 		{time.Date(2051, 7, 1, 2, 0, 0, 500, time.FixedZone("somewhere", 2*60*60)), "20510701000000Z"},
 	} {
 		c := clock.NewManual(row.at)
-		chain, err := tsa.NewChain(c, "sigbox")
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := tsa.New(tsa.Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: c})
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := authorityAt(t, c)
 		resp, err := a.Stamp(context.Background(), tsa.Request{Hash: crypto.SHA256, Digest: digest(crypto.SHA256)})
 		if err != nil {
 			t.Fatal(err)
@@ -131,22 +117,29 @@ func TestGenTimeEncoding(t *testing.T) {
 		if got := genTime(t, resp); got != row.want {
 			t.Errorf("genTime %q, want %q", got, row.want)
 		}
-		ts, err := timestamp.ParseResponse(resp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p7, err := pkcs7.Parse(ts.RawToken)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var signed time.Time
-		if err := p7.UnmarshalSignedAttribute(oidSigningTime, &signed); err != nil || !signed.Equal(row.at.Truncate(time.Second)) {
+		if err := signedData(t, resp).UnmarshalSignedAttribute(oidSigningTime, &signed); err != nil || !signed.Equal(row.at.Truncate(time.Second)) {
 			t.Errorf("signingTime %s, %v, want %s", signed, err, row.at)
 		}
 	}
 }
 
-func genTime(t *testing.T, resp []byte) string {
+// authorityAt returns an authority with a chain of its own.
+func authorityAt(t *testing.T, c clock.Clock) *tsa.Authority {
+	t.Helper()
+	chain, err := tsa.NewChain(c, "sigbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := tsa.New(tsa.Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// signedData returns the token of a response, as upstream's library reads it.
+func signedData(t *testing.T, resp []byte) *pkcs7.PKCS7 {
 	t.Helper()
 	ts, err := timestamp.ParseResponse(resp)
 	if err != nil {
@@ -156,8 +149,13 @@ func genTime(t *testing.T, resp []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p7
+}
+
+func genTime(t *testing.T, resp []byte) string {
+	t.Helper()
 	var info tstInfo
-	if _, err := asn1.Unmarshal(p7.Content, &info); err != nil {
+	if _, err := asn1.Unmarshal(signedData(t, resp).Content, &info); err != nil {
 		t.Fatal(err)
 	}
 	if info.GenTime.Tag != asn1.TagGeneralizedTime {
@@ -171,14 +169,7 @@ func genTime(t *testing.T, resp []byte) string {
 func TestClock(t *testing.T) {
 	start := time.Now().UTC().Truncate(time.Second)
 	c := clock.NewManual(start)
-	chain, err := tsa.NewChain(c, "sigbox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := tsa.New(tsa.Config{Key: chain.Leaf.Key, Chain: chain.Certificates(), Clock: c})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := authorityAt(t, c)
 	for _, step := range []struct {
 		name string
 		at   time.Time

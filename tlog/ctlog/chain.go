@@ -79,18 +79,18 @@ func (r *roots) verifyParsed(chain []*x509.Certificate, now time.Time) ([]*x509.
 	for i, c := range chain {
 		raw[i] = c.Raw
 	}
-	known := r.last.Load()
-	if len(chain) < 2 || known == nil || !slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
+	above := r.above(raw)
+	if above == nil {
 		return r.verify(raw, true, now)
 	}
 	leaf := chain[0]
 	if err := checkDER(leaf); err != nil {
 		return nil, refusef("chain[0] is not a valid certificate: %v", err)
 	}
-	if !bytes.Equal(leaf.RawIssuer, known.verified[0].RawSubject) {
+	if !bytes.Equal(leaf.RawIssuer, above[0].RawSubject) {
 		return nil, notIssued(0)
 	}
-	chain = append([]*x509.Certificate{leaf}, known.verified...)
+	chain = append([]*x509.Certificate{leaf}, above...)
 	return chain, r.check(chain, true, now)
 }
 
@@ -108,16 +108,23 @@ func (r *roots) check(chain []*x509.Certificate, precert bool, now time.Time) er
 	return checkLeaf(chain[0], now)
 }
 
+// above returns what stands above the leaf, if it is what stood there in the chain that was accepted last.
+func (r *roots) above(raw [][]byte) []*x509.Certificate {
+	known := r.last.Load()
+	if len(raw) < 2 || known == nil || !slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
+		return nil
+	}
+	return known.verified
+}
+
 // path parses a chain and verifies every signature in it that it does not know.
 func (r *roots) path(raw [][]byte) ([]*x509.Certificate, error) {
-	if len(raw) > 1 {
-		if known := r.last.Load(); known != nil && slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
-			leaf, err := parseChain(raw[:1])
-			if err != nil {
-				return nil, err
-			}
-			return append(leaf, known.verified...), issued(known.verified[0], leaf[0], 0)
+	if above := r.above(raw); above != nil {
+		leaf, err := parseChain(raw[:1])
+		if err != nil {
+			return nil, err
 		}
+		return append(leaf, above...), issued(above[0], leaf[0], 0)
 	}
 	chain, err := parseChain(raw)
 	if err != nil {

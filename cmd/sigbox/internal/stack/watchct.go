@@ -41,14 +41,7 @@ func watchCT(from ca.SCTSource, c clock.Clock, reg prometheus.Registerer) *watch
 	return w
 }
 
-// AddPreChain implements ca.SCTSource.
-func (w *watchedCT) AddPreChain(ctx context.Context, chain [][]byte) ([]byte, error) {
-	began := time.Now()
-	sct, err := w.SCTSource.AddPreChain(ctx, chain)
-	return sct, w.done(began, err)
-}
-
-// AddPreChainEarly implements ca.EarlySCTSource.
+// AddPreChainEarly implements ca.EarlySCTSource: it is the way that an authority takes.
 func (w *watchedCT) AddPreChainEarly(ctx context.Context, chain []*x509.Certificate) (sct []byte, shown func(context.Context) error, err error) {
 	began := time.Now()
 	sct, wait, err := ca.Submit(ctx, w.SCTSource, chain)
