@@ -111,7 +111,7 @@ func (r *roots) check(chain []*x509.Certificate, precert bool, now time.Time) er
 // above returns what stands above the leaf, if it is what stood there in the chain that was accepted last.
 func (r *roots) above(raw [][]byte) []*x509.Certificate {
 	known := r.last.Load()
-	if len(raw) < 2 || known == nil || !slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
+	if len(raw) == 0 || known == nil || !slices.EqualFunc(known.raw, raw[1:], bytes.Equal) {
 		return nil
 	}
 	return known.verified
