@@ -57,11 +57,15 @@ func (e *Engine) update(ctx context.Context, batch []*pending) (a *attempt, err 
 	}
 	var unknown error
 	a = &attempt{}
+	identities := make([][32]byte, len(batch))
+	for i, p := range batch {
+		identities[i] = p.identity
+	}
 	pause := retryPause
 	for try := 0; ; try++ {
-		err := e.store.Update(ctx, func(tx Tx) (*Batch, error) {
+		err := e.store.Update(ctx, identities, func(tx Tx) (*Batch, error) {
 			a = &attempt{}
-			return e.build(ctx, a, tx, batch)
+			return e.build(ctx, a, tx, batch, identities)
 		})
 		switch {
 		case err == nil:
@@ -94,14 +98,10 @@ func (e *Engine) update(ctx context.Context, batch []*pending) (a *attempt, err 
 
 // build decides, under the head lock, what a batch writes: nothing (nil) if the log holds every
 // entry already.
-func (e *Engine) build(ctx context.Context, a *attempt, tx Tx, batch []*pending) (_ *Batch, err error) {
+func (e *Engine) build(ctx context.Context, a *attempt, tx Tx, batch []*pending, identities [][32]byte) (_ *Batch, err error) {
 	head := tx.Head()
 	if a.base, err = e.baseline(ctx, tx, head); err != nil {
 		return nil, err
-	}
-	identities := make([][32]byte, len(batch))
-	for i, p := range batch {
-		identities[i] = p.identity
 	}
 	found, err := tx.Find(ctx, identities)
 	if err != nil {

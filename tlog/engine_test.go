@@ -176,8 +176,8 @@ type countingTx struct {
 	c *counting
 }
 
-func (c *counting) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	return c.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) {
+func (c *counting) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	return c.Store.Update(ctx, wanted, func(tx tlog.Tx) (*tlog.Batch, error) {
 		b, err := f(countingTx{tx, c})
 		c.mu.Lock()
 		defer c.mu.Unlock()

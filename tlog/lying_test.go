@@ -63,8 +63,8 @@ func (l *lying) Find(ctx context.Context, ids [][32]byte) (map[[32]byte]tlog.Fou
 	return lie(l.find)(l.Store.Find(ctx, ids))
 }
 
-func (l *lying) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	return l.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) { return f(lyingTx{tx, l.find}) })
+func (l *lying) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	return l.Store.Update(ctx, wanted, func(tx tlog.Tx) (*tlog.Batch, error) { return f(lyingTx{tx, l.find}) })
 }
 
 func (l lyingTx) Find(ctx context.Context, ids [][32]byte) (map[[32]byte]tlog.Found, error) {

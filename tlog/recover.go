@@ -183,7 +183,7 @@ func (r *recovery) step(ctx context.Context) (done bool, err error) {
 	if err := r.still(ctx); err != nil {
 		return false, err
 	}
-	err = r.store.Update(ctx, func(tx Tx) (*Batch, error) {
+	err = r.store.Update(ctx, nil, func(tx Tx) (*Batch, error) {
 		if now := tx.Head(); now.Size != head.Size || now.Root != head.Root {
 			return nil, fmt.Errorf("the log moved from size %d to %d meanwhile: another recovery is at work, or a sigbox without the guard", head.Size, now.Size)
 		}

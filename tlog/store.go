@@ -131,8 +131,9 @@ type Store interface {
 	Describe(ctx context.Context) (Description, error)
 	// Update locks the head row, calls f once, writes the batch it returns and commits,
 	// durably. It writes nothing if f returns no batch or fails; the error of f is returned
-	// wrapped. Cancelling ctx has no effect once f was called.
-	Update(ctx context.Context, f func(Tx) (*Batch, error)) error
+	// wrapped. Cancelling ctx has no effect once f was called. wanted are identities that f is
+	// going to ask Find for: a store may look for them as soon as it has the lock.
+	Update(ctx context.Context, wanted [][32]byte, f func(Tx) (*Batch, error)) error
 	// Freeze locks the head row, calls f once and marks the log as frozen, durably: every batch
 	// is before it or sees it. It changes nothing if f fails, and returns its error, wrapped. f
 	// sees in its Head whether the log is frozen already, and fails then.

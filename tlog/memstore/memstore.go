@@ -91,7 +91,7 @@ func (s *Store) Create(_ context.Context, d tlog.Description, f func(tlog.Tx) (*
 }
 
 // Update implements [tlog.Store].
-func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
+func (s *Store) Update(ctx context.Context, _ [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -10,6 +10,9 @@ const (
 	KeysOfSQL                                                = keysOfSQL
 )
 
+// FewLeaves are inserted with INSERT, more with COPY.
+const FewLeaves = fewLeaves
+
 // KeyHash is the part of a slot that comes from the key.
 var KeyHash = keyHash
 

@@ -54,8 +54,8 @@ type spied struct {
 	errs chan error
 }
 
-func (s spied) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	err := s.Store.Update(ctx, f)
+func (s spied) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	err := s.Store.Update(ctx, wanted, f)
 	s.errs <- err
 	return err
 }

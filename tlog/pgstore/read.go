@@ -75,19 +75,32 @@ func (r reader) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]t
 // find looks for some identities in the regions that have a filter, and for others in those that have
 // none.
 func (r reader) find(ctx context.Context, filtered, open [][32]byte) (map[[32]byte]tlog.Found, error) {
-	type row struct {
-		identity [32]byte
-		tlog.Found
-	}
+	return firsts(collect(ctx, r, scanFound, findSQL, r.findArguments(filtered, open)...))
+}
+
+// findArguments are those of findSQL.
+func (r reader) findArguments(filtered, open [][32]byte) []any {
 	others := make([][]byte, len(open))
 	for i := range open {
 		others[i] = open[i][:]
 	}
 	some, regions := candidates(r.filters, filtered)
-	rows, err := collect(ctx, r, func(from pgx.CollectableRow) (v row, err error) {
-		err = from.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
-		return v, err
-	}, findSQL, r.log, some, regions, others, r.filters.n)
+	return []any{r.log, some, regions, others, r.filters.n}
+}
+
+// foundRow is a row of findSQL.
+type foundRow struct {
+	identity [32]byte
+	tlog.Found
+}
+
+func scanFound(row pgx.CollectableRow) (v foundRow, err error) {
+	err = row.Scan((*hash)(&v.identity), &v.Index, &v.TimeMS)
+	return v, err
+}
+
+// firsts returns the first place of each identity.
+func firsts(rows []foundRow, err error) (map[[32]byte]tlog.Found, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func TestDeadlock(t *testing.T) {
 	transaction(t, other, "SET LOCAL deadlock_timeout = '1h'", "LOCK TABLE tlog.tlog_tile IN ACCESS EXCLUSIVE MODE")
 	let := make(chan error)
 	// With the head locked by us, the other session asks for it too, and we for its table.
-	cross := &once{point: tlog.PointLeafInserted, f: func() {
+	cross := func(tx tlog.Tx) (*tlog.Batch, error) {
 		go func() {
 			_, err := other.Exec(t.Context(), "SELECT FROM tlog.tlog_head FOR UPDATE")
 			if err == nil {
@@ -72,12 +72,11 @@ func TestDeadlock(t *testing.T) {
 			let <- err
 		}()
 		waiting(t, server, other.PgConn().PID())
-	}}
+		return appendOne(t, v)(tx)
+	}
 	// The server looks for a deadlock after a second of waiting, which must not be cut short.
 	patient := openStore(t, openDB(t, server.URL(v.name)), "test")
-	patient.UseHook(cross.hook)
-	cross.armed.Store(true)
-	err := patient.Update(t.Context(), appendOne(t, v))
+	err := patient.Update(t.Context(), nil, cross)
 	if !errors.Is(err, tlog.ErrTransient) || pg.Code(err) != "40P01" {
 		t.Errorf("update: %v, want a deadlock", err)
 	}
@@ -135,7 +134,7 @@ func TestStatementTimeout(t *testing.T) {
 	other := server.Connect(t, v.name)
 	transaction(t, other, "LOCK TABLE tlog.tlog_key IN ACCESS EXCLUSIVE MODE")
 	store := openStore(t, openDB(t, server.URL(v.name), impatient, func(c *pg.Config) { c.LockTimeout, c.StatementTimeout = time.Minute, 300*time.Millisecond }), "test")
-	if err := store.Update(t.Context(), appendOne(t, v)); !errors.Is(err, tlog.ErrTransient) || pg.Code(err) != "57014" {
+	if err := store.Update(t.Context(), nil, appendOne(t, v)); !errors.Is(err, tlog.ErrTransient) || pg.Code(err) != "57014" {
 		t.Errorf("update: %v, want a statement timeout", err)
 	}
 	exec(t, other, "ROLLBACK")

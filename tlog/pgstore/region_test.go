@@ -42,6 +42,7 @@ func TestRegions(t *testing.T) {
 	t.Run("duplicates", func(t *testing.T) { testDuplicatesOfAllRegions(t, server, database, cfg) })
 	t.Run("prepare", func(t *testing.T) { testPrepare(t, server, database, cfg) })
 	t.Run("searches", func(t *testing.T) { testSearchesOfAllRegions(t, server, database) })
+	t.Run("rolled back", func(t *testing.T) { testRegionsRolledBack(t, server, database) })
 	t.Run("an earlier build's", func(t *testing.T) { testEarlierFilters(t, server, database, cfg) })
 }
 
@@ -109,6 +110,35 @@ func testDuplicatesOfAllRegions(t *testing.T, server *pgtest.Server, database st
 	}
 }
 
+// testRegionsRolledBack: a process knows the filter of a region that the database has no more, since it was
+// turned back and holds other entries now. They are found.
+func testRegionsRolledBack(t *testing.T, server *pgtest.Server, database string) {
+	copied := backup(t, server, database)
+	store := openStore(t, openDB(t, server.URL(copied)), "test")
+	if n, err := pgstore.Learn(t.Context(), store); err != nil || n != 2 {
+		t.Fatalf("%d filters, %v", n, err)
+	}
+	other := logtest.Entry("of another history").Identity()
+	admin := server.Connect(t, copied)
+	exec(t, admin, "SET session_replication_role = replica")
+	exec(t, admin, "DELETE FROM tlog.tlog_leaf WHERE idx >= 100000")
+	exec(t, admin, "UPDATE tlog.tlog_head SET size = 100000")
+	exec(t, admin, fmt.Sprintf(`UPDATE tlog.tlog_leaf SET identity = '\x%x' WHERE idx = 99999`, other))
+	wanted := [][32]byte{other, logtest.Numbered(3).Identity(), logtest.Numbered(70000).Identity()}
+	for name, asked := range map[string][][32]byte{"what was wanted": wanted, "something else": wanted[:2]} {
+		err := store.Update(t.Context(), wanted, func(tx tlog.Tx) (*tlog.Batch, error) {
+			found, err := tx.Find(t.Context(), asked)
+			if err != nil || len(found) != len(asked) || found[other].Index != 99999 {
+				t.Errorf("%s: %v, %v", name, found, err)
+			}
+			return nil, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // testDamagedRegions: a filter that would let an entry in twice stops the log, and fsck names what is
 // wrong; so it does for an entry that got in twice.
 func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cfg tlog.Config) {
@@ -141,7 +171,7 @@ func testDamagedRegions(t *testing.T, server *pgtest.Server, database string, cf
 			if _, err := store.Head(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			err := store.Update(t.Context(), func(tlog.Tx) (*tlog.Batch, error) { return nil, nil })
+			err := store.Update(t.Context(), nil, func(tlog.Tx) (*tlog.Batch, error) { return nil, nil })
 			switch {
 			case c.append == "" && err != nil, c.append != "" && (!errors.Is(err, tlog.ErrCorrupt) || !strings.Contains(err.Error(), c.append)):
 				t.Errorf("append: %v", err)

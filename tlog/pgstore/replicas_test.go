@@ -12,6 +12,7 @@ import (
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/tlog"
 	"github.com/sigbox/sigbox/tlog/logtest"
+	"github.com/sigbox/sigbox/tlog/pgstore"
 )
 
 // TestReplicas appends through three engines at once, a third of the entries through all of them.
@@ -62,15 +63,18 @@ func TestReplicas(t *testing.T) {
 // fails. The silent one wakes up later, finds its session gone, and goes on too.
 func TestSilentReplica(t *testing.T) {
 	for name, c := range map[string]struct {
-		at        string // the point; "" for the middle of COPY
+		at        string // the point, or
+		within    string // what is in the message of which one half is sent
 		partition bool
 	}{
-		"stopped between two statements": {tlog.PointLeafInserted, false},
-		"stopped in the middle of COPY":  {"", false},
-		"stopped before COMMIT":          {tlog.PointTxPrecommit, false},
-		"cut off between two statements": {tlog.PointLeafInserted, true},
-		"cut off in the middle of COPY":  {"", true},
-		"cut off before COMMIT":          {tlog.PointTxPrecommit, true},
+		"stopped between two statements":  {at: tlog.PointLeafInserted},
+		"stopped in the middle of COPY":   {within: "PGCOPY\n"},
+		"stopped in the middle of INSERT": {within: "silent."},
+		"stopped before COMMIT":           {at: tlog.PointTxPrecommit},
+		"cut off between two statements":  {at: tlog.PointLeafInserted, partition: true},
+		"cut off in the middle of COPY":   {within: "PGCOPY\n", partition: true},
+		"cut off in the middle of INSERT": {within: "silent.", partition: true},
+		"cut off before COMMIT":           {at: tlog.PointTxPrecommit, partition: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, store, cfg := newReplicated(t, pgtest.Shared(t))
@@ -79,11 +83,14 @@ func TestSilentReplica(t *testing.T) {
 			silent, other := o, o
 			silent.Prefix, silent.URL, silent.StopAt = "silent", proxy.Through(t, o.URL), c.at
 			other.Prefix = "other"
+			if c.within == "PGCOPY\n" {
+				silent.Workers = 4 * pgstore.FewLeaves // it is for many
+			}
 			victim, healthy := startChild(t, silent, w), startChild(t, other, w)
 			w.awaitOf(t, "silent", 20)
 			w.awaitOf(t, "other", 20)
-			if c.at == "" {
-				halfACopy(t, proxy, victim, c.partition)
+			if c.within != "" {
+				half(t, proxy, victim, c.within, c.partition)
 			} else {
 				victim.stopAtPoint(t)
 			}
@@ -109,23 +116,23 @@ func TestSilentReplica(t *testing.T) {
 	}
 }
 
-// halfACopy lets the first half of a COPY through, and then nothing; it stops the process too, or
-// leaves that it.
-func halfACopy(t testing.TB, proxy *pgtest.Proxy, victim *child, partition bool) {
+// half lets the first half of what is sent with some text in it through, and then nothing; it stops the
+// process too, or leaves that it.
+func half(t testing.TB, proxy *pgtest.Proxy, victim *child, text string, partition bool) {
 	var once sync.Once
-	inCopy := make(chan bool)
+	sent := make(chan bool)
 	proxy.Set(func(fromClient bool, data []byte) pgtest.Verdict {
 		verdict := pgtest.Forward
-		if fromClient && bytes.Contains(data, []byte("PGCOPY\n")) {
+		if fromClient && bytes.Contains(data, []byte(text)) {
 			once.Do(func() {
 				if !partition {
 					victim.signal(t, syscall.SIGSTOP)
 				}
 				verdict = pgtest.Half
-				close(inCopy)
+				close(sent)
 			})
 		}
 		return verdict
 	})
-	<-inCopy
+	<-sent
 }

@@ -59,10 +59,13 @@ const (
 	insertLogSQL    = `INSERT INTO tlog.tlog (name, origin, face, key_sha256, created_ms, follows) VALUES ($1, $2, $3, $4, $5, nullif($6, '')) ON CONFLICT DO NOTHING RETURNING id`
 	insertHeadSQL   = `INSERT INTO tlog.tlog_head (log_id, size, root, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)`
 	copyLeavesSQL   = `COPY tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) FROM STDIN (FORMAT binary)`
-	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
-	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, identities, keys, sha256) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	copyKeysSQL     = `COPY tlog.tlog_key (log_id, idx, slot, key) FROM STDIN (FORMAT binary)`
 	copyAttestSQL   = `COPY tlog.attestation (log_id, idx, data) FROM STDIN (FORMAT binary)`
+	insertLeavesSQL = `INSERT INTO tlog.tlog_leaf (log_id, idx, time_ms, identity, leaf_hash, data) SELECT $1, leaf.* FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[]) AS leaf`
+	insertTileSQL   = `INSERT INTO tlog.tlog_tile (log_id, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5)`
+	insertFilterSQL = `INSERT INTO tlog.tlog_filter (log_id, region, identities, keys, sha256) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+	insertKeysSQL   = `INSERT INTO tlog.tlog_key (log_id, idx, slot, key) SELECT $1, key.* FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS key`
+	insertAttestSQL = `INSERT INTO tlog.attestation (log_id, idx, data) SELECT $1, attestation.* FROM unnest($2::bigint[], $3::bytea[]) AS attestation`
 	// The division fails where no row was moved: COMMIT follows without a look at the result.
 	moveHeadSQL = `WITH moved AS (UPDATE tlog.tlog_head SET size = $3, root = $4, time_ms = $5, checkpoint = $6 ` +
 		`WHERE log_id = $1 AND size = $2 RETURNING 1) SELECT 1 / count(*) FROM moved`

@@ -95,7 +95,7 @@ func (s *Store) Freeze(ctx context.Context, f func(tlog.Head) (tlog.Ending, erro
 		return err
 	}
 	return fault("freeze log "+s.name, s.db.Update(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		head, err := s.lock(ctx, tx, r.log)
+		head, err := s.lock(ctx, tx, r.log, &pgx.Batch{})
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -19,12 +20,21 @@ import (
 type txn struct {
 	reader
 	current tlog.Head
+	wanted  [][32]byte
+	found   map[[32]byte]tlog.Found // of wanted; nil if they were not looked for
 }
 
 func (t txn) Head() tlog.Head { return t.current }
 
+func (t txn) Find(ctx context.Context, identities [][32]byte) (map[[32]byte]tlog.Found, error) {
+	if t.found != nil && slices.Equal(identities, t.wanted) {
+		return t.found, nil
+	}
+	return t.reader.Find(ctx, identities)
+}
+
 // Update implements [tlog.Store].
-func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
+func (s *Store) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
 	r, err := s.reader(ctx)
 	if err != nil {
 		return err
@@ -33,14 +43,12 @@ func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)
 		return err
 	}
 	return s.transact(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		head, err := s.lock(ctx, tx, r.log)
+		t, err := s.begin(ctx, tx, r.log, wanted)
 		if err != nil {
 			return err
 		}
-		s.filters.size.Store(head.Size)
-		r := reader{log: r.log, q: tx.Conn(), filters: s.filters.known()}
-		r.filters = r.filters.first(head.Size >> regionBits)
-		b, err := f(txn{r, head})
+		head, r := t.current, t.reader
+		b, err := f(t)
 		if err != nil {
 			return err
 		}
@@ -60,13 +68,36 @@ func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)
 	})
 }
 
-// lock locks the head row and reads it, and then whether the log is frozen.
-func (s *Store) lock(ctx context.Context, tx *pg.Tx, log int64) (head tlog.Head, err error) {
+// begin begins a transaction with the lock of the head row, and looks for identities then, in the same
+// round trip.
+func (s *Store) begin(ctx context.Context, tx *pg.Tx, log int64, wanted [][32]byte) (t txn, err error) {
+	t = txn{reader: reader{log: log, q: tx.Conn(), filters: s.filters.known()}, wanted: wanted}
+	var b pgx.Batch
+	if len(wanted) > 0 {
+		b.Queue(findSQL, t.findArguments(wanted, wanted)...).Query(func(rows pgx.Rows) (err error) {
+			t.found, err = firsts(pgx.AppendRows([]foundRow(nil), rows, scanFound))
+			return err
+		})
+	}
+	if t.current, err = s.lock(ctx, tx, log, &b); err != nil {
+		return t, err
+	}
+	s.filters.size.Store(t.current.Size)
+	if full := t.current.Size >> regionBits; full < int64(t.filters.n) {
+		// The database lacks what it held: a filter says nothing of it.
+		t.filters, t.found = t.filters.first(full), nil
+	}
+	return t, nil
+}
+
+// lock locks the head row and reads it, then whether the log is frozen, and runs more statements.
+func (s *Store) lock(ctx context.Context, tx *pg.Tx, log int64, more *pgx.Batch) (head tlog.Head, err error) {
 	var b pgx.Batch
 	b.Queue(lockSQL, log).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&head.Size, (*hash)(&head.Root), &head.TimeMS, &head.Note)
 	})
 	b.Queue(stateSQL, log).QueryRow(func(row pgx.Row) error { return row.Scan(&head.Frozen, &head.Lost, &head.Reason) })
+	b.QueuedQueries = append(b.QueuedQueries, more.QueuedQueries...)
 	err = tx.Begin(ctx, &b)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = fmt.Errorf("%w: the head row of log %s is gone", tlog.ErrCorrupt, s.name)
@@ -90,7 +121,7 @@ func (s *Store) Create(ctx context.Context, d tlog.Description, f func(tlog.Tx) 
 		if err != nil {
 			return err
 		}
-		b, err := f(txn{r, tlog.Head{Root: tile.EmptyRoot()}})
+		b, err := f(txn{reader: r, current: tlog.Head{Root: tile.EmptyRoot()}})
 		if err != nil {
 			return err
 		}
@@ -128,21 +159,32 @@ func (s *Store) commit(ctx context.Context, tx *pg.Tx, last *pgx.Batch) error {
 	return nil
 }
 
-// write inserts the rows of a batch, reads them back and has them sealed.
+// write inserts the rows of a batch, reads them back and has them sealed. Few rows are inserted in the
+// round trip that reads them back; for many, COPY is the faster way.
 func (s *Store) write(ctx context.Context, tx *pg.Tx, r reader, b *tlog.Batch) (tlog.Head, error) {
-	if err := tx.Copy(ctx, encode(r.log, b.Rows)...); err != nil {
-		return tlog.Head{}, fault(fmt.Sprintf("insert rows of log %s%s", s.name, refusedLeaf(err, b.Leaves)), err)
-	}
-	if err := s.hit(tlog.PointLeafInserted); err != nil {
-		return tlog.Head{}, err
-	}
 	var batch pgx.Batch
+	copied := len(b.Leaves) > fewLeaves
+	if copied {
+		if err := tx.Copy(ctx, encode(r.log, b.Rows)...); err != nil {
+			return tlog.Head{}, fault(fmt.Sprintf("insert rows of log %s%s", s.name, refusedLeaf(err, b.Leaves)), err)
+		}
+		if err := s.hit(tlog.PointLeafInserted); err != nil {
+			return tlog.Head{}, err
+		}
+	} else {
+		queueRows(&batch, r.log, b.Rows)
+	}
 	for _, t := range b.Tiles {
 		batch.Queue(insertTileSQL, r.log, t.Level, t.N, t.Hashes, t.Root[:])
 	}
 	stored := readBack(&batch, r.log, b.Rows)
 	if err := tx.Send(ctx, &batch); err != nil {
-		return tlog.Head{}, err
+		return tlog.Head{}, fault(fmt.Sprintf("write %d leaves of log %s", len(b.Leaves), s.name), err)
+	}
+	if !copied {
+		if err := s.hit(tlog.PointLeafInserted); err != nil {
+			return tlog.Head{}, err
+		}
 	}
 	if err := s.hit(tlog.PointTilesWritten, tlog.PointIndexInserted, tlog.PointAttestInserted); err != nil {
 		return tlog.Head{}, err

@@ -23,7 +23,7 @@ type tx struct {
 func (t tx) Head() tlog.Head { return t.current }
 
 // Update implements [tlog.Store].
-func (s *Store) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
+func (s *Store) Update(ctx context.Context, _ [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
 	r, err := s.reader(ctx)
 	if err != nil {
 		return err

@@ -78,8 +78,8 @@ func (d *diverted) now() tlog.Store {
 }
 
 func (d *diverted) Head(ctx context.Context) (tlog.Head, error) { return d.now().Head(ctx) }
-func (d *diverted) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	return d.now().Update(ctx, f)
+func (d *diverted) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	return d.now().Update(ctx, wanted, f)
 }
 
 // testRollbackRunning takes the last entries away under a process that has acknowledged them and

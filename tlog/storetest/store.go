@@ -78,7 +78,7 @@ func testCreate(t *testing.T, f Fixture) {
 	for name, call := range map[string]func() error{
 		"describe": func() error { _, err := f.Store.Describe(ctx); return err },
 		"head":     func() error { _, err := f.Store.Head(ctx); return err },
-		"update":   func() error { return f.Store.Update(ctx, appendRows(1)) },
+		"update":   func() error { return f.Store.Update(ctx, nil, appendRows(1)) },
 		"freeze":   func() error { return f.Store.Freeze(ctx, plainly) },
 	} {
 		if err := call(); !errors.Is(err, tlog.ErrNotFound) {
@@ -124,7 +124,7 @@ func testRows(t *testing.T, f Fixture) {
 		{Level: 0, N: 1, Hashes: bytes.Repeat([]byte("1234"), 2048), Root: [32]byte{2}},
 		{Level: 1, N: 0, Hashes: bytes.Repeat([]byte("abcd"), 2048), Root: [32]byte{3}},
 	}
-	err := f.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) {
+	err := f.Store.Update(ctx, nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 		b, _ := appendRows(3)(tx)
 		for i, a := range attestations {
 			b.Leaves[i].Attestation = a
@@ -158,13 +158,21 @@ func testRows(t *testing.T, f Fixture) {
 	for _, s := range []tlog.Store{f.Store, f.Another(t)} {
 		readRows(t, s, attestations, tiles)
 	}
-	err = f.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) {
-		readTx(t, tx)
-		return nil, nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	// What is wanted beforehand makes no difference, whether it is what is asked for or not.
+	for _, wanted := range [][][32]byte{nil, readTxFinds(), {leafRow(2).Identity}} {
+		err = f.Store.Update(ctx, wanted, func(tx tlog.Tx) (*tlog.Batch, error) {
+			readTx(t, tx)
+			return nil, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// readTxFinds are the identities that readTx looks for.
+func readTxFinds() [][32]byte {
+	return [][32]byte{leafRow(5).Identity, {9}, leafRow(0).Identity, leafRow(5).Identity}
 }
 
 func readRows(t *testing.T, s tlog.Store, attestations [][]byte, tiles []tlog.TileRow) {
@@ -239,7 +247,7 @@ func readTx(t *testing.T, r tlog.Reader) {
 			t.Errorf("tile roots of level %d [%d, %d): %x, %v", c.level, c.from, c.to, roots, err)
 		}
 	}
-	ids := [][32]byte{leafRow(5).Identity, {9}, leafRow(0).Identity, leafRow(5).Identity}
+	ids := readTxFinds()
 	found, err := r.Find(ctx, ids)
 	if err != nil || len(found) != 2 || found[ids[0]] != (tlog.Found{Index: 5, TimeMS: 1005}) || found[ids[2]] != (tlog.Found{Index: 0, TimeMS: 1000}) {
 		t.Errorf("find: %v, %v", found, err)
@@ -343,15 +351,15 @@ func testSearch(t *testing.T, f Fixture) {
 func testUpdate(t *testing.T, f Fixture) {
 	create(t, f, 2)
 	ctx := t.Context()
-	if err := f.Store.Update(ctx, func(tlog.Tx) (*tlog.Batch, error) { return nil, nil }); err != nil {
+	if err := f.Store.Update(ctx, nil, func(tlog.Tx) (*tlog.Batch, error) { return nil, nil }); err != nil {
 		t.Errorf("update without a batch: %v", err)
 	}
 	for _, own := range []error{errInjected, tlog.ErrFrozen, tlog.ErrCorrupt, tlog.ErrRollback} {
-		err := f.Store.Update(ctx, func(tlog.Tx) (*tlog.Batch, error) { return nil, own })
+		err := f.Store.Update(ctx, nil, func(tlog.Tx) (*tlog.Batch, error) { return nil, own })
 		if !errors.Is(err, own) || errors.Is(err, tlog.ErrUnknownOutcome) {
 			t.Errorf("update whose callback fails with %v: %v", own, err)
 		}
-		err = f.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) {
+		err = f.Store.Update(ctx, nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 			b, _ := appendRows(2)(tx)
 			b.Seal = func(tlog.Rows) (tlog.Head, error) { return tlog.Head{}, own }
 			return b, nil
@@ -362,7 +370,7 @@ func testUpdate(t *testing.T, f Fixture) {
 	}
 	wantSize(t, f.Store, 2)
 	cancelled, cancel := context.WithCancel(ctx)
-	err := f.Store.Update(cancelled, func(tx tlog.Tx) (*tlog.Batch, error) {
+	err := f.Store.Update(cancelled, nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 		cancel()
 		if _, err := tx.Find(cancelled, [][32]byte{{}}); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("find: %v", err)
@@ -374,7 +382,7 @@ func testUpdate(t *testing.T, f Fixture) {
 	}
 	wantSize(t, f.Store, 4)
 	called := false
-	err = f.Store.Update(cancelled, func(tlog.Tx) (*tlog.Batch, error) { called = true; return nil, nil })
+	err = f.Store.Update(cancelled, nil, func(tlog.Tx) (*tlog.Batch, error) { called = true; return nil, nil })
 	if err == nil || called {
 		t.Errorf("update whose context is cancelled before: %v, called %v", err, called)
 	}
@@ -391,7 +399,7 @@ func testLock(t *testing.T, f Fixture) {
 	for _, s := range stores {
 		wg.Go(func() {
 			for range each {
-				err := s.Update(t.Context(), func(tx tlog.Tx) (*tlog.Batch, error) {
+				err := s.Update(t.Context(), nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 					if !inside.TryLock() {
 						t.Error("two holders of the head lock")
 					} else {
@@ -433,7 +441,7 @@ func testConflict(t *testing.T, f Fixture) {
 		"an index of the log":      {func(b *tlog.Batch) { b.Leaves[0].Index = 2 }, "2"},
 		"a tile of the log":        {func(b *tlog.Batch) { b.Tiles = []tlog.TileRow{tileRow} }, "n 7"},
 	} {
-		err := f.Store.Update(t.Context(), func(tx tlog.Tx) (*tlog.Batch, error) {
+		err := f.Store.Update(t.Context(), nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 			b, err := appendRows(2)(tx)
 			c.spoil(b)
 			return b, err
@@ -458,7 +466,7 @@ func testStoreFaults(t *testing.T, f Fixture) {
 	f.UseHook(plan.hit)
 	for _, point := range storePoints {
 		plan.set(point)
-		err := f.Store.Update(t.Context(), appendRows(2))
+		err := f.Store.Update(t.Context(), nil, appendRows(2))
 		unknown := point == tlog.PointTxCommitSent || point == tlog.PointTxCommitted
 		if !errors.Is(err, errInjected) || errors.Is(err, tlog.ErrUnknownOutcome) != unknown {
 			t.Errorf("fault at %s: %v", point, err)
@@ -467,7 +475,7 @@ func testStoreFaults(t *testing.T, f Fixture) {
 			size += 2
 		}
 		wantSize(t, f.Store, size)
-		if err := f.Store.Update(t.Context(), appendRows(1)); err != nil {
+		if err := f.Store.Update(t.Context(), nil, appendRows(1)); err != nil {
 			t.Fatalf("update after a fault at %s: %v", point, err)
 		}
 		size++
@@ -477,7 +485,7 @@ func testStoreFaults(t *testing.T, f Fixture) {
 	// A reader does not wait for a writer, and sees nothing of what is not committed.
 	inside, release, done := make(chan bool), make(chan bool), make(chan error)
 	go func() {
-		done <- f.Store.Update(t.Context(), func(tx tlog.Tx) (*tlog.Batch, error) {
+		done <- f.Store.Update(t.Context(), nil, func(tx tlog.Tx) (*tlog.Batch, error) {
 			b, err := appendRows(1)(tx)
 			b.Seal = func(tlog.Rows) (tlog.Head, error) {
 				inside <- true

@@ -23,8 +23,8 @@ type wrapped struct {
 	batch func(*tlog.Batch)
 }
 
-func (w wrapped) Update(ctx context.Context, f func(tlog.Tx) (*tlog.Batch, error)) error {
-	return w.Store.Update(ctx, func(tx tlog.Tx) (*tlog.Batch, error) {
+func (w wrapped) Update(ctx context.Context, wanted [][32]byte, f func(tlog.Tx) (*tlog.Batch, error)) error {
+	return w.Store.Update(ctx, wanted, func(tx tlog.Tx) (*tlog.Batch, error) {
 		if w.tx != nil {
 			tx = w.tx(tx)
 		}
