@@ -14,8 +14,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sigbox/sigbox/internal/private"
+	"github.com/sigbox/sigbox/keys/pkcs11"
 )
 
 // NewECDSA makes a P-256 key, the one kind that every Sigstore client takes for every role.
@@ -99,9 +101,57 @@ func LoadPublic(path string) (*ecdsa.PublicKey, error) {
 // maxFile bounds what Load and LoadPublic read: an RSA key of 16384 bits is some 13 KiB.
 const maxFile = 64 << 10
 
-// Load reads a PKCS #8 PEM key. It refuses a file that is not private (package internal/private), and
-// one that holds anything else beside the key.
+// Load reads a PKCS #8 PEM key, or a line that names a key on a token, which stays there (package pkcs11). It refuses a
+// file that is not private (package internal/private), and one that holds anything else beside the key.
 func Load(path string) (crypto.Signer, error) {
+	raw, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	if uri, ok := reference(raw); ok {
+		s, err := pkcs11.Load(uri)
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", path, err)
+		}
+		return s, nil
+	}
+	block := onlyBlock(raw)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("key %s: want exactly one PEM block of type PRIVATE KEY (PKCS #8, not encrypted), or one line with a PKCS #11 URI", path)
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", path, err)
+	}
+	s, ok := k.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("key %s: a %T cannot sign", path, k)
+	}
+	return s, nil
+}
+
+// Reference reads a file that names a key on a token, and returns the URI. It refuses any other file.
+func Reference(path string) (string, error) {
+	raw, err := readPrivate(path)
+	if err != nil {
+		return "", err
+	}
+	uri, ok := reference(raw)
+	if !ok {
+		return "", fmt.Errorf("key %s: want one line with a PKCS #11 URI", path)
+	}
+	return uri, nil
+}
+
+// reference tells the URI of a key on a token from a key. It may still be a wrong one.
+func reference(raw []byte) (string, bool) {
+	line := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	n := len(pkcs11.Scheme)
+	return line, len(line) >= n && strings.EqualFold(line[:n], pkcs11.Scheme)
+}
+
+// readPrivate reads a private file.
+func readPrivate(path string) ([]byte, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
@@ -116,19 +166,7 @@ func Load(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
 	}
-	block := onlyBlock(raw)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("key %s: want exactly one PEM block of type PRIVATE KEY (PKCS #8, not encrypted)", path)
-	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", path, err)
-	}
-	s, ok := k.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("key %s: a %T cannot sign", path, k)
-	}
-	return s, nil
+	return raw, nil
 }
 
 // onlyBlock returns the PEM block that raw is, nil if it is anything else or more. pem.Decode by
