@@ -52,6 +52,8 @@ type child struct {
 	in   *os.File
 	said *tail
 
+	writing sync.Mutex
+
 	mu      sync.Mutex
 	last    uint64
 	pending map[uint64]chan tokenwire.Response
@@ -72,7 +74,6 @@ func startChild(program string) (*child, error) {
 	}
 	c := &child{cmd: exec.Command(program), in: in, said: &tail{}, pending: map[uint64]chan tokenwire.Response{}, ended: make(chan struct{})}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirIn, theirOut, c.said
-	c.cmd.Env = append(os.Environ(), "GOTRACEBACK=none") // of a crash in a module, Go's stacks say nothing
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.cmd.WaitDelay = time.Second // a grandchild of a module may hold standard error open
 	err = c.cmd.Start()
@@ -140,9 +141,14 @@ func (c *child) over() error {
 // any other there is none.
 func (c *child) call(ctx context.Context, r tokenwire.Request) (tokenwire.Response, error) {
 	answer := make(chan tokenwire.Response, 1)
-	if err := c.send(ctx, r, answer); err != nil {
-		return tokenwire.Response{}, err
-	}
+	c.mu.Lock()
+	c.last++
+	r.ID = c.last
+	c.pending[r.ID] = answer
+	c.mu.Unlock()
+	if err := c.send(ctx, r); errors.Is(err, os.ErrDeadlineExceeded) { // it is stopped, and the pipe is full
+		return tokenwire.Response{}, context.DeadlineExceeded
+	} // any other is one of a child that ends, which says why
 	select {
 	case got := <-answer:
 		if got.Error != nil {
@@ -156,29 +162,20 @@ func (c *child) call(ctx context.Context, r tokenwire.Request) (tokenwire.Respon
 	}
 }
 
-func (c *child) send(ctx context.Context, r tokenwire.Request, answer chan tokenwire.Response) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause != nil {
-		return c.cause
-	}
-	c.last++
-	r.ID = c.last
-	c.pending[r.ID] = answer
-	if at, ok := ctx.Deadline(); ok { // a child that is stopped lets the pipe fill up
+func (c *child) send(ctx context.Context, r tokenwire.Request) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if at, ok := ctx.Deadline(); ok {
 		_ = c.in.SetWriteDeadline(at)
 	}
-	if err := tokenwire.Write(c.in, r); err != nil {
-		delete(c.pending, r.ID)
-		return fmt.Errorf("%s takes no requests: %w", Program, err)
-	}
-	return nil
+	return tokenwire.Write(c.in, r)
 }
 
 // tail keeps the end of what a child writes to standard error, where modules say what they miss.
 type tail struct {
 	mu     sync.Mutex
 	text   []byte
+	full   bool   // the rest does not count
 	secret []byte // the PIN: a module may print what it is given
 }
 
@@ -191,7 +188,13 @@ const (
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.full {
+		return len(p), nil
+	}
 	t.text = append(t.text, p...)
+	if i := bytes.Index(t.text, []byte("\nPC=")); i >= 0 { // a crash, of which Go prints all stacks and registers
+		t.text, t.full = t.text[:i], true
+	}
 	if n := len(t.text) - maxSaid; n > 0 {
 		t.text = append(t.text[:0], t.text[n:]...)
 	}
@@ -212,9 +215,6 @@ func (t *tail) String() string {
 	text := t.text
 	if len(t.secret) > 0 {
 		text = bytes.ReplaceAll(text, t.secret, []byte("(PIN)"))
-	}
-	if i := bytes.Index(text, []byte("\nPC=")); i >= 0 { // what Go says of a crash, but not the registers
-		text = text[:i]
 	}
 	shown := strings.Join(strings.FieldsFunc(string(text), func(r rune) bool { return unicode.IsControl(r) }), "; ")
 	if len(shown) > maxShown {
