@@ -109,6 +109,12 @@ func (t *token) answer(r tokenwire.Request) tokenwire.Response {
 	if errors.As(err, &code) {
 		said.Code = uint(code)
 	}
+	switch {
+	case errors.Is(err, errNoKey):
+		said.Kind = tokenwire.NoKey
+	case errors.Is(err, errTaken):
+		said.Kind = tokenwire.Taken
+	}
 	return tokenwire.Response{ID: r.ID, Error: said}
 }
 

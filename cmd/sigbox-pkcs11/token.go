@@ -139,7 +139,10 @@ func keyName(k tokenwire.Key) string {
 	return fmt.Sprintf("label %q, id %x", k.Label, k.ID)
 }
 
-var errNoKey = errors.New("the token has no private key")
+var (
+	errNoKey = errors.New("the token has no private key")
+	errTaken = errors.New("there is a key with that name already")
+)
 
 // private finds the one private key that is meant.
 func (t *token) private(s pkcs11.SessionHandle, k tokenwire.Key) (pkcs11.ObjectHandle, error) {
@@ -228,7 +231,7 @@ func (t *token) make(k tokenwire.Key) ([]byte, error) {
 				return nil, fmt.Errorf("look whether the name is free: %w", err)
 			}
 			if len(list) > 0 {
-				return nil, fmt.Errorf("there is a key with that name already (%s): use it as it is, or choose another name", keyName(taken))
+				return nil, fmt.Errorf("%w (%s): use it as it is, or choose another name", errTaken, keyName(taken))
 			}
 		}
 	}

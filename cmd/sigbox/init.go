@@ -101,6 +101,7 @@ func (f *initFlags) add(cmd *cobra.Command) {
 	s.StringVar(&f.databases.TLog, "tlog-database", "", "database of tlog")
 	s.StringVar(&f.databases.TUF, "tuf-database", "", "database of tuf")
 	s.StringVar(&f.guard, "guard", "", "what notices a database that went back in time: a PostgreSQL URL on another server, file:PATH (from DIR), or none (default with --dev file:tlog/guard)")
+	s.StringVar(&c.Token, "token", "", "PKCS #11 URI of a token, such as an HSM, to make the services' keys on (docs/hsm.md)")
 	s.StringVar(&c.TLSCert, "tls-cert", "", "PEM certificate chain for HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "PEM key of --tls-cert")
 	s.BoolVar(&c.Proxy, "behind-proxy", false, "a proxy in front speaks HTTPS")

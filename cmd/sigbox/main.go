@@ -59,7 +59,7 @@ type next.`,
 	}
 	root.AddCommand(
 		upCommand(), initCommand(), serveCommand(), healthCommand(), tourCommand(), clientsCommand(), migrateCommand(),
-		configCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), airgapCommand(), mirrorCommand(), rotateCommand(),
+		configCommand(), keyCommand(), logCommand(), caCommand(), tufCommand(), trustCommand(), airgapCommand(), mirrorCommand(), rotateCommand(),
 		expiryCommand(), tokenCommand(), benchCommand(), versionCommand(),
 	)
 	return root

@@ -65,6 +65,11 @@ func sigbox(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = []string{"SIGBOX_TEST_RUN=1", "HOME=" + cmd.Dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	for _, v := range os.Environ() { // of a token that package hsmtest has made
+		if strings.HasPrefix(v, "SOFTHSM2_CONF=") || strings.HasPrefix(v, "HSMTEST_") || strings.HasPrefix(v, "SIGBOX_PKCS11_PROGRAM=") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
 	return cmd
 }
 

@@ -79,8 +79,15 @@ type Info struct {
 // Error is why a request failed.
 type Error struct {
 	Code uint   `json:"code,omitempty"` // CKR_*; 0 where the module was not to blame
+	Kind string `json:"kind,omitempty"` // [NoKey], [Taken] or ""
 	Text string `json:"text"`           // never holds a PIN
 }
+
+// Kinds of an [Error].
+const (
+	NoKey = "no key" // there is no such private key
+	Taken = "taken"  // there is one already
+)
 
 func (e *Error) Error() string { return e.Text }
 

@@ -13,6 +13,9 @@ var (
 	ErrAway = errors.New("token not usable")
 	// ErrSignature is a signature that does not verify. It is not handed out.
 	ErrSignature = errors.New("the token returned a signature that does not verify")
+	// ErrNoKey is a key that is not on its token, and ErrTaken one that is there although it is to be made.
+	ErrNoKey = errors.New("no such key")
+	ErrTaken = errors.New("key exists")
 )
 
 // Options of a [Pool]. The zero value is what sigbox has.
@@ -63,7 +66,7 @@ func (p *Pool) token(u URI) *token {
 	defer p.mu.Unlock()
 	t := p.tokens[u.String()]
 	if t == nil {
-		t = &token{pool: p, uri: u, name: u.tokenName(), turn: make(chan struct{}, 1)}
+		t = &token{pool: p, uri: u, name: u.TokenName(), turn: make(chan struct{}, 1)}
 		p.tokens[u.String()] = t
 	}
 	return t

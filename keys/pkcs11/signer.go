@@ -30,6 +30,9 @@ type Signer struct {
 // Load returns the key that a URI names. It logs in to the token where that is not done yet, and signs nothing.
 func Load(uri string) (*Signer, error) { return process.Load(uri) }
 
+// Make is [Pool.Make] with the child of Load.
+func Make(uri string) (*Signer, error) { return process.Make(uri) }
+
 // Load is [Load] with the children of the pool.
 func (p *Pool) Load(uri string) (*Signer, error) { return p.open(uri, tokenwire.Find) }
 
@@ -54,7 +57,7 @@ func (p *Pool) open(uri, op string) (*Signer, error) {
 		return nil, err
 	}
 	if s.pub, err = x509.ParsePKIXPublicKey(got.SPKI); err != nil {
-		return nil, fmt.Errorf("%s, %s: public key: %w", s.token.name, u.keyName(), err)
+		return nil, fmt.Errorf("%s, %s: public key: %w", s.token.name, u.KeyName(), err)
 	}
 	switch pub := s.pub.(type) {
 	case *ecdsa.PublicKey:
@@ -64,7 +67,7 @@ func (p *Pool) open(uri, op string) (*Signer, error) {
 	case *rsa.PublicKey:
 		return s, nil
 	}
-	return nil, fmt.Errorf("%s, %s: want ECDSA P-256, P-384 or RSA", s.token.name, u.keyName())
+	return nil, fmt.Errorf("%s, %s: want ECDSA P-256, P-384 or RSA", s.token.name, u.KeyName())
 }
 
 // Public implements [crypto.Signer].
@@ -118,12 +121,12 @@ func (s *Signer) sign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	}
 	got, err := s.token.do(s.uri.PINSource, r)
 	if err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", s.uri.keyName(), err)
+		return nil, fmt.Errorf("sign with %s: %w", s.uri.KeyName(), err)
 	}
 	sig, ok := verify(got.Signature)
 	if !ok {
 		s.bad.Add(1)
-		return nil, fmt.Errorf("%w: %s, %s", ErrSignature, s.token.name, s.uri.keyName())
+		return nil, fmt.Errorf("%w: %s, %s", ErrSignature, s.token.name, s.uri.KeyName())
 	}
 	return sig, nil
 }

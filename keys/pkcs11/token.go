@@ -48,7 +48,7 @@ func (t *token) do(pinSource string, r tokenwire.Request) (got tokenwire.Respons
 			return got, nil
 		case errors.As(err, &said) && !lost(said.Code):
 			t.worked()
-			return got, fmt.Errorf("%s: %w", t.name, err)
+			return got, t.answered(said)
 		case ctx.Err() != nil:
 			c.end(fmt.Errorf("no answer within %s, so that its process was ended", t.pool.options.Answer))
 			return got, fmt.Errorf("%w: %s: %w", ErrAway, t.name, c.over())
@@ -56,6 +56,15 @@ func (t *token) do(pinSource string, r tokenwire.Request) (got tokenwire.Respons
 		c.end(err)
 	}
 	return got, fmt.Errorf("%w: %s: %w", ErrAway, t.name, err)
+}
+
+// answered is an error that is the token's own answer.
+func (t *token) answered(said *tokenwire.Error) error {
+	kind := map[string]error{tokenwire.NoKey: ErrNoKey, tokenwire.Taken: ErrTaken}[said.Kind]
+	if kind == nil {
+		return fmt.Errorf("%s: %w", t.name, said)
+	}
+	return fmt.Errorf("%w: %s: %w", kind, t.name, said)
 }
 
 // lost says whether after an answer nothing that the child has open is good any more. A new one finds out what is there.

@@ -53,7 +53,44 @@ func ParseURI(s string) (URI, error) {
 	return u, nil
 }
 
-func parseURI(s string) (u URI, err error) {
+// ParseToken reads a URI of a token, which names no key.
+func ParseToken(s string) (URI, error) {
+	u, err := parse(s)
+	if err == nil {
+		err = u.complete()
+	}
+	if err == nil && (u.Object != "" || u.ID != nil) {
+		err = errors.New("names a key: leave out object= and id=")
+	}
+	if err != nil {
+		return URI{}, fmt.Errorf("PKCS #11 URI: %w", err)
+	}
+	return u, nil
+}
+
+func parseURI(s string) (URI, error) {
+	u, err := parse(s)
+	if err == nil && u.Object == "" && u.ID == nil {
+		err = errors.New("names no key: want object=LABEL, id=%XX, or both")
+	}
+	if err == nil {
+		err = u.complete()
+	}
+	return u, err
+}
+
+// complete wants the token and its module.
+func (u *URI) complete() error {
+	switch {
+	case u.Token == "" && u.Serial == "" && u.Slot == nil:
+		return errors.New("names no token: want token=LABEL, serial=, or slot-id=")
+	case u.Module == "":
+		return errors.New("names no module: want ?module-path=/PATH/OF/THE/VENDORS/LIBRARY.so")
+	}
+	return nil
+}
+
+func parse(s string) (u URI, err error) {
 	if len(s) > maxURI {
 		return u, fmt.Errorf("want at most %d bytes", maxURI)
 	}
@@ -72,14 +109,6 @@ func parseURI(s string) (u URI, err error) {
 		if err := each(query, "&", seen, u.setQuery); err != nil {
 			return u, err
 		}
-	}
-	switch {
-	case u.Object == "" && u.ID == nil:
-		return u, errors.New("names no key: want object=LABEL, id=%XX, or both")
-	case u.Token == "" && u.Serial == "" && u.Slot == nil:
-		return u, errors.New("names no token: want token=LABEL, serial=, or slot-id=")
-	case u.Module == "":
-		return u, errors.New("names no module: want ?module-path=/PATH/OF/THE/VENDORS/LIBRARY.so")
 	}
 	return u, nil
 }
@@ -271,8 +300,8 @@ func (u URI) token() *tokenwire.Token {
 
 func (u URI) key() *tokenwire.Key { return &tokenwire.Key{Label: u.Object, ID: u.ID} }
 
-// tokenName names the token for people.
-func (u URI) tokenName() string {
+// TokenName names the token for people.
+func (u URI) TokenName() string {
 	switch {
 	case u.Token != "":
 		return fmt.Sprintf("token %q", u.Token)
@@ -282,8 +311,8 @@ func (u URI) tokenName() string {
 	return fmt.Sprintf("token in slot %d", *u.Slot)
 }
 
-// keyName names the key on its token for people.
-func (u URI) keyName() string {
+// KeyName names the key on its token for people.
+func (u URI) KeyName() string {
 	if u.Object != "" {
 		return fmt.Sprintf("key %q", u.Object)
 	}

@@ -118,3 +118,25 @@ func FuzzParseURI(f *testing.F) {
 		}
 	})
 }
+
+// TestParseToken: a URI of a token has all but the key.
+func TestParseToken(t *testing.T) {
+	for _, row := range []struct{ name, uri, want string }{
+		{"token", "pkcs11:token=a" + end + "&pin-source=file:/pin", ""},
+		{"with a label", "pkcs11:token=a;object=b" + end, "names a key"},
+		{"with an id", "pkcs11:token=a;id=%00" + end, "names a key"},
+		{"no token", "pkcs11:" + end, "names no token"},
+		{"no module", "pkcs11:token=a", "names no module"},
+		{"with a PIN", "pkcs11:token=a" + end + "&pin-value=1", "pin-value puts the PIN where"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			u, err := ParseToken(row.uri)
+			if row.want == "" && (err != nil || u.Token != "a" || u.PINSource != "/pin") {
+				t.Errorf("%+v (%v)", u, err)
+			}
+			if row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+				t.Errorf("error %v, want %q", err, row.want)
+			}
+		})
+	}
+}

@@ -3,9 +3,13 @@ package setup
 import (
 	"crypto"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path"
+	"strings"
 
 	"github.com/sigbox/sigbox/keys"
+	"github.com/sigbox/sigbox/keys/pkcs11"
 	"github.com/sigbox/sigbox/oidc/devidp"
 )
 
@@ -27,7 +31,7 @@ const (
 
 func (b *builder) makeKeys() error {
 	for _, name := range []string{caKey, tsaKey, rekorV1Key, rekorV2Key, ctKey, snapshotKey, timestampKey} {
-		if err := b.makeKey(name, keys.NewECDSA); err != nil {
+		if err := b.makeServiceKey(name); err != nil {
 			return err
 		}
 	}
@@ -42,6 +46,25 @@ func (b *builder) makeKeys() error {
 			return nil, err
 		}
 		return keys.PublicPEM(key.Public())
+	})
+}
+
+// makeServiceKey makes the key of a role, in a file or on the token of the plan, which the file then names. A key that
+// is on the token already is one that an earlier run has made: its label has the id of the instance.
+func (b *builder) makeServiceKey(name string) error {
+	if b.plan.Token == "" {
+		return b.makeKey(name, keys.NewECDSA)
+	}
+	return b.make(name, secret, func() ([]byte, error) {
+		u, err := pkcs11.ParseToken(b.plan.Token)
+		if err != nil {
+			return nil, err
+		}
+		u.Object = "sigbox-" + b.plan.Instance[:8] + "-" + strings.TrimSuffix(path.Base(name), ".key")
+		if _, err = pkcs11.Load(u.String()); errors.Is(err, pkcs11.ErrNoKey) {
+			_, err = pkcs11.Make(u.String())
+		}
+		return []byte(u.String() + "\n"), err
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox/cmd/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/keys/pkcs11"
 )
 
 // format is the version of the directory's layout.
@@ -44,6 +45,7 @@ type Choices struct {
 	Guard        string   `json:"guard"`                // "none", "file:PATH" or a connection string
 	TLSCert      string   `json:"tls_certificate,omitempty"`
 	TLSKey       string   `json:"tls_key,omitempty"`
+	Token        string   `json:"token,omitempty"`                  // PKCS #11 URI of the token that the services' keys are made on; "" for files
 	Proxy        bool     `json:"behind_proxy,omitempty"`           // TLS ends at a proxy in front
 	OpenIssuer   bool     `json:"issuer_beyond_loopback,omitempty"` // the development issuer may be reached from other machines
 }
@@ -175,6 +177,11 @@ func (c Choices) complete() error {
 		}
 	} else {
 		need("--url, or --issuer-url", c.URLs.Issuer)
+	}
+	if c.Token != "" {
+		if _, err := pkcs11.ParseToken(c.Token); err != nil {
+			return fmt.Errorf("--token: %w", err)
+		}
 	}
 	switch {
 	case len(missing) > 0:

@@ -71,6 +71,9 @@ func loadPair(certificate config.File, key config.KeyFile) (pair tls.Certificate
 	if err != nil {
 		return pair, "key", err
 	}
+	if _, err := keys.Reference(path); err == nil {
+		return pair, "key", fmt.Errorf("%s names a key on a token: keys of TLS and of peers are files (docs/hsm.md)", path)
+	}
 	if pair, err = tls.LoadX509KeyPair(string(certificate), path); err != nil {
 		return pair, "certificate", fmt.Errorf("with its key: %w", err)
 	}

@@ -71,7 +71,8 @@ type report struct {
 }
 
 // report says what is wrong. unavailable is for what another replica or a restart mends: a server
-// that stops, a guard of its own that cannot be written. What all replicas share is degraded: to
+// that stops, a guard of its own that cannot be written, a token that this process does not get through to
+// (docs/design/0021). What all replicas share is degraded: to
 // take them all away would take the reads away too, which still work.
 func (s *Server) report(ctx context.Context) report {
 	r := report{Status: "ok", Checks: map[string]string{}}
@@ -92,6 +93,9 @@ func (s *Server) report(ctx context.Context) report {
 	}
 	for _, c := range s.health.checks {
 		check(c.name, c.check(ctx), c.status)
+	}
+	for _, k := range s.keys.all() {
+		check("key "+k.name, k.err(), "unavailable")
 	}
 	if s.health.guard != nil {
 		status := "degraded"

@@ -51,6 +51,7 @@ type Server struct {
 	idp     *devidp.Server          // nil: not in this process
 
 	expiry   *watchedExpiry
+	keys     watchedKeys
 	health   health
 	draining atomic.Bool
 }
@@ -95,7 +96,8 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 		cfg: cfg, clock: o.Clock, log: o.Log, registry: newRegistry(),
 		cts: map[config.Name]localCT{}, live: &live{log: o.Log, level: o.Level, peers: map[string]*identity{}},
 	}
-	s.metrics, s.expiry = httpx.NewMetrics(s.registry), newExpiry(s)
+	s.metrics, s.expiry, s.keys.log = httpx.NewMetrics(s.registry), newExpiry(s), o.Log
+	s.registry.MustRegister(&s.keys)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -120,6 +122,7 @@ func OpenServer(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 		s.runs = append(s.runs, newReloader(s, o).run)
 	}
 	s.addExpiry(ctx)
+	s.runs = append(s.runs, s.keys.run)
 	s.addOperations()
 	return s, s.listen()
 }

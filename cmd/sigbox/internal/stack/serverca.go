@@ -36,6 +36,7 @@ func (s *Server) addCA(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ca.key: %w", err)
 	}
+	s.keys.add("ca.key", key)
 	chain, err := readChain(string(c.Chain))
 	if err != nil {
 		return fmt.Errorf("ca.chain: %w", err)
@@ -101,6 +102,7 @@ func (s *Server) addTSA(ctx context.Context, d *door, c *config.TSA, records *ca
 	if err != nil {
 		return fmt.Errorf("ca.tsa.key: %w", err)
 	}
+	s.keys.add("ca.tsa.key", key)
 	chain, err := readChain(string(c.Chain))
 	if err != nil {
 		return fmt.Errorf("ca.tsa.chain: %w", err)

@@ -16,6 +16,7 @@ func (s *Server) addIssuer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("issuer.key: %w", err)
 	}
+	s.keys.add("issuer.key", key)
 	url := string(c.PublicURL)
 	if s.idp, err = devidp.New(devidp.Config{Issuer: url, Key: key, Clock: s.clock, Logger: s.log, AllowedHosts: aliases(url)}); err != nil {
 		return err

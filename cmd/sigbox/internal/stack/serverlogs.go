@@ -164,6 +164,7 @@ func (s *Server) openLog(ctx context.Context, l ServedLog) (*tlog.Engine, error)
 		return nil, err
 	}
 	s.health.addLog(checkedLog{cfg.Name, engine})
+	s.keys.add("of log "+cfg.Name, l.Signer)
 	s.logs.add(sequencer(engine))
 	if err := engine.Health(); err == nil {
 		s.log.InfoContext(ctx, "log opened", "log", cfg.Name, "origin", l.Origin)

@@ -26,6 +26,8 @@ func (s *Server) addTUF(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, func() error { t.Close(); return nil })
+	s.keys.add("tuf.snapshot_key", t.Keys.Snapshot)
+	s.keys.add("tuf.timestamp_key", t.Keys.Timestamp)
 	s.health.add("database tuf", "degraded", newPing(t.DB.Read()).check)
 	repo := t.Repo
 	if err := repo.Open(ctx); errors.Is(err, tuf.ErrNotCreated) {
