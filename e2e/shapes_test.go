@@ -50,11 +50,16 @@ func startFleet(t *testing.T, s fleet.Shape, database string) *fleet.Fleet {
 // startFleetWith is startFleet with a configuration that change has changed.
 func startFleetWith(t *testing.T, s fleet.Shape, database string, change func(map[string]any)) *fleet.Fleet {
 	t.Helper()
+	return startFleetOf(t, s, fleet.Options{Database: database, Change: change})
+}
+
+// startFleetOf is startFleet with options: those that every fleet has are filled in.
+func startFleetOf(t *testing.T, s fleet.Shape, o fleet.Options) *fleet.Fleet {
+	t.Helper()
 	dir := t.TempDir()
-	f, err := s.Start(context.Background(), fleet.Options{
-		Binary: world.sigbox, Dir: filepath.Join(dir, "sigbox"), Env: newRig(t, dir).base(),
-		Database: database, Guard: pgtest.Start(t).URL("postgres"), Change: change,
-	})
+	o.Binary, o.Dir, o.Env = world.sigbox, filepath.Join(dir, "sigbox"), append(newRig(t, dir).base(), o.Env...)
+	o.Guard = pgtest.Start(t).URL("postgres")
+	f, err := s.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

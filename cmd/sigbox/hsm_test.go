@@ -3,14 +3,11 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,22 +48,6 @@ func (s *trio) moveToToken(t *testing.T, h *hsmtest.HSM) {
 	}
 }
 
-// childrenOf are the processes of sigbox-pkcs11 that a process has started.
-func childrenOf(t *testing.T, pid int) (list []int) {
-	t.Helper()
-	out, _ := exec.Command("ps", "--ppid", strconv.Itoa(pid), "-o", "pid=,comm=,stat=").Output() // exit code 1: none
-	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); strings.HasPrefix(f[1], "sigbox-pkcs11") && f[2][0] != 'Z' {
-			child, err := strconv.Atoi(f[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, child)
-		}
-	}
-	return list
-}
-
 // TestServeOnToken (B-082): all services with every key that signs on a real token. They issue, stamp, log and publish;
 // when the token dies they say so, sign nothing and go on reading; when it comes back they go on by themselves.
 func TestServeOnToken(t *testing.T) {
@@ -93,7 +74,7 @@ func TestServeOnToken(t *testing.T) {
 			t.Errorf("/readyz: %d, %s is %q", code, check, body.Checks[check])
 		}
 	}
-	if list := childrenOf(t, r.cmd.Process.Pid); len(list) != 1 {
+	if list := hsmtest.Children(t, r.cmd.Process.Pid); len(list) != 1 {
 		t.Errorf("one token has the children %v", list)
 	}
 
@@ -130,13 +111,13 @@ func TestServeOnToken(t *testing.T) {
 	})
 	works()
 
-	for _, child := range childrenOf(t, r.cmd.Process.Pid) {
+	for _, child := range hsmtest.Children(t, r.cmd.Process.Pid) {
 		if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}
 	works()
-	children := childrenOf(t, r.cmd.Process.Pid)
+	children := hsmtest.Children(t, r.cmd.Process.Pid)
 	if code := r.stop(t, syscall.SIGTERM); code != 0 || len(children) != 1 {
 		t.Errorf("exit code %d after SIGTERM, children %v:\n%s", code, children, r.stderr)
 	}
@@ -189,7 +170,7 @@ func TestInitOnToken(t *testing.T) {
 	h, server := hsmtest.New(t), pgtest.Shared(t)
 	database, address := server.Database(t), freeAddr(t)
 	dir := filepath.Join(t.TempDir(), "sigbox")
-	uri := fmt.Sprintf("pkcs11:token=%s?module-path=%s&pin-source=file:%s", hsmtest.Label, h.Module, h.PINFile)
+	uri := h.TokenURI()
 	args := append(initArgs(dir, address, server.URL(database)), "--ca-peer", freeAddr(t), "--tlog-peer", freeAddr(t), "--token", uri)
 	if _, stderr, code := run(t, append(slices.Clone(args[:len(args)-1]), uri+"&pin-value=1234")...); code == 0 || !strings.Contains(stderr, "pin-value puts the PIN where") || strings.Contains(stderr, "1234") {
 		t.Errorf("a PIN on the command line: %d %s", code, stderr)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +67,11 @@ func (h *HSM) Import(t testing.TB, file, label string) {
 
 // URI names a key of the token.
 func (h *HSM) URI(label string) string { return h.uri(h.Module, label) }
+
+// TokenURI names the token.
+func (h *HSM) TokenURI() string {
+	return "pkcs11:token=" + Label + "?module-path=" + h.Module + "&pin-source=file:" + h.PINFile
+}
 
 func (h *HSM) uri(module, label string) string {
 	return "pkcs11:token=" + Label + ";object=" + label + "?module-path=" + module + "&pin-source=file:" + h.PINFile
@@ -134,14 +140,29 @@ func built(build func(dir string) (string, error)) func(testing.TB) string {
 // program is sigbox-pkcs11.
 var program = built(func(dir string) (string, error) {
 	path := filepath.Join(dir, "sigbox-pkcs11")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/sigbox/sigbox/cmd/sigbox-pkcs11")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	root, err := moduleDir("", "github.com/sigbox/sigbox")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/sigbox-pkcs11")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build sigbox-pkcs11: %w\n%s", err, out)
 	}
 	return path, err
 })
+
+// moduleDir is where a module is, as the module in a directory sees it.
+func moduleDir(from, module string) (string, error) {
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module)
+	cmd.Dir = from
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("where module %s is: %w", module, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
 
 // Program returns the path of sigbox-pkcs11, built from this tree.
 func Program(t testing.TB) string { return program(t) }
@@ -150,15 +171,19 @@ func Program(t testing.TB) string { return program(t) }
 var faultyC []byte
 
 var faulty = built(func(dir string) (string, error) {
-	headers, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11").Output()
+	root, err := moduleDir("", "github.com/sigbox/sigbox")
 	if err != nil {
-		return "", fmt.Errorf("where PKCS #11's headers are: %w", err)
+		return "", err
+	}
+	headers, err := moduleDir(root, "github.com/miekg/pkcs11") // PKCS #11's own
+	if err != nil {
+		return "", err
 	}
 	source, path := filepath.Join(dir, "faulty.c"), filepath.Join(dir, "faulty.so")
 	if err := os.WriteFile(source, faultyC, 0o600); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("cc", "-shared", "-fPIC", "-o", path, "-I", strings.TrimSpace(string(headers)), source, "-ldl").CombinedOutput()
+	out, err := exec.Command("cc", "-shared", "-fPIC", "-o", path, "-I", headers, source, "-ldl").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("compile faulty.c: %w\n%s", err, out)
 	}
@@ -193,6 +218,32 @@ func (f *Fault) Logins(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return len(raw)
+}
+
+// Children are the processes of sigbox-pkcs11 that a process has started and that run.
+func Children(t testing.TB, parent int) (list []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		t.Fatalf("no processes in /proc: %v", err)
+	}
+	for _, path := range stats {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		var pid, ppid int
+		var name string
+		var state byte
+		if _, err := fmt.Sscanf(string(raw), "%d %s %c %d", &pid, &name, &state, &ppid); err != nil || ppid != parent || state == 'Z' {
+			continue // others may have spaces in their names
+		}
+		if strings.HasPrefix(name, "(sigbox-pkcs11") {
+			list = append(list, pid)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 func write(t testing.TB, path, text string) {

@@ -13,11 +13,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,7 +49,7 @@ func signs(k crypto.Signer) error {
 	return err
 }
 
-func must(t *testing.T, k *pkcs11.Signer, err error) *pkcs11.Signer {
+func loaded(t *testing.T, k *pkcs11.Signer, err error) *pkcs11.Signer {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func made(t *testing.T, o pkcs11.Options) (*hsmtest.HSM, *pkcs11.Signer, *hsmtes
 	}
 	uri, fault := h.Faulty(t, "a")
 	k, err := p.Load(uri)
-	return h, must(t, k, err), fault
+	return h, loaded(t, k, err), fault
 }
 
 // TestKeys: a key that is made on the token, and those of other kinds that are there.
@@ -76,14 +76,14 @@ func TestKeys(t *testing.T) {
 	h := hsmtest.New(t)
 	p := newPool(t, quick)
 	k, err := p.Make(h.URI("made"))
-	if err := signs(must(t, k, err)); err != nil {
+	if err := signs(loaded(t, k, err)); err != nil {
 		t.Error(err)
 	}
 	if _, err := p.Make(h.URI("made")); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("made twice: %v", err)
 	}
 	again, err := p.Load(h.URI("made"))
-	if must(t, again, err); !keys.Equal(again.Public(), k.Public()) {
+	if loaded(t, again, err); !keys.Equal(again.Public(), k.Public()) {
 		t.Error("loaded with another public key")
 	}
 	if again, err = keysLoad(t, h.URI("made")); err != nil || signs(again) != nil {
@@ -119,7 +119,7 @@ func TestKeys(t *testing.T) {
 				}
 				return
 			}
-			if must(t, k, err); !keys.Equal(k.Public(), file.Public()) {
+			if loaded(t, k, err); !keys.Equal(k.Public(), file.Public()) {
 				t.Fatal("another public key")
 			}
 			for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
@@ -169,9 +169,9 @@ func keysLoad(t *testing.T, uri string) (*pkcs11.Signer, error) {
 func TestLoadRefuses(t *testing.T) {
 	h := hsmtest.New(t)
 	p := newPool(t, quick)
-	must2 := func(k *pkcs11.Signer, err error) { t.Helper(); must(t, k, err) }
-	must2(p.Make(h.URI("a")))
-	must2(p.Make(strings.Replace(h.URI("a"), "object=a", "object=b;id=%01", 1)))
+	good := func(k *pkcs11.Signer, err error) { t.Helper(); loaded(t, k, err) }
+	good(p.Make(h.URI("a")))
+	good(p.Make(strings.Replace(h.URI("a"), "object=a", "object=b;id=%01", 1)))
 	for _, row := range []struct{ name, uri, want string }{
 		{"no such key", h.URI("c"), `no private key with label "c"`},
 		{"another id", strings.Replace(h.URI("b"), "object=b", "object=b;id=%02", 1), `no private key with label "b", id 02`},
@@ -331,18 +331,9 @@ func recovers(t *testing.T, k *pkcs11.Signer) {
 }
 
 // children are the processes of the program that this process has started.
-func children(t *testing.T) (list []string) {
+func children(t *testing.T) []int {
 	t.Helper()
-	out, err := exec.Command("ps", "--ppid", strconv.Itoa(os.Getpid()), "-o", "pid=,comm=").Output()
-	if err != nil && len(out) > 0 {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); len(f) == 2 && strings.HasPrefix(f[1], "sigbox-pkcs11") {
-			list = append(list, f[0])
-		}
-	}
-	return list
+	return hsmtest.Children(t, os.Getpid())
 }
 
 // TestChildKilled (B-082): a child that somebody kills, in the middle of signatures of many, costs nobody one.
@@ -351,9 +342,9 @@ func TestChildKilled(t *testing.T) {
 	h := hsmtest.New(t)
 	p := newPool(t, pkcs11.Options{Answer: 20 * time.Second})
 	k, err := p.Make(h.URI("a"))
-	must(t, k, err)
+	loaded(t, k, err)
 	for range 3 {
-		pids := slices.DeleteFunc(children(t), func(pid string) bool { return slices.Contains(others, pid) })
+		pids := slices.DeleteFunc(children(t), func(pid int) bool { return slices.Contains(others, pid) })
 		if len(pids) != 1 {
 			t.Fatalf("children: %v", pids)
 		}
@@ -380,10 +371,10 @@ func TestChildKilled(t *testing.T) {
 	t.Errorf("left behind: %v", children(t))
 }
 
-func kill(t *testing.T, pid string) {
+func kill(t *testing.T, pid int) {
 	t.Helper()
-	if out, err := exec.Command("kill", "-KILL", pid).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -406,12 +397,8 @@ func TestSlow(t *testing.T) {
 	}
 	before := children(t)
 	for _, pid := range before {
-		n, err := strconv.Atoi(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-			if err := syscall.Kill(n, sig); err != nil {
+			if err := syscall.Kill(pid, sig); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -426,7 +413,7 @@ func TestSlow(t *testing.T) {
 func TestWrongPIN(t *testing.T) {
 	h := hsmtest.New(t)
 	k, err := newPool(t, quick).Make(h.URI("a"))
-	must(t, k, err)
+	loaded(t, k, err)
 	uri, fault := h.Faulty(t, "a")
 	if err := os.WriteFile(h.PINFile, []byte("wrong"), 0o600); err != nil {
 		t.Fatal(err)
@@ -571,7 +558,7 @@ func TestPINIsSecret(t *testing.T) {
 	_, k, fault := made(t, quick)
 	for _, pid := range children(t) {
 		for _, file := range []string{"cmdline", "environ"} {
-			raw, err := os.ReadFile("/proc/" + pid + "/" + file)
+			raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 			if err != nil || len(raw) == 0 {
 				t.Fatalf("%s: %v", file, err)
 			}
@@ -594,7 +581,7 @@ func TestPINIsSecret(t *testing.T) {
 func TestPINFile(t *testing.T) {
 	h := hsmtest.New(t)
 	k, err := newPool(t, quick).Make(h.URI("a"))
-	must(t, k, err)
+	loaded(t, k, err)
 	uri, fault := h.Faulty(t, "a")
 	for _, row := range []struct {
 		name, text string
@@ -633,7 +620,7 @@ func TestPINFile(t *testing.T) {
 		}
 		p := newPool(t, quick)
 		first, err := p.Load(uri)
-		must(t, first, err)
+		loaded(t, first, err)
 		if _, err := p.Load(strings.Replace(uri, h.PINFile, other, 1)); !errors.Is(err, pkcs11.ErrPIN) || !strings.Contains(err.Error(), "another PIN than") {
 			t.Errorf("error %v", err)
 		}

@@ -37,6 +37,7 @@ type Options struct {
 	Database string   // connection string of a superuser, of a server that is the fleet's own
 	Guard    string   // the same of another server
 	Env      []string // the whole environment of each process
+	Token    string   // PKCS #11 URI of a token that the services' keys are made on; "" for files
 
 	Change func(config map[string]any) // changes what init wrote; may be nil
 }
@@ -143,6 +144,9 @@ func (f *Fleet) init(ctx context.Context, o Options) error {
 	args := []string{"init", "--dev", "--dir", o.Dir, "--database", o.Database, "--guard", o.Guard}
 	for _, s := range services {
 		args = append(args, "--"+s+"-url", f.URLs[s])
+	}
+	if o.Token != "" {
+		args = append(args, "--token", o.Token)
 	}
 	cmd := exec.CommandContext(ctx, o.Binary, args...)
 	cmd.Env = o.Env
