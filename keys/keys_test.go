@@ -162,6 +162,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"text", []byte("hunter2"), 0o600, notOne},
 		{"empty", nil, 0o600, notOne},
 		{"key that cannot sign", block("PRIVATE KEY", x25519), 0o600, "cannot sign"},
+		{"URI with a PIN", []byte("pkcs11:token=a;object=b?module-path=/m.so&pin-value=hunter2\n"), 0o600, "pin-value puts the PIN where"},
+		{"URI that everybody can read", []byte("pkcs11:token=a;object=b?module-path=/m.so\n"), 0o604, "can be read by others (mode 0604)"},
+		{"two URIs", []byte("pkcs11:token=a;object=b?module-path=/m.so\npkcs11:token=a;object=c?module-path=/m.so\n"), 0o600, "must be written as %XX"},
+		{"URI and key", append([]byte("pkcs11:token=a;object=b?module-path=/m.so\n"), good...), 0o600, "must be written as %XX"},
+		{"URI in capitals", []byte("PKCS11:object=b?module-path=/m.so"), 0o600, "names no token"},
+		{"text before the URI", []byte("# the CA\npkcs11:token=a;object=b?module-path=/m.so\n"), 0o600, "or one line with a PKCS #11 URI"},
 		{"large file", append(bytes.Clone(good), bytes.Repeat([]byte("\n"), 64<<10)...), 0o600, "at most 65536 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

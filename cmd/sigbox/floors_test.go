@@ -30,7 +30,7 @@ var floors = []struct {
 	pattern string // path.Match below the module
 	floor   int
 }{
-	{"internal/*", ground}, {"keys", ground}, {"migrations", ground}, {"proto/sigbox/*/*", ground},
+	{"internal/*", ground}, {"keys", ground}, {"keys/pkcs11", ground}, {"migrations", ground}, {"proto/sigbox/*/*", ground},
 	{"tlog/tile", ground}, {"tlog/checkpoint", ground}, {"tlog/shardpath", ground},
 	{"tlog", domain}, {"tlog/entry", domain}, {"tlog/entry/*", domain}, {"ca", domain}, {"ca/pki", domain}, {"ca/profile", domain}, {"ca/rules", domain},
 	{"tlog/rpcerr", domain}, {"tlog/writers", domain}, {"oidc", domain}, {"oidc/presets", domain}, {"tsa", domain}, {"tuf", domain}, {"tuf/trustroot", domain}, {"tuf/statement", domain}, {"tuf/record", domain}, {"tuf/ceremony", domain}, {"tuf/airgap", domain}, {"tuf/foreign", domain}, {"expiry", domain},
@@ -76,6 +76,22 @@ func TestArrowsPointDown(t *testing.T) {
 			if reason := wrong(from, floor, to, floorOf(t, to)); reason != "" {
 				t.Errorf("%s imports %s: %s", from, to, reason)
 			}
+		}
+	}
+}
+
+// TestNoModulesInProcess: sigbox has no way to load a PKCS #11 module into itself, and needs no cgo; its child has.
+func TestNoModulesInProcess(t *testing.T) {
+	const loader = "github.com/miekg/pkcs11"
+	for program, want := range map[string]bool{"sigbox": false, "sigbox-pkcs11": true} {
+		cmd := exec.Command("go", "list", "-deps", module+"/cmd/"+program)
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1") // what needs cgo is left out otherwise
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(strings.Fields(string(out)), loader); got != want {
+			t.Errorf("%s has %s: %v, want %v", program, loader, got, want)
 		}
 	}
 }

@@ -629,3 +629,31 @@ func TestPINFile(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkSign is what a signature costs with SoftHSM behind the child, alone and with 16 at once.
+func BenchmarkSign(b *testing.B) {
+	h := hsmtest.New(b)
+	p := pkcs11.NewPool(pkcs11.Options{})
+	b.Cleanup(p.Close)
+	k, err := p.Make(h.URI("a"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			if err := signs(k); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := signs(k); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
