@@ -242,3 +242,31 @@ func TestKeyToken(t *testing.T) {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
 }
+
+// TestHSMPage runs docs/hsm.md from top to bottom, and compares what it says with what is printed.
+func TestHSMPage(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/hsm.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hsmtest.New(t)
+	p := newPaper(t)
+	if err := os.Symlink(hsmtest.Program(t), filepath.Join(p.dir, "bin", "sigbox-pkcs11")); err != nil {
+		t.Fatal(err)
+	}
+	h.Empty(t) // the page makes the token
+	for _, c := range consoles(t, string(raw)) {
+		c.command = strings.ReplaceAll(c.command, "/usr/lib/softhsm/libsofthsm2.so", h.Module)
+		output, code := p.run(t, c, "SOFTHSM2_CONF="+os.Getenv("SOFTHSM2_CONF"))
+		want := 0
+		if strings.HasPrefix(c.command, "sigbox init") {
+			want = exitWaiting
+		}
+		if code != want {
+			t.Fatalf("%s$ %s\nexit code %d, want %d:\n%s", c.machine, c.command, code, want, output)
+		}
+		if err := says(c.want, output); err != nil {
+			t.Errorf("%s$ %s\n%v\nall of it:\n%s", c.machine, c.command, err, output)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func consoles(t *testing.T, page string) (list []console) {
 			list[last].want += line + "\n"
 		}
 	}
-	if len(list) < 10 {
+	if len(list) < 5 {
 		t.Fatalf("the page has %d commands only", len(list))
 	}
 	return list

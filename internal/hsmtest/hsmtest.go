@@ -91,12 +91,21 @@ func (h *HSM) move(t testing.TB, from, to string) {
 	}
 }
 
-// Reinit replaces the token by a new and empty one, with the same label and PIN.
-func (h *HSM) Reinit(t testing.TB) {
+// Empty leaves no token.
+func (h *HSM) Empty(t testing.TB) {
 	t.Helper()
 	if err := os.RemoveAll(h.tokens()); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(h.tokens(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Reinit replaces the token by a new and empty one, with the same label and PIN.
+func (h *HSM) Reinit(t testing.TB) {
+	t.Helper()
+	h.Empty(t)
 	h.Init(t)
 }
 

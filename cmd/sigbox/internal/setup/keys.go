@@ -60,7 +60,7 @@ func (b *builder) makeServiceKey(name string) error {
 		if err != nil {
 			return nil, err
 		}
-		u.Object = "sigbox-" + b.plan.Instance[:8] + "-" + strings.TrimSuffix(path.Base(name), ".key")
+		u.Object = "sigbox-" + b.plan.Instance[:16] + "-" + strings.TrimSuffix(path.Base(name), ".key")
 		if _, err = pkcs11.Load(u.String()); errors.Is(err, pkcs11.ErrNoKey) {
 			_, err = pkcs11.Make(u.String())
 		}
