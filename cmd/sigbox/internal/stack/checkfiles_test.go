@@ -53,6 +53,9 @@ tuf:
 issuer: {key: issuer.pem}
 `
 
+// onToken names a key on a token.
+const onToken = "pkcs11:token=a;object=b?module-path=/nowhere/m.so\n"
+
 // checkedSite is a directory with everything that checkedConfig names.
 func checkedSite(t *testing.T) string {
 	t.Helper()
@@ -230,6 +233,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "a writer's key in no form", old: "  rekor_v2: {", new: "  rekor_v2: {writers: {keys: [issuers.yaml]}, ", key: "tlog.rekor_v2.writers.keys[0]", want: "want PEM (PUBLIC KEY), PGP, SSH"},
 		{name: "no authorities", old: "  rekor_v2: {", new: "  authorities: nobody.pem\n  rekor_v2: {", key: "tlog.authorities", want: "no such file"},
 		{name: "authorities without their root", old: "  rekor_v2: {", new: "  authorities: tls.pem\n  rekor_v2: {", key: "", want: ""},
+		{name: "a web key on a token", file: "tls-key.pem", text: onToken, mode: 0o600, key: "tls.key", want: "keys of TLS and of peers are files"},
+		{name: "a log's key on a token without its module", file: "v2.pem", text: onToken, mode: 0o600, key: "tlog.rekor_v2.key", want: "is installed with the token's software"},
 		{name: "a web key that others can read", file: "tls-key.pem", text: read("tls-key.pem"), mode: 0o644, key: "tls.key", want: "chmod 600"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
