@@ -25,7 +25,9 @@ func (t *token) find(k tokenwire.Key) (spki []byte, err error) {
 		if err != nil {
 			return err
 		}
-		name, err := t.module.GetAttributeValue(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, nil), pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil)})
+		name, err := t.module.GetAttributeValue(s, h, []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_ID, nil), pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil),
+		})
 		if err != nil {
 			return fmt.Errorf("read id and label of the key: %w", err)
 		}
@@ -50,7 +52,8 @@ func (t *token) find(k tokenwire.Key) (spki []byte, err error) {
 		case len(certificates) > 0:
 			key, err = t.certified(s, certificates[0])
 		default:
-			return fmt.Errorf("the token has neither a public key nor a certificate with %s: write the public key to it beside the private one", keyName(other))
+			return fmt.Errorf("the token has neither a public key nor a certificate with %s: write the public key to it, beside the private one",
+				keyName(other))
 		}
 		if err == nil {
 			spki, err = x509.MarshalPKIXPublicKey(key)

@@ -154,7 +154,8 @@ func TestServeWrongPIN(t *testing.T) {
 		t.Errorf("the PIN was tried %d times", n)
 	}
 	write(t, h.PINFile, hsmtest.PIN)
-	if stdout, stderr, code := run(t, "key", "check", filepath.Join(s.dir, "ca.pem"), "--try-pin"); code != 0 || !strings.Contains(stdout, `the key is on the token "sigbox", and signs`) {
+	stdout, stderr, code := run(t, "key", "check", filepath.Join(s.dir, "ca.pem"), "--try-pin")
+	if code != 0 || !strings.Contains(stdout, `the key is on the token "sigbox", and signs`) {
 		t.Fatalf("key check: %d\n%s%s", code, stdout, stderr)
 	}
 	r := s.serve(t, file)
@@ -172,7 +173,8 @@ func TestInitOnToken(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sigbox")
 	uri := h.TokenURI()
 	args := append(initArgs(dir, address, server.URL(database)), "--ca-peer", freeAddr(t), "--tlog-peer", freeAddr(t), "--token", uri)
-	if _, stderr, code := run(t, append(slices.Clone(args[:len(args)-1]), uri+"&pin-value=1234")...); code == 0 || !strings.Contains(stderr, "pin-value puts the PIN where") || strings.Contains(stderr, "1234") {
+	_, stderr, code := run(t, append(slices.Clone(args[:len(args)-1]), uri+"&pin-value=1234")...)
+	if code == 0 || !strings.Contains(stderr, "pin-value puts the PIN where") || strings.Contains(stderr, "1234") {
 		t.Errorf("a PIN on the command line: %d %s", code, stderr)
 	}
 	if stdout, stderr, code := run(t, args...); code != 0 {

@@ -41,7 +41,8 @@ func findProgram() (string, error) {
 	}
 	path, err := exec.LookPath(Program)
 	if err != nil {
-		return "", fmt.Errorf("the program %s, which keys on a token need, is neither beside sigbox nor in PATH: put it there (docs/hsm.md), or name it with %s", Program, ProgramVariable)
+		return "", fmt.Errorf("the program %s, which keys on a token need, is neither beside sigbox nor in PATH: put it there (docs/hsm.md), "+
+			"or name it with %s", Program, ProgramVariable)
 	}
 	return path, nil
 }

@@ -49,13 +49,15 @@ func fewTries(flags uint, accepted, insist bool) error {
 	case flags&tokenwire.UserPINLocked != 0:
 		return errors.New("the token is locked: too many wrong PINs were entered. Its security officer can set a new PIN")
 	case flags&tokenwire.UserPINToBeChange != 0:
-		return errors.New("the token wants its PIN changed first: do that with its own tools, and write the new one to the file that pin-source names")
+		return errors.New("the token wants its PIN changed first: do that with its own tools, " +
+			"and write the new one to the file that pin-source names")
 	case insist:
 		return nil
 	case flags&tokenwire.UserPINFinalTry != 0:
 		return errors.New("the token takes one more try, and is locked if that is wrong. So the PIN is not tried: " + howToInsist)
 	case flags&tokenwire.UserPINCountLow != 0 && !accepted:
-		return errors.New("a wrong PIN was entered since the last right one. So the PIN is not tried, since a service that is started again and again would lock the token: " + howToInsist)
+		return errors.New("a wrong PIN was entered since the last right one. So the PIN is not tried, " +
+			"since a service that is started again and again would lock the token: " + howToInsist)
 	}
 	return nil
 }

@@ -250,7 +250,8 @@ func (t *token) login(ctx context.Context, c *child, info tokenwire.Info, pinSou
 	case !answered:
 		err = fmt.Errorf("whether it is right is not known: %w", err)
 	}
-	err = refused(fmt.Errorf("%w. It is not tried again before sigbox is started again, since that could lock the token: put the right PIN into the file that pin-source names first", err))
+	err = refused(fmt.Errorf("%w. It is not tried again before sigbox is started again, since that could lock the token: "+
+		"put the right PIN into the file that pin-source names first", err))
 	t.pool.refuse(where, err)
 	return t.refuse(err)
 }

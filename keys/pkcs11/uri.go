@@ -186,8 +186,8 @@ func (u *URI) setPath(name, value string) error {
 func (u *URI) setQuery(name, value string) error {
 	switch name {
 	case "module-path":
-		if !filepath.IsAbs(value) || !clean(value) {
-			return errors.New("want an absolute path")
+		if !isPath(value) {
+			return errors.New("want an absolute path, without // and ..")
 		}
 		u.Module = value
 	case "pin-source":
@@ -197,7 +197,8 @@ func (u *URI) setQuery(name, value string) error {
 		}
 		u.PINSource = path
 	case "pin-value":
-		return errors.New("puts the PIN where it is copied, printed and backed up: write it to a file of mode 0600, and name that with pin-source=file:/PATH")
+		return errors.New("puts the PIN where it is copied, printed and backed up: write it to a file of mode 0600, " +
+			"and name that with pin-source=file:/PATH")
 	case "module-name":
 		return errors.New("is searched for, and what is found may be another library: want module-path=/PATH")
 	default:
@@ -215,11 +216,14 @@ func pinPath(value string) (string, error) {
 	switch {
 	case strings.HasPrefix(value, "|"):
 		return "", errors.New("is a program: want a file, as pin-source=file:/PATH")
-	case !filepath.IsAbs(path) || !clean(path):
-		return "", errors.New("want a file by its absolute path, as pin-source=file:/PATH")
+	case !isPath(path):
+		return "", errors.New("want a file by its absolute path, without // and .., as pin-source=file:/PATH")
 	}
 	return path, nil
 }
+
+// isPath says whether a text is the path of a file, in the one form that it has.
+func isPath(s string) bool { return filepath.IsAbs(s) && filepath.Clean(s) == s && clean(s) }
 
 // clean says whether a text can be shown and typed.
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }

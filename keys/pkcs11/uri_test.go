@@ -58,6 +58,8 @@ func TestParseURIRefuses(t *testing.T) {
 		{"PIN over the network", ok + end + "&pin-source=https://1234secret", "pin-source want a file by its absolute path"},
 		{"module by name", ok + "?module-name=m", "module-name is searched for"},
 		{"module not absolute", ok + "?module-path=m.so", "module-path want an absolute path"},
+		{"module not in one form", ok + "?module-path=/a/../m.so", "module-path want an absolute path"},
+		{"PIN file with four slashes", ok + end + "&pin-source=file:////1234secret", "pin-source want a file by its absolute path"},
 		{"module with a line break", ok + "?module-path=/m%0A.so", "module-path want an absolute path"},
 		{"attribute twice", ok + ";token=a" + end, "token twice"},
 		{"attribute twice in the query", ok + end + "&module-path=/n.so", "module-path twice"},

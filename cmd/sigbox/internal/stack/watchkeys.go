@@ -86,11 +86,14 @@ func (k *watchedKey) err() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, pkcs11.ErrPIN):
-		return errors.New("the token has not accepted the PIN, and it is not tried again: put the right one into its file, see docs/hsm.md, and restart sigbox")
+		return errors.New("the token has not accepted the PIN, and it is not tried again: " +
+			"put the right one into its file, see docs/hsm.md, and restart sigbox")
 	case errors.Is(err, pkcs11.ErrSignature):
-		return errors.New("the token returned a signature that does not verify with the public key; it was not handed out: see whether the key on the token is still the one that it was")
+		return errors.New("the token returned a signature that does not verify with the public key; it was not handed out: " +
+			"see whether the key on the token is still the one that it was")
 	case errors.Is(err, pkcs11.ErrAway):
-		return errors.New("the token cannot be used, and nothing is signed with this key: see that it is there and answers; the log says why. It is tried again by itself")
+		return errors.New("the token cannot be used, and nothing is signed with this key: " +
+			"see that it is there and answers; the log says why. It is tried again by itself")
 	default:
 		return errors.New("the token refuses to sign with this key; the log says why")
 	}
