@@ -17,6 +17,7 @@ import (
 	"github.com/sigbox/sigbox/internal/pgtest"
 	"github.com/sigbox/sigbox/keys"
 	"github.com/sigbox/sigbox/tlog/entry/entrytest"
+	"github.com/sigbox/sigbox/tuf"
 )
 
 // onToken are the keys of a trio that sign while it serves, by what /readyz calls them.
@@ -242,6 +243,26 @@ func TestKeyToken(t *testing.T) {
 	}
 	if stdout, stderr, code := run(t, "key", "check", file); code != 0 || !strings.Contains(stdout, "and signs") {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestRotateOntoToken: a rotation takes the key on a token that is where it would make one, and that key signs from
+// then on. It is killed in every step, as one of files is.
+func TestRotateOntoToken(t *testing.T) {
+	h, s := hsmtest.New(t), newCeremonySite(t)
+	s.withAuthorities("127.0.0.1:1")
+	s.nameMirror()
+	s.ok("", "key", "token", h.URI("timestamp-2"), "--out", "timestamp-2.key", "--make")
+	s.rotateRole("timestamp")
+	pub, err := keys.LoadPublic(filepath.Join(s.dir, "timestamp-2.key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if named, err := tuf.SignersOf([]byte(s.root())); err != nil || !named.Timestamp.Names(pub) {
+		t.Errorf("the root does not name the key on the token (%v)", err)
+	}
+	if uri, err := keys.Reference(filepath.Join(s.dir, "timestamp-2.key")); err != nil || uri != h.URI("timestamp-2") {
+		t.Errorf("the key file is %q (%v)", uri, err)
 	}
 }
 
