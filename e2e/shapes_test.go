@@ -19,25 +19,29 @@ func shapeRow(s fleet.Shape) string {
 }
 
 // TestShapes runs the table against `sigbox serve` in each of its shapes. One fleet serves all rows of
-// a shape; those that restart it come after the others.
+// a shape.
 func TestShapes(t *testing.T) {
 	for _, s := range shapes {
 		t.Run(s.Name, func(t *testing.T) {
 			defer cell(t, "all", shapeRow(s), 0)()
-			f := startFleet(t, s, pgtest.Start(t).URL("postgres"))
-			t.Run("rows", func(t *testing.T) {
-				for _, c := range scenarios {
-					if !c.restarts() {
-						c.onFleet(t, f, true)
-					}
-				}
-			})
-			for _, c := range scenarios {
-				if c.restarts() {
-					c.onFleet(t, f, false)
-				}
-			}
+			allRows(t, startFleet(t, s, pgtest.Start(t).URL("postgres")))
 		})
+	}
+}
+
+// allRows runs the rows against a fleet: those that restart it come after the others.
+func allRows(t *testing.T, f *fleet.Fleet) {
+	t.Run("rows", func(t *testing.T) {
+		for _, c := range scenarios {
+			if !c.restarts() {
+				c.onFleet(t, f, true)
+			}
+		}
+	})
+	for _, c := range scenarios {
+		if c.restarts() {
+			c.onFleet(t, f, false)
+		}
 	}
 }
 

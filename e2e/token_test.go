@@ -23,16 +23,5 @@ func TestShapeOnToken(t *testing.T) {
 			t.Fatalf("%s is not on the token (%v)", key, err)
 		}
 	}
-	t.Run("rows", func(t *testing.T) {
-		for _, c := range scenarios {
-			if !c.restarts() {
-				c.onFleet(t, f, true)
-			}
-		}
-	})
-	for _, c := range scenarios {
-		if c.restarts() {
-			c.onFleet(t, f, false)
-		}
-	}
+	allRows(t, f)
 }

@@ -127,10 +127,14 @@ func found(dirs []string) func(testing.TB) string {
 	}
 }
 
-// built is a program that is built once by a test binary.
+// built is a program that is built once by a test binary, beside which it is put: go test removes that directory.
 func built(build func(dir string) (string, error)) func(testing.TB) string {
 	once := sync.OnceValues(func() (string, error) {
-		dir, err := os.MkdirTemp("", "hsmtest")
+		self, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		dir, err := os.MkdirTemp(filepath.Dir(self), "hsmtest")
 		if err != nil {
 			return "", err
 		}
